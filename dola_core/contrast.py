@@ -1,0 +1,121 @@
+"""DoLa-static's formulas as pure functions on tensors.
+
+Names follow the paper (Chuang et al., "DoLa: Decoding by Contrasting Layers Improves Factuality in Large
+Language Models", ICLR 2024, arXiv:2309.03883, section 2): `q_N` is the mature (final-layer) next-token
+distribution, `q_J` that of the fixed contrast layer j*, `V_head` the plausible head, `F` the log-ratio on it and
+`p_hat` its softmax. The last dimension is always the vocabulary `V`; every other dimension is a row of its own.
+
+All arithmetic is float32 in log space, whatever the model's dtype: bfloat16 on the early side alone costs up to
+0.055 nats.
+"""
+
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+EPS = 1e-12
+"""Floor for probabilities that come in from outside; log-probabilities never need one."""
+
+LN_2 = math.log(2.0)
+"""The largest Jensen–Shannon divergence there is, in nats."""
+
+
+def compute_probs_from_hidden(
+    h: Tensor, ln_out: Callable[[Tensor], Tensor], phi: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Next-token distribution `softmax(phi(ln_out(h)))`: `h` `[..., d]` → `[..., V]`, float32.
+
+    `h` is the output of a block *before* the final norm. `transformers` norms `hidden_states[N]` already, so pass
+    the last block's own output, not that entry.
+    """
+    return log_softmax(phi(ln_out(h))).exp()
+
+
+def contrast_with_apc(q_N: Tensor, q_J: Tensor, alpha: float = 0.1) -> Tensor:
+    """DoLa's distribution `p_hat` from two distributions: `[..., V]`, `[..., V]` → `[..., V]`, float32.
+
+    Equations (3)–(5) of the paper with the softmax taken over `V_head`: rows sum to 1 and are 0 outside the head.
+    Raises `ValueError` if `alpha` is not in [0, 1] or the shapes differ.
+    """
+    if q_N.shape != q_J.shape:
+        raise ValueError(f"q_N and q_J must have the same shape; got {tuple(q_N.shape)} and {tuple(q_J.shape)}.")
+    log_q_N, log_q_J = (q.float().clamp_min(EPS).log() for q in (q_N, q_J))
+    return log_ratio(log_q_N, log_q_J, check_alpha(alpha)).softmax(-1)
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Log-probabilities of `logits` `[..., V]` → `[..., V]`, float32."""
+    return logits.float().log_softmax(-1)
+
+
+def plausible_head(log_q_N: Tensor, alpha: float) -> Tensor:
+    """`V_head` as a mask: `q_N(x) ≥ alpha · max q_N`, equation (3); `[..., V]` → bool `[..., V]`.
+
+    The most probable token always belongs to it; `alpha = 0` keeps every token, `alpha = 1` only the maximum.
+    """
+    log_alpha = math.log(alpha) if alpha > 0 else -math.inf
+    return log_q_N >= log_q_N.amax(-1, keepdim=True) + log_alpha
+
+
+def log_ratio(log_q_N: Tensor, log_q_J: Tensor, alpha: float) -> Tensor:
+    """`F = log q_N − log q_J` on `V_head`, −∞ outside, equation (4); `[..., V]` → `[..., V]`.
+
+    `F` is a log-ratio, not a log-probability: it may be positive, and its size says nothing about how probable a
+    token is. `log_p_hat` normalises it.
+    """
+    return torch.where(plausible_head(log_q_N, alpha), log_q_N - log_q_J, -math.inf)
+
+
+def log_p_hat(log_q_N: Tensor, log_q_J: Tensor, alpha: float) -> Tensor:
+    """`log softmax(F)`, the log-probabilities that DoLa decodes from; `[..., V]` → `[..., V]`."""
+    return log_ratio(log_q_N, log_q_J, alpha).log_softmax(-1)
+
+
+def jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Jensen–Shannon divergence in nats, in [0, ln 2]: `[..., V]`, `[..., V]` (broadcast) → `[...]`.
+
+    This is the true divergence, `½ KL(p‖m) + ½ KL(q‖m)` with `m = ½ (p + q)`. The figure in the paper ("scaled by
+    10^5") averages over the vocabulary and uses the reverse KL, so its numbers differ.
+    """
+    log_m = torch.logaddexp(log_p, log_q) - LN_2
+    kl_p, kl_q = (
+        # A token of probability 0 adds nothing: 0 · (−∞ − x) must not become NaN.
+        torch.where(log_x > -math.inf, log_x.exp() * (log_x - log_m), 0.0).sum(-1)
+        for log_x in torch.broadcast_tensors(log_p, log_q)
+    )
+    return (0.5 * (kl_p + kl_q)).clamp(0.0, LN_2)
+
+
+def entropy(log_p: Tensor) -> Tensor:
+    """Shannon entropy in nats: `[..., V]` → `[...]`; tokens of probability 0 add nothing."""
+    return -torch.where(log_p > -math.inf, log_p.exp() * log_p, 0.0).sum(-1)
+
+
+def default_layer(n_layers: int) -> int:
+    """The contrast layer to start from when nobody chose one: three quarters up, 22 of 30.
+
+    No single layer is good everywhere (the paper's own choices lie between 2 and N − 2); choose on validation data.
+    """
+    return check_layer(round(0.75 * n_layers), n_layers)
+
+
+def check_layer(layer: int, n_layers: int) -> int:
+    """`layer` as an int in 1..`n_layers` − 1, else `ValueError`.
+
+    Block `n_layers` contrasts the model with itself: `F` is 0 on the whole head, which is *not* the baseline.
+    """
+    if isinstance(layer, bool) or not isinstance(layer, Integral) or not 1 <= layer < n_layers:
+        raise ValueError(
+            f"layer must be an integer from 1 to {n_layers - 1} (the model has {n_layers} layers); got {layer!r}."
+        )
+    return int(layer)
+
+
+def check_alpha(alpha: float) -> float:
+    """`alpha` as a float in [0, 1], else `ValueError`."""
+    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0.0 <= alpha <= 1.0:
+        raise ValueError(f"alpha must be a number from 0 to 1; got {alpha!r}.")
+    return float(alpha)

@@ -1,0 +1,234 @@
+"""The comparison: any number of lanes complete one prompt in lock step with one model.
+
+Rows of the batch are the *distinct* texts. Lanes share a row until they choose different tokens; then the row of the
+KV cache is copied. There is one prefill, one forward pass per step whatever the number of lanes, and one head product
+for the mature and the early read-outs of all rows.
+
+All rows have the same length and nothing is padded, so the decoder needs no attention mask and counts positions by
+its cache. Nothing here knows about tokenizers: prompts are ids.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from dola_core.contrast import check_layer, log_softmax
+from dola_core.lanes import Decoding, Lane, choose, dola_scores, gumbel_noise, penalised
+from dola_core.readout import Readout
+from dola_core.trace import EndReason, Step, record_step
+
+
+class PromptError(ValueError):
+    """The prompt cannot be completed; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Advance:
+    """One step of all running lanes."""
+
+    index: int
+    tokens: dict[int, int]
+    """{lane: the token it goes on with} for the lanes that were still running."""
+    ends: dict[int, EndReason]
+    """{lane: why} for the lanes that end with this token."""
+    steps: tuple[Step, ...]
+    """The records of this step's rows; empty if nothing is recorded."""
+
+
+def compare(
+    readout: Readout,
+    prompt_ids: Sequence[int],
+    lanes: Sequence[Lane],
+    decoding: Decoding,
+    *,
+    eos_ids: Collection[int] = (),
+    text_of: Callable[[list[int]], str] | None = None,
+    record: bool = True,
+    scripts: Mapping[int, tuple[Sequence[int], EndReason]] | None = None,
+) -> Iterator[Advance]:
+    """Complete `prompt_ids` in every lane; a generator of steps that may be abandoned at any point.
+
+    Args:
+        readout: the model.
+        prompt_ids: the prompt as tokenised, with BOS or template.
+        lanes: the decoders; names need not be unique.
+        decoding: how all of them decode. `num_beams` is not looked at here: beams are `beams.beam_search`'s.
+        eos_ids: tokens that end a lane.
+        text_of: text of a lane's new ids; needed for `decoding.stop`.
+        record: reduce every step to a `Step` of the trace. Off, only the layers the lanes use are read.
+        scripts: {lane: (ids, reason to end)} for lanes whose text is given and only looked at.
+
+    Raises:
+        PromptError: the prompt is empty, or leaves no room in the model's context.
+        ValueError: a lane's layer is not one of the model's.
+    """
+    if not prompt_ids:
+        raise PromptError("The prompt is empty; type something to complete.")
+    room = _room(readout, len(prompt_ids))
+    for lane in lanes:
+        if lane.layer is not None:
+            check_layer(lane.layer, readout.n_layers)
+    state = _LockStep(readout, tuple(lanes), decoding, record=record)
+    limit = min(decoding.max_new_tokens, room)
+    return _steps(state, list(prompt_ids), limit, frozenset(eos_ids), text_of, dict(scripts or {}))
+
+
+def _room(readout: Readout, prompt_length: int) -> int:
+    """How many tokens fit behind the prompt; `PromptError` if none."""
+    context = readout.context_length
+    if context is None:
+        return 1 << 30
+    if prompt_length >= context:
+        raise PromptError(
+            f"The prompt has {prompt_length:,} tokens, but the model reads at most {context:,} and needs room to write; "
+            "shorten it."
+        )
+    return context - prompt_length
+
+
+def _steps(
+    state: "_LockStep",
+    prompt_ids: list[int],
+    limit: int,
+    eos_ids: frozenset[int],
+    text_of: Callable[[list[int]], str] | None,
+    scripts: dict[int, tuple[Sequence[int], EndReason]],
+) -> Iterator[Advance]:
+    row_of = dict.fromkeys(range(len(state.lanes)), 0)
+    written: list[list[int]] = [[] for _ in state.lanes]
+    state.start(prompt_ids)
+    for index in range(limit):
+        reading = state.read(index, row_of)
+        tokens = {
+            lane: scripts[lane][0][index] if lane in scripts else reading.choice(lane, row) for lane, row in row_of.items()
+        }
+        ends: dict[int, EndReason] = {}
+        for lane, token in tokens.items():
+            written[lane].append(token)
+            end = _end(written[lane], limit, eos_ids, state.decoding.stop, text_of)
+            if lane in scripts:
+                end = scripts[lane][1] if index + 1 == len(scripts[lane][0]) else None
+            if end:
+                ends[lane] = end
+        yield Advance(index, tokens, ends, reading.records(index, row_of, tokens) if state.record else ())
+        branches = {lane: (row, tokens[lane]) for lane, row in row_of.items() if lane not in ends}
+        if not branches:
+            return
+        # Rows are the distinct (old row, token) pairs, in the order of the first lane on each.
+        rows = list(dict.fromkeys(branches.values()))
+        row_of = {lane: rows.index(branch) for lane, branch in branches.items()}
+        state.advance([row for row, _ in rows], [token for _, token in rows])
+
+
+def _end(
+    written: list[int],
+    limit: int,
+    eos_ids: frozenset[int],
+    stop: tuple[str, ...],
+    text_of: Callable[[list[int]], str] | None,
+) -> EndReason | None:
+    """Why a lane ends after what it has written, or None."""
+    if written[-1] in eos_ids:
+        return "eos"
+    if stop and text_of is not None and any(s in text_of(written) for s in stop):
+        return "stop"
+    return "length" if len(written) >= limit else None
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What one forward pass says about every row."""
+
+    lanes: tuple[Lane, ...]
+    ids: Tensor
+    """`[rows, T]`"""
+    log_q: Tensor
+    """`[layers read + 1, rows, V]`, the last as the contrast uses it."""
+    noise: Tensor | None
+    scores: dict[int, Tensor]
+    """{lane: `[rows, V]`}"""
+    chosen: list[list[int]]
+    """`[lane][row]`"""
+
+    def choice(self, lane: int, row: int) -> int:
+        return self.chosen[lane][row]
+
+    def records(self, index: int, row_of: dict[int, int], tokens: dict[int, int]) -> tuple[Step, ...]:
+        steps = []
+        for row in range(self.ids.shape[0]):
+            here = [lane for lane, r in row_of.items() if r == row]
+            steps.append(
+                record_step(
+                    index,
+                    here,
+                    [tokens[lane] for lane in here],
+                    choices=torch.tensor([chosen[row] for chosen in self.chosen]),
+                    lane_log_p=torch.stack([self.scores[lane][row] for lane in range(len(self.lanes))]).log_softmax(-1),
+                    log_q=self.log_q[:, row],
+                    ids=self.ids[row],
+                    noise=self.noise,
+                )
+            )
+        return tuple(steps)
+
+
+class _LockStep:
+    """The model's side of a comparison: cache, rows and read-outs. Holds no hooks between forward passes."""
+
+    def __init__(self, readout: Readout, lanes: tuple[Lane, ...], decoding: Decoding, *, record: bool) -> None:
+        self.readout, self.lanes, self.decoding, self.record = readout, lanes, decoding, record
+        used = {lane.layer for lane in lanes if lane.layer is not None}
+        self.layers = list(range(1, readout.n_layers)) if record else sorted(used)
+        self.cache = DynamicCache(config=readout.decoder.config)
+
+    def start(self, prompt_ids: list[int]) -> None:
+        """Prefill one row with the prompt."""
+        self.ids = torch.tensor([prompt_ids], device=self.readout.model.device)
+        self.logits = self._forward(self.ids)
+
+    def advance(self, parents: list[int], tokens: list[int]) -> None:
+        """Go on with rows that copy, keep or drop the old rows `parents`, each with its next token."""
+        if parents != list(range(self.ids.shape[0])):
+            index = torch.tensor(parents, device=self.ids.device)
+            self.cache.reorder_cache(index)
+            self.ids = self.ids[index]
+        new = torch.tensor(tokens, device=self.ids.device)[:, None]
+        self.ids = torch.cat([self.ids, new], dim=1)
+        self.logits = self._forward(new)
+
+    @torch.no_grad()
+    def _forward(self, ids: Tensor) -> Tensor:
+        """Logits of all read layers and of the final one: ids `[rows, T]` → `[layers + 1, rows, V]`, float32."""
+        readout = self.readout
+        with readout.capture(self.layers) as captured:
+            output = readout.decoder(input_ids=ids, past_key_values=self.cache, use_cache=True)
+        mature = output.last_hidden_state[:, -1]  # normed already
+        early = [captured[layer].to(mature.device) for layer in self.layers]
+        if early and self.decoding.early_norm:
+            early = readout.norm(torch.stack(early)).unbind()
+        return readout.head(torch.stack([*early, mature]))
+
+    @torch.no_grad()
+    def read(self, index: int, row_of: dict[int, int]) -> _Reading:
+        """Score and choose: every lane on every row if that is recorded, else on its own row only."""
+        decoding = self.decoding
+        plain = log_softmax(penalised(decoding, self.ids, self.logits[-1]))
+        log_q = log_softmax(self.logits)
+        if decoding.penalty_position == "before":
+            log_q[-1] = plain
+        noise = gumbel_noise(decoding, index, plain.shape[-1])
+        noise = None if noise is None else noise.to(plain.device)
+        scores = {
+            number: plain
+            if lane.layer is None
+            else dola_scores(lane, decoding, self.ids, log_q[-1], log_q[self.layers.index(lane.layer)])
+            for number, lane in enumerate(self.lanes)
+            if self.record or number in row_of
+        }
+        chosen = [
+            choose(decoding, scores[number], noise).tolist() if number in scores else [] for number in range(len(self.lanes))
+        ]
+        return _Reading(self.lanes, self.ids, log_q, noise, scores, chosen)

@@ -1,0 +1,220 @@
+"""DoLa-static for any call of `model.generate`: stock `generate` plus one logits processor.
+
+`generate` prepares inputs, cache, beams, stopping and sampling as it always does. The processor replaces the
+next-token scores by DoLa's `log p_hat` at the place where `transformers` runs user processors: after the built-in
+processors (repetition penalty, bad words, minimum length, …) and before the warpers (temperature, top-k, top-p, …).
+"""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    RepetitionPenaltyLogitsProcessor,
+)
+from transformers.generation import GenerationMode
+from transformers.utils import ModelOutput
+
+from dola_core.contrast import check_alpha, check_layer, default_layer, log_ratio, log_softmax
+from dola_core.readout import Readout, UnsupportedModelError
+
+PenaltyPosition = Literal["before", "after"]
+
+CHOICE_FILE = "dola_static.json"
+"""Beside a model's weights: the (layer, alpha) that someone chose for it, `{"layer": 22, "alpha": 0.1}`."""
+
+SUPPORTED_MODES = {
+    GenerationMode.GREEDY_SEARCH,
+    GenerationMode.SAMPLE,
+    GenerationMode.BEAM_SEARCH,
+    GenerationMode.BEAM_SAMPLE,
+}
+
+
+def generate_with_dola_static(
+    model: PreTrainedModel,
+    inputs: Tensor | None = None,
+    *,
+    layer: int | None = None,
+    alpha: float = 0.1,
+    use_dola_lm_static: bool = True,
+    early_norm: bool = True,
+    penalty_position: PenaltyPosition = "before",
+    **generate_kwargs: Any,
+) -> Tensor | ModelOutput:
+    """Complete `inputs` as `model.generate(inputs, **generate_kwargs)` would, contrasted with one fixed layer.
+
+    Args:
+        model: a decoder-only causal LM of `transformers`, or `JanusForConditionalGeneration` in its text mode.
+        inputs: prompt ids `[batch, T]`, padded on the left; everything else that `generate` takes as keywords.
+        layer: contrast layer j*, 1..N−1; None takes the model's own recorded choice, else `default_layer(N)`.
+        alpha: plausibility threshold in [0, 1]; 0.05–0.2 is usual.
+        use_dola_lm_static: False is `model.generate`, token for token.
+        early_norm: read layer j* through the final norm; False reads it raw, as the authors' code and the DoLa that
+            was once built into `transformers` did. These are different decoders.
+        penalty_position: apply `repetition_penalty` "before" the contrast, to the mature logits, where plain
+            decoding has it, or "after" it, to `F`, as the former built-in DoLa did.
+        **generate_kwargs: passed to `generate`.
+
+    Returns:
+        What `model.generate` returns. `scores` hold `log p_hat` (normalised; −∞ outside the head), `logits` the
+        model's own.
+
+    Raises:
+        ValueError: `layer`, `alpha` or `penalty_position` is out of range, or the decoding mode cannot be contrasted
+            (assisted, prompt lookup, continuous batching, classifier-free guidance, modes loaded from the Hub).
+        UnsupportedModelError: the model's layers cannot be read.
+        RuntimeError: `generate` never used the contrast.
+    """
+    if not use_dola_lm_static:
+        return model.generate(inputs, **generate_kwargs)
+    if penalty_position not in ("before", "after"):
+        raise ValueError(f'penalty_position must be "before" or "after"; got {penalty_position!r}.')
+    readout = Readout.of(model)
+    layer = recorded_layer(model, readout.n_layers) if layer is None else check_layer(layer, readout.n_layers)
+    config = _decoding_config(model, generate_kwargs)
+    processors = list(generate_kwargs.pop("logits_processor", None) or [])
+
+    after: list[LogitsProcessor] = []
+    if penalty_position == "after":
+        after = [p for p in processors if isinstance(p, RepetitionPenaltyLogitsProcessor)]
+        processors = [p for p in processors if p not in after]
+        if not after and config.repetition_penalty not in (None, 1.0):
+            padding = _padding_lengths(config, inputs, generate_kwargs)
+            after = [_RowwisePenalty(config.repetition_penalty, padding)]
+        _override(generate_kwargs, repetition_penalty=1.0)
+
+    with readout.capture([layer]) as captured:
+        contrast = ContrastProcessor(readout, layer, check_alpha(alpha), captured, early_norm=early_norm, after=after)
+        generate_kwargs["logits_processor"] = LogitsProcessorList([*processors, contrast])
+        output = _generate(model, inputs, generate_kwargs)
+    if not contrast.calls:
+        raise RuntimeError(f"{type(model).__name__}.generate never called the contrast: it drops logits processors.")
+    return output
+
+
+class ContrastProcessor(LogitsProcessor):
+    """Scores of the final layer → `log p_hat`, row by row; `[rows, V]` → `[rows, V]`, float32.
+
+    Beams and batch rows are contrasted each with their own early distribution. `captured` is what
+    `Readout.capture([layer])` yields and holds the block outputs of the forward pass that gave these scores.
+    """
+
+    def __init__(
+        self,
+        readout: Readout,
+        layer: int,
+        alpha: float,
+        captured: dict[int, Tensor],
+        *,
+        early_norm: bool = True,
+        after: list[LogitsProcessor] | None = None,
+    ) -> None:
+        self.readout, self.layer, self.alpha, self.captured = readout, layer, alpha, captured
+        self.early_norm, self.after = early_norm, after or []
+        self.calls = 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Contrast one step. Raises `RuntimeError` if the step's forward pass was not seen."""
+        h = self.captured.pop(self.layer, None)
+        if h is None or h.shape[0] != scores.shape[0]:
+            raise RuntimeError(f"The output of layer {self.layer} was not captured for this step, so it cannot be contrasted.")
+        self.calls += 1
+        # Log-softmax leaves log-probabilities (which beam search passes in) as they are.
+        log_q_J = log_softmax(self.readout.logits(h, early_norm=self.early_norm)).to(scores.device)
+        F = log_ratio(log_softmax(scores), log_q_J, self.alpha)
+        for processor in self.after:
+            F = processor(input_ids, F)
+        return F.log_softmax(-1)
+
+
+class _RowwisePenalty(LogitsProcessor):
+    """`transformers`' repetition penalty that skips each row's left padding, as `generate` sets it up itself."""
+
+    def __init__(self, penalty: float, padding: Tensor | None) -> None:
+        self.penalty, self.padding = penalty, padding
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Apply the penalty; beams and returned sequences repeat their prompt's padding."""
+        skip = None if self.padding is None else self.padding.repeat_interleave(len(scores) // len(self.padding))
+        return RepetitionPenaltyLogitsProcessor(self.penalty, prompt_ignore_length=skip)(input_ids, scores)
+
+
+def recorded_layer(model: PreTrainedModel, n_layers: int) -> int:
+    """The layer that the model's folder records in `dola_static.json`, else `default_layer(n_layers)`.
+
+    Raises `ValueError` if the file is there but holds no usable layer.
+    """
+    file = Path(model.name_or_path or "", CHOICE_FILE)
+    if not model.name_or_path or not file.is_file():
+        return default_layer(n_layers)
+    try:
+        return check_layer(json.loads(file.read_text(encoding="utf-8"))["layer"], n_layers)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} must hold a layer from 1 to {n_layers - 1}: {error}") from error
+
+
+def _decoding_config(model: PreTrainedModel, kwargs: dict[str, Any]) -> GenerationConfig:
+    """The settings `generate` will use, with those refused that the contrast cannot follow."""
+    config = copy.deepcopy(kwargs.get("generation_config")) or GenerationConfig()
+    config.update(**model.generation_config.to_dict(), defaults_only=True)
+    config.update(**kwargs)
+    assisted = kwargs.get("assistant_model") is not None or config.use_mtp
+    if assisted or config.prompt_lookup_num_tokens is not None or config.assistant_early_exit is not None:
+        raise ValueError(
+            "DoLa-static cannot be combined with assisted or prompt-lookup decoding: drafted tokens are checked against "
+            "several positions at once. Drop the assistant arguments."
+        )
+    if config.cache_implementation == "paged":
+        raise ValueError("DoLa-static cannot run with continuous batching (cache_implementation='paged'); use another cache.")
+    if isinstance(kwargs.get("custom_generate"), str):
+        raise ValueError("DoLa-static does not run generation code from the Hub; drop custom_generate.")
+    if config.guidance_scale not in (None, 1, 1.0) and model.config.model_type != "janus":
+        raise ValueError("DoLa-static cannot be combined with classifier-free guidance; drop guidance_scale.")
+    mode = config.get_generation_mode()
+    if mode not in SUPPORTED_MODES:
+        raise ValueError(f"DoLa-static works with greedy search, sampling and beam search, not with {mode.value}.")
+    return config
+
+
+def _generate(model: PreTrainedModel, inputs: Tensor | None, kwargs: dict[str, Any]) -> Tensor | ModelOutput:
+    """`model.generate`, or for Janus's text mode the inherited one, since its own drops logits processors."""
+    if model.config.model_type != "janus":
+        return model.generate(inputs, **kwargs)
+    if kwargs.pop("generation_mode", "text") != "text":
+        raise UnsupportedModelError("DoLa-static contrasts Janus's text head; images have a head of their own.")
+    _override(kwargs, guidance_scale=None)
+    return GenerationMixin.generate(model, inputs, **kwargs)
+
+
+def _override(kwargs: dict[str, Any], **settings: Any) -> None:
+    """Put settings where the caller has put theirs, without changing the caller's `GenerationConfig`."""
+    if kwargs.get("generation_config") is not None:
+        kwargs["generation_config"] = copy.deepcopy(kwargs["generation_config"])
+        kwargs["generation_config"].update(**settings)
+        for name in settings.keys() & kwargs.keys():
+            kwargs[name] = settings[name]
+    else:
+        kwargs.update(settings)
+
+
+def _padding_lengths(config: GenerationConfig, inputs: Tensor | None, kwargs: dict[str, Any]) -> Tensor | None:
+    """Left padding of each prompt `[batch]`, by the mask or, as `generate` infers it, by the pad token."""
+    ids = kwargs.get("input_ids") if inputs is None else inputs
+    if ids is None:
+        return None
+    mask = kwargs.get("attention_mask")
+    if mask is None:
+        eos = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+        if config.pad_token_id is None or config.pad_token_id in eos:
+            return None
+        mask = ids != config.pad_token_id
+    return (mask != 0).int().argmax(1).to(torch.long)

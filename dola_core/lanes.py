@@ -1,0 +1,117 @@
+"""Lanes: decoders as data plus a chooser (scores in, token out).
+
+A lane never sees the model. It gets the mature logits, the log-probabilities of its contrast layer and the ids so
+far, all as tensors with the vocabulary (or any subset of it that holds the head) last, and says what it would score
+and choose. The lock-step decoder calls this on the whole vocabulary, the what-if on the few recorded tokens.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from transformers import (
+    LogitsProcessor,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from dola_core.contrast import log_ratio
+
+MAX_SEED = 2**32 - 1
+
+
+class Lane(BaseModel):
+    """One decoder: the baseline (`layer` None) or DoLa-static with its (j*, α)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    layer: int | None = Field(None, strict=True, ge=1)
+    alpha: float = Field(0.1, ge=0.0, le=1.0, allow_inf_nan=False)
+
+
+class Decoding(BaseModel):
+    """How every lane of a comparison decodes; the same for all, so that only the contrast differs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_new_tokens: int = Field(48, ge=1, le=4096)
+    early_norm: bool = True
+    penalty_position: Literal["before", "after"] = "before"
+    repetition_penalty: float = Field(1.0, ge=0.1, le=10.0, allow_inf_nan=False)
+    temperature: float = Field(0.0, ge=0.0, le=10.0, allow_inf_nan=False)
+    """0 is greedy decoding."""
+    top_k: int = Field(0, ge=0)
+    """0 keeps every token."""
+    top_p: float = Field(1.0, gt=0.0, le=1.0, allow_inf_nan=False)
+    min_p: float = Field(0.0, ge=0.0, le=1.0, allow_inf_nan=False)
+    num_beams: int = Field(1, ge=1, le=16)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    stop: tuple[str, ...] = ()
+    """A lane ends when its new text contains one of these."""
+
+    @property
+    def samples(self) -> bool:
+        """Whether tokens are drawn rather than the best one taken."""
+        return self.temperature > 0
+
+
+def penalised(decoding: Decoding, ids: Tensor, scores: Tensor) -> Tensor:
+    """`scores` `[rows, V]` with the repetition penalty on `ids` `[rows, T]`, as `generate` applies it."""
+    if decoding.repetition_penalty == 1.0 or ids.shape[-1] == 0:
+        return scores
+    return RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty)(ids, scores)
+
+
+def dola_scores(lane: Lane, decoding: Decoding, ids: Tensor, log_q_N: Tensor, log_q_J: Tensor) -> Tensor:
+    """`F` of a DoLa lane, penalised if the penalty comes after the contrast; `[rows, V]` → `[rows, V]`.
+
+    Not normalised: greedy choice, Gumbel noise and the warpers do not see a constant, and the penalty "after" must
+    see `F` itself. `ids` `[rows, T]` are the tokens so far, counted as the last dimension counts them.
+    """
+    F = log_ratio(log_q_N, log_q_J, lane.alpha)
+    return penalised(decoding, ids, F) if decoding.penalty_position == "after" else F
+
+
+def choose(decoding: Decoding, scores: Tensor, noise: Tensor | None) -> Tensor:
+    """The token each row picks: `[rows, V]` → `[rows]`; the lowest id among equals.
+
+    With `noise` (standard Gumbel `[V]`), `argmax(scores + noise)` is a draw from `softmax(scores)` (Gumbel-max), so
+    every lane that gets the same noise draws from its own distribution and yet agrees with the others wherever the
+    distributions do.
+    """
+    if noise is None:
+        return scores.argmax(-1)
+    for warper in _warpers(decoding):
+        scores = warper(None, scores)
+    return (scores + noise).argmax(-1)
+
+
+def gumbel_noise(decoding: Decoding, step: int, vocab_size: int) -> Tensor | None:
+    """The noise that all lanes share at `step`: `[V]`, float32, on the CPU; None when decoding greedily.
+
+    Counter-based (Philox), so the noise of a step depends on seed and step alone, not on what was drawn before.
+    """
+    if not decoding.samples:
+        return None
+    generator = np.random.Generator(np.random.Philox(key=decoding.seed, counter=[0, 0, 0, step]))
+    return torch.from_numpy(generator.gumbel(size=vocab_size).astype(np.float32))
+
+
+def _warpers(decoding: Decoding) -> list[LogitsProcessor]:
+    """The warpers in the order in which `generate` runs them."""
+    warpers: list[LogitsProcessor] = []
+    if decoding.temperature != 1.0:
+        warpers.append(TemperatureLogitsWarper(decoding.temperature))
+    if decoding.top_k > 0:
+        warpers.append(TopKLogitsWarper(decoding.top_k))
+    if decoding.top_p < 1.0:
+        warpers.append(TopPLogitsWarper(decoding.top_p))
+    if decoding.min_p > 0.0:
+        warpers.append(MinPLogitsWarper(decoding.min_p))
+    return warpers

@@ -1,0 +1,157 @@
+"""Where a `transformers` causal LM keeps its blocks, its final norm `LN_out` and its head φ, and how to read them.
+
+A `Readout` turns the hidden state of any block into logits with the model's own norm and head, and captures hidden
+states of the last position during a forward pass. It holds references only: classes, weights and `generate` of the
+model stay as they are, and hooks exist only inside `with readout.capture(...)`.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
+
+
+class UnsupportedModelError(ValueError):
+    """The model is not one whose layers can be read; the message says what differs."""
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The parts of a causal LM that layer contrast needs. Make one with `Readout.of(model)`."""
+
+    model: PreTrainedModel
+    decoder: nn.Module
+    """The stack of blocks with embeddings and final norm; its `last_hidden_state` is already normed."""
+    blocks: nn.ModuleList
+    ln_out: nn.Module
+    phi: nn.Module
+    after_head: Callable[[Tensor], Tensor]
+    """What the model does to the head's output: identity, soft-capping or a scale."""
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> "Readout":
+        """Find the parts of `model` and prove that they reproduce its logits.
+
+        Raises `UnsupportedModelError` if a part is missing or the proof fails. Runs the model twice on four tokens.
+        """
+        if model.config.is_encoder_decoder:
+            raise UnsupportedModelError(f"{_name(model)} is an encoder–decoder model; layer contrast needs a decoder-only one.")
+        decoder, phi = model.get_decoder(), model.get_output_embeddings()
+        if not isinstance(phi, nn.Module):
+            raise UnsupportedModelError(f"{_name(model)} has no language-model head.")
+        n_layers = model.config.get_text_config(decoder=True).num_hidden_layers
+        blocks = [m for m in decoder.children() if isinstance(m, nn.ModuleList) and len(m) == n_layers]
+        if len(blocks) != 1:
+            raise UnsupportedModelError(f"{_name(model)} does not keep its {n_layers} blocks in one list.")
+        norm = next((getattr(decoder, n) for n in NORM_NAMES if isinstance(getattr(decoder, n, None), nn.Module)), None)
+        if norm is None:
+            raise UnsupportedModelError(f"{_name(model)} has no final norm beside its blocks.")
+        readout = cls(model, decoder, blocks[0], norm, phi, _after_head(model))
+        readout._prove()
+        return readout
+
+    @property
+    def n_layers(self) -> int:
+        """N, the number of blocks."""
+        return len(self.blocks)
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the number of logits the head gives (which may exceed the tokenizer's entries)."""
+        return self.phi.weight.shape[0]
+
+    @property
+    def context_length(self) -> int | None:
+        """Positions the model was built for, or None if its config does not say."""
+        return getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+
+    def norm(self, h: Tensor) -> Tensor:
+        """`LN_out(h)`: `[..., d]` → `[..., d]`. Never for the decoder's own output, which is normed already."""
+        return self.ln_out(h)
+
+    def head(self, h: Tensor) -> Tensor:
+        """Logits of hidden states that are ready for the head: `[..., d]` → `[..., V]`, float32."""
+        return self.after_head(self.phi(h)).float()
+
+    def logits(self, h: Tensor, *, early_norm: bool = True) -> Tensor:
+        """Logits read from block outputs: `φ(LN_out(h))`, or raw `φ(h)` without the norm; `[..., d]` → `[..., V]`."""
+        return self.head(self.norm(h) if early_norm else h)
+
+    @contextmanager
+    def capture(self, layers: Iterable[int]) -> Iterator[dict[int, Tensor]]:
+        """Collect what blocks put out while the body runs the model: {layer: `[rows, d]`}, layers from 1 to N.
+
+        Only the last position is kept, as a copy, so a long prompt costs `[rows, d]` per layer. A later forward pass
+        overwrites an earlier one. Forward passes of other threads on the same model are not seen. The hooks are gone
+        when the body ends, however it ends.
+        """
+        captured: dict[int, Tensor] = {}
+        owner = threading.get_ident()
+
+        def keep(layer: int) -> Callable[..., None]:
+            def hook(_module: nn.Module, _args: tuple, output: Tensor | tuple) -> None:
+                if threading.get_ident() == owner:
+                    h = output[0] if isinstance(output, tuple) else output
+                    captured[layer] = h[:, -1].detach().clone()
+
+            return hook
+
+        handles = [self.blocks[layer - 1].register_forward_hook(keep(layer)) for layer in layers]
+        try:
+            yield captured
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @torch.no_grad()
+    def _prove(self) -> None:
+        """Reproduce the model's own logits from its last block on a probe input, else `UnsupportedModelError`."""
+        ids = torch.arange(1, 5, device=self.phi.weight.device)[None] % self.vocab_size
+        with self.capture([self.n_layers]) as captured:
+            normed = self.decoder(input_ids=ids, use_cache=False).last_hidden_state[:, -1]
+        if not _close(self.norm(captured[self.n_layers]), normed):
+            raise UnsupportedModelError(
+                f"{_name(self.model)} cannot be read layer by layer: its final hidden state is not "
+                f"{type(self.ln_out).__name__} of its last block's output."
+            )
+        with self.capture([self.n_layers]) as captured:
+            own = self.model(input_ids=ids, use_cache=False).logits[:, -1]
+        read = self.logits(captured[self.n_layers])
+        if own.shape != read.shape or not _close(read, own):
+            raise UnsupportedModelError(
+                f"{_name(self.model)} cannot be read layer by layer: its logits are not its head applied to its normed "
+                f"last block (they differ by up to {_difference(read, own)}), so it does something else after its head."
+            )
+
+
+def _after_head(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
+    """What known architectures do to the head's output; whatever else a model does, the proof finds out."""
+    config = model.config.get_text_config(decoder=True)
+    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
+        return lambda logits: torch.tanh(logits / cap) * cap
+    if scale := getattr(config, "logit_scale", None):  # Cohere
+        return lambda logits: logits * scale
+    if scaling := getattr(config, "logits_scaling", None):  # Granite
+        return lambda logits: logits / scaling
+    return lambda logits: logits
+
+
+def _close(read: Tensor, own: Tensor) -> bool:
+    """Equal up to the rounding of the dtype that the model computes in."""
+    tolerance = 1e-4 if own.dtype in (torch.float32, torch.float64) else 2e-2
+    own = own.float()
+    return bool(((read.float() - own).abs() <= tolerance * own.abs().max().clamp_min(1.0)).all())
+
+
+def _difference(read: Tensor, own: Tensor) -> str:
+    return f"{(read.float() - own.float()).abs().max():.3g}" if read.shape == own.shape else "their shape"
+
+
+def _name(model: PreTrainedModel) -> str:
+    return type(model).__name__
