@@ -67,7 +67,7 @@ def compare(
     """
     if not prompt_ids:
         raise PromptError("The prompt is empty; type something to complete.")
-    room = _room(readout, len(prompt_ids))
+    room = room_for(readout, len(prompt_ids))
     for lane in lanes:
         if lane.layer is not None:
             check_layer(lane.layer, readout.n_layers)
@@ -76,8 +76,8 @@ def compare(
     return _steps(state, list(prompt_ids), limit, frozenset(eos_ids), text_of, dict(scripts or {}))
 
 
-def _room(readout: Readout, prompt_length: int) -> int:
-    """How many tokens fit behind the prompt; `PromptError` if none."""
+def room_for(readout: Readout, prompt_length: int) -> int:
+    """How many tokens fit into the context behind a prompt of `prompt_length` ids; `PromptError` if none."""
     context = readout.context_length
     if context is None:
         return 1 << 30

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from transformers import (
     LogitsProcessor,
@@ -54,6 +54,12 @@ class Decoding(BaseModel):
     seed: int = Field(0, ge=0, le=MAX_SEED)
     stop: tuple[str, ...] = ()
     """A lane ends when its new text contains one of these."""
+
+    @model_validator(mode="after")
+    def _beams_do_not_sample(self) -> "Decoding":
+        if self.num_beams > 1 and self.samples:
+            raise ValueError("Beam search does not sample; set temperature to 0 or use one beam.")
+        return self
 
     @property
     def samples(self) -> bool:

@@ -1,0 +1,177 @@
+"""Beam search for the lanes of a comparison: each lane's beams, shown when they are done.
+
+Beams are not lock-stepped: stock `generate` (with the contrast, for DoLa lanes) searches each lane in turn on a
+worker thread, so that progress can be shown and the search be stopped at any step.
+"""
+
+import queue
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+
+from dola_core.contrast import check_layer
+from dola_core.decoding import PromptError, room_for
+from dola_core.generation import generate_with_dola_static
+from dola_core.lanes import Decoding, Lane
+from dola_core.readout import Readout
+from dola_core.trace import EndReason
+
+
+@dataclass(frozen=True)
+class Beam:
+    """One finished beam."""
+
+    ids: tuple[int, ...]
+    score: float
+    """Sum of the lane's log-probabilities divided by the length, as `generate` ranks beams."""
+    end: EndReason
+
+
+@dataclass(frozen=True)
+class BeamProgress:
+    """A search under way: `lane` has done `step` steps."""
+
+    lane: int
+    step: int
+
+
+@dataclass(frozen=True)
+class BeamResult:
+    """All beams of one lane, the best first."""
+
+    lane: int
+    beams: tuple[Beam, ...]
+
+
+def beam_search(
+    readout: Readout,
+    prompt_ids: Sequence[int],
+    lanes: Sequence[Lane],
+    decoding: Decoding,
+    *,
+    eos_ids: Collection[int] = (),
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Iterator[BeamProgress | BeamResult]:
+    """Search every lane with `decoding.num_beams` beams; a generator that may be abandoned at any point.
+
+    `tokenizer` is needed for `decoding.stop`. Raises `PromptError` and `ValueError` as `compare` does.
+    """
+    if not prompt_ids:
+        raise PromptError("The prompt is empty; type something to complete.")
+    limit = min(decoding.max_new_tokens, room_for(readout, len(prompt_ids)))
+    for lane in lanes:
+        if lane.layer is not None:
+            check_layer(lane.layer, readout.n_layers)
+    return _search(readout, list(prompt_ids), list(lanes), decoding, limit, list(eos_ids), tokenizer)
+
+
+def _search(
+    readout: Readout,
+    prompt_ids: list[int],
+    lanes: list[Lane],
+    decoding: Decoding,
+    limit: int,
+    eos_ids: list[int],
+    tokenizer: PreTrainedTokenizerBase | None,
+) -> Iterator[BeamProgress | BeamResult]:
+    config = GenerationConfig(
+        max_new_tokens=limit,
+        num_beams=decoding.num_beams,
+        num_return_sequences=decoding.num_beams,
+        do_sample=False,
+        repetition_penalty=decoding.repetition_penalty,
+        eos_token_id=eos_ids or None,
+        pad_token_id=eos_ids[0] if eos_ids else 0,
+        stop_strings=list(decoding.stop) or None,
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    prompt = torch.tensor([prompt_ids], device=readout.model.device)
+    for number, lane in enumerate(lanes):
+        watch = _Watch()
+
+        def work(lane: Lane = lane, watch: _Watch = watch) -> Any:
+            contrast = {
+                "layer": lane.layer,
+                "alpha": lane.alpha,
+                "early_norm": decoding.early_norm,
+                "penalty_position": decoding.penalty_position,
+            }
+            return generate_with_dola_static(
+                readout.model,
+                prompt,
+                attention_mask=torch.ones_like(prompt),
+                generation_config=config,
+                stopping_criteria=StoppingCriteriaList([watch]),
+                tokenizer=tokenizer,
+                use_dola_lm_static=lane.layer is not None,
+                **(contrast if lane.layer is not None else {}),
+            )
+
+        worker = _Worker(work, watch)
+        try:
+            yield from (BeamProgress(number, step) for step in worker.steps())
+        finally:
+            worker.stop()
+        output = worker.result()
+        beams = zip(output.sequences[:, len(prompt_ids) :].tolist(), output.sequences_scores.tolist(), strict=True)
+        yield BeamResult(number, tuple(_beam(ids, score, eos_ids, limit) for ids, score in beams))
+
+
+def _beam(ids: list[int], score: float, eos_ids: list[int], limit: int) -> Beam:
+    """A beam without the padding behind its end."""
+    end = next((i for i, token in enumerate(ids) if token in eos_ids), None)
+    if end is not None:
+        return Beam(tuple(ids[: end + 1]), score, "eos")
+    return Beam(tuple(ids), score, "length" if len(ids) >= limit else "stop")
+
+
+class _Watch(StoppingCriteria):
+    """Counts the steps of a `generate` call and ends it when asked to."""
+
+    def __init__(self) -> None:
+        self.steps: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self.stopped = threading.Event()
+        self.done = 0
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        """Called by `generate` once a step."""
+        self.done += 1
+        self.steps.put(self.done)
+        return torch.full((input_ids.shape[0],), self.stopped.is_set(), device=input_ids.device)
+
+
+class _Worker:
+    """Runs one search on a thread of its own and hands over its steps, then its result or error."""
+
+    def __init__(self, work: Any, watch: _Watch) -> None:
+        self.watch, self.value, self.error = watch, None, None
+
+        def run() -> None:
+            try:
+                self.value = work()
+            except BaseException as error:  # handed to the caller's thread by result()
+                self.error = error
+            finally:
+                watch.steps.put(None)
+
+        self.thread = threading.Thread(target=run, name="beam-search", daemon=True)
+        self.thread.start()
+
+    def steps(self) -> Iterator[int]:
+        yield from iter(self.watch.steps.get, None)
+
+    def stop(self) -> None:
+        """End the search after its present step and wait for that."""
+        self.watch.stopped.set()
+        self.thread.join()
+
+    def result(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.value

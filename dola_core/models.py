@@ -1,0 +1,199 @@
+"""Load a model by name or folder, with its tokenizer and a read-out that has proved itself.
+
+Plain `transformers`, no code from repositories. Whatever goes wrong ends in a `LoadError` of one sentence.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from dola_core.contrast import default_layer
+from dola_core.decoding import PromptError
+from dola_core.generation import recorded_layer
+from dola_core.readout import Readout, UnsupportedModelError
+from dola_core.trace import ModelInfo
+
+SHIPPED_MODEL = Path(__file__).resolve().parent.parent / "assets" / "atlas-30l"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+MAX_PROMPT_CHARACTERS = 200_000
+
+
+class LoadError(RuntimeError):
+    """The model could not be loaded; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to compare."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    readout: Readout
+    label: str
+    """One line for people: name · layers · vocabulary · device and dtype."""
+    info: ModelInfo
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """The ids that end a text, by the model's generation settings or its tokenizer."""
+        ids = self.model.generation_config.eos_token_id
+        ids = self.tokenizer.eos_token_id if ids is None else ids
+        return tuple(ids) if isinstance(ids, list) else () if ids is None else (ids,)
+
+    @property
+    def layer(self) -> int:
+        """The contrast layer to start with: the model's recorded choice, else `default_layer`."""
+        return recorded_layer(self.model, self.readout.n_layers)
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether prompts can be put as a chat turn."""
+        return bool(self.tokenizer.chat_template)
+
+    def encode(self, prompt: str, *, chat: bool = False) -> list[int]:
+        """Ids of `prompt` with the tokenizer's BOS, or as the user's turn of its chat template.
+
+        Raises `PromptError` if the prompt is blank or longer than any model reads.
+        """
+        if not prompt.strip():
+            raise PromptError("The prompt is empty; type something to complete.")
+        if len(prompt) > MAX_PROMPT_CHARACTERS:
+            raise PromptError(f"The prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are read. Shorten it.")
+        prompt = prompt.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be tokenised
+        if not chat:
+            return list(self.tokenizer(prompt, verbose=False)["input_ids"])
+        turn = [{"role": "user", "content": prompt}]
+        return list(self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)["input_ids"])
+
+    def piece(self, token: int) -> str:
+        """The text of one token, with the space before it that SentencePiece tokenizers drop."""
+        raw = self.tokenizer.convert_ids_to_tokens(token)
+        text = self.tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        return f" {text}" if isinstance(raw, str) and raw.startswith("▁") and not text.startswith(" ") else text
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of generated ids, without special tokens."""
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        first = next((self.piece(i) for i in ids if i not in self.tokenizer.all_special_ids), "")
+        return f" {text}" if first.startswith(" ") and not text.startswith(" ") else text
+
+
+def load_model(name_or_folder: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> LoadedModel:
+    """Load a causal LM: the shipped one (None), a folder, or a Hub name such as `HuggingFaceTB/SmolLM2-135M`.
+
+    `device` is "auto" (CUDA, then Apple's MPS, then CPU) or a PyTorch device; `dtype` is "auto", "float32",
+    "bfloat16" or "float16". Auto takes bfloat16 where the hardware computes it fast and float32 elsewhere.
+
+    Raises `LoadError` with one sentence for an unknown name, no network, a folder without a model, a device or dtype
+    that is not there, too little memory, or an architecture that cannot be read layer by layer.
+    """
+    name = str(SHIPPED_MODEL if name_or_folder is None else name_or_folder)
+    place = _device(device)
+    if dtype != "auto" and dtype not in DTYPES:
+        raise LoadError(f"Unknown dtype {dtype!r}; use auto, {', '.join(DTYPES)}.")
+    if Path(name).is_dir() and not Path(name, "config.json").is_file():
+        raise LoadError(f"The folder {name} holds no model: it has no config.json.")
+    try:
+        torch_dtype = _fast_dtype(place) if dtype == "auto" else DTYPES[dtype]
+        config = AutoConfig.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = _auto_class(config).from_pretrained(name, dtype=torch_dtype).to(place).eval()
+        readout = Readout.of(model)
+        default_layer(readout.n_layers)
+    except UnsupportedModelError as error:
+        raise LoadError(str(error)) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise LoadError(f"{name} does not fit into the memory of {place}; choose a smaller model or another device.") from error
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise LoadError(_reason(name, error)) from error
+    info = ModelInfo(
+        name=Path(name).name if Path(name).is_dir() else name,
+        revision=getattr(config, "_commit_hash", None),
+        dtype=str(torch_dtype).removeprefix("torch."),
+        n_layers=readout.n_layers,
+        vocab_size=readout.vocab_size,
+    )
+    title = "Atlas-30L" if Path(name) == SHIPPED_MODEL else info.name
+    label = f"{title} · {info.n_layers} layers · {info.vocab_size:,} tokens · {_device_label(place)} {_SHORT[torch_dtype]}"
+    return LoadedModel(model, tokenizer, readout, label, info)
+
+
+_SHORT = {torch.float32: "float32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+def _auto_class(config: PreTrainedConfig) -> Any:
+    """Janus is filed under image-text-to-text; everything else here is a causal LM."""
+    return AutoModelForImageTextToText if config.model_type == "janus" else AutoModelForCausalLM
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise LoadError(f"There is no device {device!r} here; use auto, cpu, cuda or cuda:0.") from error
+    return place
+
+
+def _device_label(place: torch.device) -> str:
+    return torch.cuda.get_device_name(place) if place.type == "cuda" else place.type.upper()
+
+
+def _fast_dtype(place: torch.device) -> torch.dtype:
+    """bfloat16 where a small decoding product really runs faster in it than in float32, else float32."""
+    if place.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if place.type != "cpu":
+        return torch.float32
+
+    def seconds(dtype: torch.dtype) -> float:
+        weight, rows = torch.ones(1024, 1024, dtype=dtype), torch.ones(2, 1024, dtype=dtype)
+        best = float("inf")
+        for _ in range(6):
+            start = time.perf_counter()
+            rows @ weight.T
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    return torch.bfloat16 if seconds(torch.bfloat16) < 0.7 * seconds(torch.float32) else torch.float32
+
+
+def _reason(name: str, error: BaseException) -> str:
+    """One sentence for what `from_pretrained` raised."""
+    causes = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    if any(isinstance(c, GatedRepoError) for c in causes):
+        return f"{name} is gated; ask for access on its page and log in with `hf auth login`."
+    if any(isinstance(c, (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)) for c in causes):
+        return f"There is no model called {name}; give a folder or a name such as HuggingFaceTB/SmolLM2-135M."
+    text = " ".join(str(c) for c in causes)
+    if "trust_remote_code" in text or "does not recognize this architecture" in text or "Unrecognized" in text:
+        return f"{name} has an architecture that transformers does not ship; code from repositories is never run."
+    if Path(name).is_dir():
+        return f"The folder {name} holds no causal language model that transformers can load: {_first_line(error)}"
+    if isinstance(error, OSError):
+        return f"{name} is neither a folder here nor reachable on the Hugging Face Hub; check the name and the network."
+    return f"{name} could not be loaded: {_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
