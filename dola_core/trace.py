@@ -10,7 +10,7 @@ compare the very numbers that the choice compared; what only charts show is floa
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -206,6 +206,10 @@ class Trace(_Record):
         """The token DoLa would choose at step `index` of `lane`'s text for another (j*, α); see `Step.what_if`."""
         return self.lane_steps(lane)[index].what_if(layer, alpha, self.decoding)
 
+    def stopped(self) -> "Trace":
+        """The same trace with the lanes that were still running marked as stopped by the user."""
+        return self.model_copy(update={"ends": tuple(end or "stopped" for end in self.ends)})
+
     @property
     def fork(self) -> int | None:
         """The first index at which not all lanes that are still running take the same token, or None."""
@@ -224,9 +228,13 @@ class Recorder:
         self.ids: list[list[int]] = [[] for _ in lanes]
         self.ends: list[EndReason | None] = [None for _ in lanes]
 
-    def stop(self) -> None:
-        """Note that the user stopped the lanes that were still running."""
-        self.ends = [end or "stopped" for end in self.ends]
+    def add(self, tokens: Mapping[int, int], ends: Mapping[int, EndReason], steps: Sequence[Step]) -> None:
+        """Note one step: {lane: its token}, {lane: why it ended} and the rows' records."""
+        self.steps.extend(steps)
+        for lane, token in tokens.items():
+            self.ids[lane].append(token)
+        for lane, end in ends.items():
+            self.ends[lane] = end
 
     def trace(self, piece: Callable[[int], str], text: Callable[[list[int]], str]) -> Trace:
         """The trace so far; `piece` gives the text of one id and `text` that of a sequence."""

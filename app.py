@@ -1,0 +1,60 @@
+"""DoLa Duet: `python app.py` opens the page on the shipped model; `python app.py --help` lists the options.
+
+Also a Hugging Face Space's `app_file`, where the environment sets the options (`DOLA_MODEL`, …).
+"""
+
+import os
+import sys
+
+# Before gradio is imported: no telemetry, no version check, no request when the page loads.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from app.settings import Settings, read_settings
+
+# Settings first: --help and a mistyped option answer at once, not after PyTorch has been imported.
+SETTINGS = read_settings(sys.argv[1:] if __name__ == "__main__" else [])
+
+from app.components import routes  # noqa: E402
+from app.page import build, css  # noqa: E402
+from app.theme import theme  # noqa: E402
+from dola_core.models import LoadError, load_model  # noqa: E402
+
+
+def launch(settings: Settings, *, block: bool = True) -> str:
+    """Load the model, serve the page and return its address; with `block`, only after it was shut down.
+
+    Raises `LoadError` if the model cannot be loaded.
+    """
+    loaded = load_model(settings.model, settings.device, settings.dtype)
+    page = build(loaded, settings)
+    _, address, _ = page.queue(max_size=32).launch(
+        server_name=settings.host,
+        server_port=settings.port,
+        share=settings.share,
+        inbrowser=settings.open_browser,
+        theme=theme(),
+        css=css(),
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        max_file_size="10mb",
+        app_kwargs={"routes": routes()},
+        prevent_thread_lock=not block,
+    )
+    return address
+
+
+def main() -> None:
+    """Serve the page until interrupted; a model that cannot be loaded ends in one sentence."""
+    try:
+        launch(SETTINGS)
+    except LoadError as error:
+        print(f"app.py: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:  # gradio says which port is taken
+        print(f"app.py: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The page: layout, charts, token strips. Knows `dola_core`, never torch's internals."""

@@ -1,0 +1,111 @@
+"""The page's own components: plain data as value, drawn by `assets/page/duet.js`.
+
+No prompt or model text ever enters an HTML or CSS template: Gradio evaluates `${…}` and `{{…}}` in them. Templates
+here are constants; the text travels in `value` and is written with `textContent`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from plotly.offline import get_plotlyjs_version
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+import plotly
+from app.palette import TO_DARK
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets" / "page"
+PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+# Under gradio_api, which every proxy in front of a Gradio app (the Node server of SSR included) hands to Python.
+PREFIX = "gradio_api/duet"
+SCRIPTS = {f"plotly-{get_plotlyjs_version()}.min.js": PLOTLY_JS, "duet.js": ASSETS / "duet.js"}
+
+
+def routes() -> list[Route]:
+    """Routes that serve the page's scripts from this machine; nothing else in those folders is reachable."""
+
+    def serve(request: Request) -> Response:
+        file = SCRIPTS.get(request.path_params["name"])
+        if file is None:
+            return Response(status_code=404)
+        age = 31_536_000 if file is PLOTLY_JS else 0
+        return FileResponse(file, media_type="text/javascript", headers={"Cache-Control": f"public, max-age={age}"})
+
+    return [Route(f"/{PREFIX}/{{name}}", serve)]
+
+
+def head() -> str:
+    """The script tags; relative, so that they work below a root path."""
+    return "".join(f'<script src="{PREFIX}/{name}"></script>' for name in SCRIPTS)
+
+from gradio.events import Dependency
+
+class _Drawn(gr.HTML):
+    """A component whose value `Duet.<kind>` draws into an empty element."""
+
+    kind = ""
+
+    def __init__(self, value: Any = None, **kwargs: Any) -> None:
+        super().__init__(
+            value,
+            html_template=f'<div class="duet-{self.kind}"></div>',
+            js_on_load=f"Duet.{self.kind}(element.querySelector('.duet-{self.kind}'), props, watch, trigger, {COLOURS});",
+            head=head(),
+            apply_default_css=False,
+            **kwargs,
+        )
+
+    def get_block_name(self) -> str:
+        """In the browser every one of these is Gradio's own HTML component."""
+        return "html"
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+class Strips(_Drawn):
+    """Both token strips (`app.strips.strips`); clicking a token triggers `select` with `lane` and `step`."""
+
+    kind = "strips"
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+class Sentence(_Drawn):
+    """Text in parts (`app.figures.step_sentence`), read out when it changes."""
+
+    kind = "sentence"
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+class Notice(_Drawn):
+    """One line for the visitor: `{"text": …, "tone": "error" | "busy" | ""}`."""
+
+    kind = "notice"
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+class Chart(_Drawn):
+    """A Plotly figure under a title and one grey line: `{"title", "sub", "figure"}`, redrawn in place."""
+
+    kind = "chart"
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component

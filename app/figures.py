@@ -1,0 +1,220 @@
+"""Charts of one step as Plotly figures: trace → numbers → figure, without a model or a browser.
+
+Colours are the light palette's; the browser swaps them in dark mode. Backgrounds are transparent.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+
+from app.palette import LIGHT
+from app.words import number, token
+from dola_core.contrast import log_p_hat, plausible_head
+from dola_core.trace import Step, Trace
+
+SHOWN = 12
+"""Tokens in the head chart."""
+MARKS = ("●", "◆")
+"""What marks the baseline's and DoLa's choice, beside their colours."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The plausible head of a step for a (j*, α), as numbers. Arrays go by recorded token, the most probable first."""
+
+    tokens: np.ndarray
+    q_N: np.ndarray
+    q_J: np.ndarray
+    p_hat: np.ndarray
+    """0 outside the head."""
+    kept: np.ndarray
+    """Whether the token is in the head."""
+    threshold: float
+    """α · max q_N"""
+    complete: bool
+    """Whether the whole head was recorded for this α."""
+
+    @classmethod
+    def of(cls, step: Step, layer: int, alpha: float) -> "Head":
+        """Read the head of `step` for layer 1..N−1 and α."""
+        table = torch.from_numpy(step.log_q_table.copy())
+        log_q_N, log_q_J = table[:, -1], table[:, layer - 1]
+        return cls(
+            tokens=step.tokens,
+            q_N=log_q_N.exp().numpy(),
+            q_J=log_q_J.exp().numpy(),
+            p_hat=log_p_hat(log_q_N, log_q_J, alpha).exp().numpy(),
+            kept=plausible_head(log_q_N, alpha).numpy(),
+            threshold=alpha * float(log_q_N.exp().max()),
+            complete=alpha >= step.exact_alpha,
+        )
+
+    @property
+    def size(self) -> int:
+        """Recorded tokens in the head."""
+        return int(self.kept.sum())
+
+    @property
+    def mass(self) -> float:
+        """Their share of `q_N`."""
+        return float(self.q_N[self.kept].sum())
+
+
+def head_chart(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, Any]:
+    """Bars of q_N, q_j* and p̂ for the most probable tokens, the threshold, and the cut tokens greyed."""
+    head = Head.of(step, layer, alpha)
+    chosen = (step.choices[0].id, step.what_if(layer, alpha, trace.decoding) if head.complete else step.choices[1].id)
+    order = [i for i in range(len(head.tokens)) if i < SHOWN or head.tokens[i] in chosen]
+    names = [_marked(trace, int(head.tokens[i]), chosen) for i in order]
+    figure = go.Figure(layout=_layout(height=60 + 40 * len(order)))
+    bars = (
+        ("q_N", head.q_N, LIGHT["base"], 1.0),
+        (f"q_{layer}", head.q_J, LIGHT["early"], 0.75),
+        ("p̂ DoLa", head.p_hat, LIGHT["dola"], 1.0),
+    )
+    for label, values, colour, strength in bars:
+        figure.add_bar(
+            orientation="h",
+            name=label,
+            y=list(range(len(order))),
+            x=[round(float(values[i]), 5) for i in order],
+            marker={"color": colour, "opacity": [strength if head.kept[i] else 0.28 * strength for i in order]},
+            customdata=[[token(trace, int(head.tokens[i])), int(head.tokens[i])] for i in order],
+            hovertemplate=f"%{{customdata[0]}} (id %{{customdata[1]}})<br>{label} = %{{x:.4f}}<extra></extra>",
+        )
+    figure.update_layout(barmode="group", bargap=0.3, bargroupgap=0.04)
+    figure.update_yaxes(tickvals=list(range(len(order))), ticktext=names, autorange="reversed", automargin=True)
+    figure.update_xaxes(range=[0, min(1.0, 1.06 * max(head.q_N.max(), head.q_J[order].max(), head.p_hat.max()))])
+    figure.add_vline(x=head.threshold, line={"color": LIGHT["ink"], "dash": "dot", "width": 1.5})
+    figure.add_annotation(
+        x=head.threshold, y=0, yref="paper", yanchor="bottom", xanchor="left", showarrow=False,
+        text=f" α·max = {number(head.threshold)}", font={"size": 11, "color": LIGHT["mute"]},
+    )  # fmt: skip
+    return figure.to_plotly_json()
+
+
+def layer_chart(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, Any]:
+    """Probability of both lanes' tokens read from every layer, with j* as a line."""
+    other = step.what_if(layer, alpha, trace.decoding) if alpha >= step.exact_alpha else step.choices[1].id
+    n_layers = trace.model.n_layers
+    figure = go.Figure(layout=_layout(height=340))
+    styles = (
+        (step.choices[0].id, LIGHT["base"], "solid", "circle"),
+        (other, LIGHT["dola"], "dash", "diamond"),
+    )
+    for (token_id, colour, dash, symbol), mark in zip(styles, MARKS, strict=True):
+        figure.add_scatter(
+            x=list(range(1, n_layers + 1)),
+            y=[round(float(p), 5) for p in np.exp(step.log_q_table[step.place(token_id)])],
+            name=f"{mark} {token(trace, token_id)}",
+            mode="lines+markers",
+            line={"color": colour, "dash": dash, "width": 2.5},
+            marker={"symbol": symbol, "size": 6},
+            hovertemplate="layer %{x}: %{y:.4f}<extra></extra>",
+        )
+    figure.add_vline(x=layer, line={"color": LIGHT["ink"], "dash": "dot", "width": 1.5})
+    figure.add_annotation(
+        x=layer, y=1.0, yref="paper", yanchor="bottom", showarrow=False,
+        text=f"j* = {layer}", font={"size": 11, "color": LIGHT["mute"]},
+    )  # fmt: skip
+    figure.update_xaxes(title={"text": "layer", "standoff": 6}, range=[0.5, n_layers + 0.5], dtick=5, tick0=0)
+    figure.update_yaxes(rangemode="tozero")
+    return figure.to_plotly_json()
+
+
+def head_card(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, Any]:
+    """The head chart with its title, its grey line and its text twin, for `Chart`."""
+    head = Head.of(step, layer, alpha)
+    cut = int((~head.kept).sum())
+    more = "" if head.complete else "; more tokens are plausible than were recorded"
+    return {
+        "title": "Plausible head",
+        "sub": f"probability on this prefix, q_N against q_{layer}; {_norm(trace)}; "
+        f"{_tokens(head.size)} kept, cut tokens stay, greyed{more}",
+        "alt": f"Bar chart of q_N, q_{layer} and p-hat: {head.size} tokens at or above {number(head.threshold)}, {cut} below.",
+        "figure": head_chart(trace, step, layer, alpha),
+    }
+
+
+def layer_card(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, Any]:
+    """The layer chart with its title, its grey line and its text twin, for `Chart`."""
+    penalty = trace.decoding.repetition_penalty != 1.0 and trace.decoding.penalty_position == "before"
+    return {
+        "title": "Through the layers",
+        "sub": f"probability read from every layer; {_norm(trace)}; early layers are unreliable"
+        + ("; the last layer after the repetition penalty" if penalty else ""),
+        "alt": f"Line chart of the probability of both lanes' tokens in layers 1 to {trace.model.n_layers}, j* = {layer} marked.",
+        "figure": layer_chart(trace, step, layer, alpha),
+    }
+
+
+def step_sentence(trace: Trace, step: Step, layer: int, alpha: float) -> list[dict[str, str]]:
+    """The step in words, as parts `{"text": …, "side": "base" | "dola" | ""}`; the text twin of both charts."""
+    head, decoding = Head.of(step, layer, alpha), trace.decoding
+    base, dola = step.choices[0], step.choices[1]
+    now = step.what_if(layer, alpha, decoding) if head.complete else None
+    parts = [_part(f"Step {step.index + 1}. Baseline {_verb(trace)} "), _part(token(trace, base.id), "base")]
+    parts.append(_part(f" ({number(base.p)})"))
+    shown = dola.id if now is None else now
+    place = step.place(shown)
+    if shown == base.id:
+        parts.append(_part("; DoLa agrees."))
+    else:
+        parts += [_part(", DoLa "), _part(token(trace, shown), "dola")]
+        parts.append(_part(f" ({number(float(head.q_N[place]))} → {number(float(head.p_hat[place]))} of the head)."))
+    if not head.complete:
+        parts.append(_part(f" More tokens are plausible here than were recorded; what-if starts at α = {number(step.exact_alpha)}."))
+    elif head.size == 1:
+        parts.append(_part(" The head keeps one token, so both must choose it."))
+    else:
+        parts.append(_part(f" The head keeps {head.size} tokens holding {head.mass:.0%}."))
+    lane = trace.lanes[1]
+    if (layer, alpha) != (lane.layer, lane.alpha) and now is not None:
+        ran = token(trace, dola.id)
+        same = f"as it did with j* = {lane.layer}, α = {lane.alpha:g}" if now == dola.id else f"instead of {ran}"
+        parts.append(_part(f" What if: with j* = {layer}, α = {alpha:g} DoLa chooses this {same}."))
+    return parts
+
+
+def _tokens(count: int) -> str:
+    return "1 token" if count == 1 else f"{count} tokens"
+
+
+def _norm(trace: Trace) -> str:
+    return "early layers through the final norm" if trace.decoding.early_norm else "early layers raw, without the norm"
+
+
+def _verb(trace: Trace) -> str:
+    return "draws" if trace.decoding.samples else "chooses"
+
+
+def _part(text: str, side: str = "") -> dict[str, str]:
+    return {"text": text, "side": side}
+
+
+def _marked(trace: Trace, token_id: int, chosen: tuple[int, int]) -> str:
+    """A token as an axis label, with the mark of every lane that chooses it."""
+    marks = "".join(mark for mark, choice in zip(MARKS, chosen, strict=True) if choice == token_id)
+    # Plotly reads a little HTML in labels, and the token is anybody's text.
+    text = token(trace, token_id).replace("&", "&amp;").replace("<", "&lt;")
+    return f"{marks} {text} " if marks else f"{text} "
+
+
+def _layout(height: int) -> dict[str, Any]:
+    axis = {"gridcolor": LIGHT["line"], "zeroline": False, "linecolor": LIGHT["line"], "fixedrange": True}
+    return {
+        "template": None,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": LIGHT["ink"], "family": "system-ui, sans-serif", "size": 12},
+        "margin": {"l": 46, "r": 14, "t": 34, "b": 40},
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "itemclick": False, "itemdoubleclick": False},
+        "showlegend": True,
+        "height": height,
+        "xaxis": axis,
+        "yaxis": axis,
+        "hoverlabel": {"bgcolor": LIGHT["card"], "font": {"color": LIGHT["ink"]}, "bordercolor": LIGHT["line"]},
+    }

@@ -1,0 +1,155 @@
+"""The page: layout and the wiring of its events. Handlers are a few lines over pure functions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from app.components import ASSETS, Chart, Notice, Sentence, Strips
+from app.controls import Controls, controls
+from app.figures import head_card, layer_card, step_sentence
+from app.palette import css_variables
+from app.run import RequestError, run
+from app.settings import Settings
+from app.strips import difference_sentence, strips
+from dola_core.models import LoadedModel
+from dola_core.trace import Trace
+
+TITLE = "<h1>Do<b>La</b> <i>Duet</i></h1>"
+SILENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+QUICK: dict[str, Any] = {"trigger_mode": "always_last", "concurrency_limit": 8, **SILENT}
+
+
+def css() -> str:
+    """The page's style sheet."""
+    return css_variables() + (ASSETS / "duet.css").read_text(encoding="utf-8")
+
+
+def build(loaded: LoadedModel, settings: Settings) -> gr.Blocks:
+    """The page for one loaded model."""
+    with gr.Blocks(title="DoLa Duet", analytics_enabled=False) as page:
+        with gr.Row(elem_classes="duet-head"):
+            gr.HTML(TITLE, apply_default_css=False)
+            Sentence(say(loaded.label))
+        _wire(loaded, controls(loaded, settings), inspector())
+    return page
+
+
+@dataclass(frozen=True)
+class Inspector:
+    """The components below the controls, and what they show."""
+
+    trace: gr.State
+    notice: Notice
+    lanes: Strips
+    below: gr.Column
+    count: Sentence
+    lane: gr.Radio
+    step: gr.Slider
+    sentence: Sentence
+    head: Chart
+    layers: Chart
+
+    @property
+    def outputs(self) -> set[Component]:
+        """Everything a handler may change."""
+        return set(vars(self).values())
+
+    def streaming(self, trace: Trace, note: str) -> dict[Component, Any]:
+        """A comparison under way: the strips only, nothing selected."""
+        return {
+            self.trace: trace,
+            self.notice: {"text": note, "tone": "busy"},
+            self.lanes: strips(trace, lane=1, index=-1, running=True),
+        }
+
+    def done(self, trace: Trace, layer: int, alpha: float) -> dict[Component, Any]:
+        """A comparison at its end, opened where the texts part or else at the first step."""
+        return {self.trace: trace, self.notice: None, **self.at(trace, 1, trace.fork or 0, layer, alpha)}
+
+    def failed(self, sentence: str) -> dict[Component, Any]:
+        """One sentence instead of a comparison; what is on the page stays."""
+        return {self.notice: {"text": sentence, "tone": "error"}}
+
+    def at(self, trace: Trace | None, lane: int, index: int, layer: int, alpha: float) -> dict[Component, Any]:
+        """One step of one lane's text, seen with (j*, α); nothing changes if there is no such step."""
+        steps = trace.lane_steps(lane) if trace is not None else []
+        if trace is None or not steps:
+            return {}
+        index = min(max(index, 0), len(steps) - 1)
+        return {
+            self.lanes: strips(trace, lane=lane, index=index),
+            self.below: gr.Column(visible=True),
+            self.count: say(difference_sentence(trace)),
+            self.lane: trace.lanes[lane].name,
+            self.step: gr.Slider(value=index + 1, maximum=max(2, len(steps))),
+            self.sentence: step_sentence(trace, steps[index], layer, alpha),
+            self.head: head_card(trace, steps[index], layer, alpha),
+            self.layers: layer_card(trace, steps[index], layer, alpha),
+        }
+
+
+def inspector() -> Inspector:
+    """Lay out the strips and the inspector."""
+    trace, notice, lanes = gr.State(), Notice(), Strips()
+    with gr.Column(visible=False) as below:
+        with gr.Row(elem_classes="duet-spine duet-columns"):
+            count = Sentence()
+            lane = gr.Radio(
+                ["Baseline", "DoLa-static"], value="DoLa-static", type="index", label="text", elem_id="lane",
+                elem_classes="duet-quiet",
+            )  # fmt: skip
+            step = gr.Slider(1, 2, value=1, step=1, label="step", elem_id="step", elem_classes="duet-quiet")
+        sentence = Sentence(elem_classes="duet-say")
+        with gr.Row(elem_classes="duet-columns"):
+            with gr.Column(elem_classes="duet-card"):
+                head = Chart(elem_id="head")
+            with gr.Column(elem_classes="duet-card"):
+                layers = Chart(elem_id="layers")
+    return Inspector(trace, notice, lanes, below, count, lane, step, sentence, head, layers)
+
+
+def say(text: str) -> list[dict[str, str]]:
+    """A plain sentence for `Sentence`."""
+    return [{"text": text, "side": ""}]
+
+
+def _wire(loaded: LoadedModel, ask: Controls, view: Inspector) -> None:
+    def compare(values: dict[Component, Any]) -> Iterator[dict[Component, Any]]:
+        try:
+            request = ask.request(values)
+            for update in run(loaded, request):
+                if update.finished:
+                    yield view.done(update.trace, request.layer, request.alpha)
+                else:
+                    yield view.streaming(update.trace, update.note)
+        except RequestError as error:
+            yield view.failed(str(error))
+
+    def stop(trace: Trace | None, layer: int, alpha: float) -> dict[Component, Any]:
+        return view.done(trace.stopped(), layer, alpha) if trace is not None and None in trace.ends else {}
+
+    def look(trace: Trace | None, lane: int, step: int, layer: int, alpha: float) -> dict[Component, Any]:
+        return view.at(trace, lane, step - 1, layer, alpha)
+
+    def pick(trace: Trace | None, layer: int, alpha: float, event: gr.EventData) -> dict[Component, Any]:
+        lane, step = (getattr(event, name, None) for name in ("lane", "step"))
+        return view.at(trace, lane, step - 1, layer, alpha) if lane in (0, 1) and isinstance(step, int) else {}
+
+    settings = [ask.layer, ask.alpha]
+    running = gr.on(
+        [ask.compare.click, ask.prompt.submit],
+        compare,
+        ask.inputs,
+        view.outputs,
+        concurrency_limit=1,
+        concurrency_id="model",
+        **SILENT,
+    )
+    ask.stop.click(stop, [view.trace, *settings], view.outputs, cancels=[running], **QUICK)
+    for event in (view.step.input, view.lane.input, ask.layer.input, ask.alpha.input):
+        event_inputs = [view.trace, view.lane, view.step, *settings]
+        gr.on([event], look, event_inputs, view.outputs, **QUICK)
+    view.lanes.select(pick, [view.trace, *settings], view.outputs, **QUICK)

@@ -1,0 +1,108 @@
+"""One comparison for the page: what the visitor asked for → a stream of traces."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dola_core.beams import BeamProgress, BeamResult, beam_search
+from dola_core.decoding import PromptError, compare
+from dola_core.lanes import Decoding, Lane
+from dola_core.models import LoadedModel
+from dola_core.trace import Recorder, Trace
+
+TEXT_INTERVAL = 1 / 12
+"""Seconds between updates of the strips: faster than reading, slow enough for the browser."""
+
+
+class RequestError(ValueError):
+    """What was asked for cannot be run; the message is one sentence for the visitor."""
+
+
+class Request(BaseModel):
+    """A comparison as asked for, checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str
+    layer: int = Field(ge=1, strict=True)
+    alpha: float = Field(ge=0.01, le=1.0, allow_inf_nan=False)
+    decoding: Decoding
+    chat: bool = False
+
+    @classmethod
+    def of(cls, **asked: object) -> "Request":
+        """Check what was asked for; raises `RequestError` with one sentence."""
+        try:
+            return cls.model_validate(asked)
+        except ValidationError as error:
+            mistake = error.errors()[0]
+            name = str(mistake["loc"][-1]).replace("_", " ") if mistake["loc"] else ""
+            text = mistake["msg"].removeprefix("Value error, ")
+            raise RequestError(f"{name}: {text}." if name and not text.endswith(".") else text) from error
+
+
+@dataclass(frozen=True)
+class Update:
+    """What the page shows next."""
+
+    trace: Trace
+    note: str = ""
+    """Progress in words, for work without tokens to show yet."""
+    finished: bool = False
+
+
+def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
+    """Run a comparison, yielding the trace at most about twelve times a second and once when it is finished.
+
+    The generator may be closed at any point. Raises `RequestError` for a prompt that cannot be completed.
+    """
+    lanes = (Lane(name="Baseline"), Lane(name="DoLa-static", layer=request.layer, alpha=request.alpha))
+    try:
+        prompt_ids = loaded.encode(request.prompt, chat=request.chat)
+        recorder = Recorder(loaded.info, request.prompt, prompt_ids, lanes, request.decoding)
+        beams = _search(loaded, recorder) if request.decoding.num_beams > 1 else None
+        yield Update(_trace(loaded, recorder), "reading the prompt …")
+        scripts = None
+        if beams is not None:
+            scripts = {}
+            for event in beams:
+                if isinstance(event, BeamProgress):
+                    yield Update(_trace(loaded, recorder), f"searching beams of {lanes[event.lane].name}: step {event.step} …")
+                else:
+                    best = event.beams[0]
+                    scripts[event.lane] = (best.ids, best.end)
+        steps = compare(
+            loaded.readout,
+            prompt_ids,
+            lanes,
+            request.decoding,
+            eos_ids=loaded.eos_ids,
+            text_of=loaded.text,
+            scripts=scripts,
+        )
+        shown = 0.0
+        for advance in steps:
+            recorder.add(advance.tokens, advance.ends, advance.steps)
+            if time.monotonic() - shown >= TEXT_INTERVAL and None in recorder.ends:
+                yield Update(_trace(loaded, recorder))
+                shown = time.monotonic()
+    except PromptError as error:
+        raise RequestError(str(error)) from error
+    yield Update(_trace(loaded, recorder), finished=True)
+
+
+def _search(loaded: LoadedModel, recorder: Recorder) -> Iterator[BeamProgress | BeamResult]:
+    return beam_search(
+        loaded.readout,
+        recorder.prompt_ids,
+        recorder.lanes,
+        recorder.decoding,
+        eos_ids=loaded.eos_ids,
+        tokenizer=loaded.tokenizer,
+    )
+
+
+def _trace(loaded: LoadedModel, recorder: Recorder) -> Trace:
+    return recorder.trace(loaded.piece, loaded.text)

@@ -1,0 +1,63 @@
+"""What the person who starts the page can set: command line over environment over defaults.
+
+Reads nothing but the standard library and pydantic, so that `--help` does not wait for PyTorch.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """DoLa Duet: one prompt, two decoders of one model, side by side.
+
+    Every option can also be set in the environment as DOLA_<NAME>, for example DOLA_MODEL. The address follows
+    Gradio's own GRADIO_SERVER_NAME and GRADIO_SERVER_PORT unless --port or --host is given.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="DOLA_",
+        extra="forbid",
+        frozen=True,
+        cli_prog_name="app.py",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        use_attribute_docstrings=True,
+        env_parse_none_str="",
+    )
+
+    model: str | None = None
+    """a folder or a Hugging Face name, such as HuggingFaceTB/SmolLM2-135M (default: the shipped Atlas-30L)"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps"""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """number format of the weights"""
+    host: str | None = None
+    """address to listen on (default: this machine only)"""
+    port: int | None = Field(None, ge=1, le=65535)
+    """port to listen on (default: the first free one from 7860)"""
+    share: bool = False
+    """also open a public gradio.live link"""
+    max_new_tokens: int = Field(256, ge=1, le=4096)
+    """the most tokens a visitor can ask for"""
+    open_browser: bool = False
+    """open the page in the default browser"""
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """Settings from `arguments` (without the program's name) and the environment.
+
+    Ends the program with one sentence per mistake, as a command-line tool does.
+    """
+    try:
+        return CliApp.run(Settings, cli_args=list(arguments))
+    except ValidationError as error:
+        for mistake in error.errors():
+            name = ".".join(str(part) for part in mistake["loc"])
+            print(f"app.py: {name.replace('_', '-')}: {mistake['msg']} (got {mistake['input']!r})", file=sys.stderr)
+        raise SystemExit(2) from None

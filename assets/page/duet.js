@@ -1,0 +1,176 @@
+// Draws the page's own components. All text comes in as data and is written with textContent.
+(() => {
+  if (window.Duet) return;
+
+  const make = (tag, className, text) => {
+    const node = document.createElement(tag);
+    if (className) node.className = className;
+    if (text !== undefined) node.textContent = text;
+    return node;
+  };
+
+  // A token with its white-space marks in grey.
+  const token = (text, className) => {
+    const node = make("span", className);
+    for (const part of text.split(/([␣⏎␍⇥⍽]+)/)) {
+      if (part) node.append(/^[␣⏎␍⇥⍽]/.test(part) ? make("i", "", part) : part);
+    }
+    return node;
+  };
+
+  const onValue = (props, watch, draw) => {
+    watch("value", () => draw(props.value));
+    draw(props.value);
+  };
+
+  const strips = (root, props, watch, trigger) => {
+    let selected = { lane: 0, index: 0 };
+    let data = null;
+
+    const mark = () => {
+      for (const node of root.querySelectorAll(".t[data-index]")) {
+        const here = +node.dataset.lane === selected.lane && +node.dataset.index === selected.index;
+        node.classList.toggle("sel", here);
+        node.setAttribute("aria-pressed", here);
+        node.tabIndex = here ? 0 : -1;
+      }
+      root.querySelectorAll(".lane").forEach((lane, number) => {
+        const chosen = data.lanes[number].tokens[selected.index];
+        const ghost = lane.querySelector(".ghost");
+        ghost.replaceChildren();
+        if (!chosen) return;
+        const other = data.lanes[1 - number].name;
+        ghost.append(`step ${selected.index + 1}: `);
+        if (chosen.ghost) ghost.append(`on this text ${other} would say `, token(chosen.ghost.text, `voice ${chosen.ghost.side}`));
+        else ghost.append(`${other} agrees`);
+        if (data.fork !== null && selected.index > data.fork) ghost.append(" · contexts differ since the dashed line");
+      });
+    };
+
+    const pick = (node, focus) => {
+      selected = { lane: +node.dataset.lane, index: +node.dataset.index };
+      mark();
+      if (focus) node.focus();
+      trigger("select", { lane: selected.lane, step: selected.index + 1 });
+    };
+
+    const drawLane = (lane, number) => {
+      const card = make("section", `lane ${lane.side}`);
+      card.setAttribute("aria-label", `${lane.name}: ${lane.text}`);
+      const title = make("h2");
+      title.append(lane.name, make("span", "", lane.subtitle));
+      const strip = make("div", "strip");
+      for (const piece of data.prompt) {
+        const node = token(piece.text, "t p");
+        node.title = piece.hint;
+        strip.append(node);
+      }
+      lane.tokens.forEach((piece, index) => {
+        if (index === data.fork) {
+          const fork = make("span", "fork");
+          fork.title = "the texts part here";
+          fork.setAttribute("role", "img");
+          fork.setAttribute("aria-label", "the texts part here");
+          strip.append(fork);
+        }
+        const node = token(piece.text, piece.differs ? "t d" : "t");
+        node.dataset.lane = number;
+        node.dataset.index = index;
+        node.title = piece.hint;
+        node.setAttribute("role", "button");
+        node.setAttribute("aria-label", `${piece.text}, ${piece.hint}`);
+        strip.append(node);
+      });
+      if (lane.running) strip.append(make("span", "caret", ""));
+      if (lane.end) strip.append(make("span", "end", lane.end));
+      card.append(title, strip, make("p", "ghost"));
+      return card;
+    };
+
+    root.addEventListener("click", (event) => {
+      const node = event.target.closest(".t[data-index]");
+      if (node) pick(node, true);
+    });
+    root.addEventListener("keydown", (event) => {
+      const node = event.target.closest(".t[data-index]");
+      if (!node) return;
+      const nodes = [...node.parentElement.querySelectorAll(".t[data-index]")];
+      const at = nodes.indexOf(node);
+      const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: nodes.length - 1, Enter: at, " ": at }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      if (nodes[to]) pick(nodes[to], true);
+    });
+
+    onValue(props, watch, (value) => {
+      root.hidden = !value;
+      if (!value) return;
+      const focused = root.contains(document.activeElement);
+      data = value;
+      selected = { ...value.selected };
+      root.replaceChildren(...value.lanes.map(drawLane));
+      mark();
+      if (focused) root.querySelector(".t.sel")?.focus({ preventScroll: true });
+    });
+  };
+
+  const sentence = (root, props, watch) => {
+    root.setAttribute("aria-live", "polite");
+    onValue(props, watch, (parts) => {
+      root.replaceChildren(...(parts || []).map((part) => (part.side ? token(part.text, `voice ${part.side}`) : make("span", "", part.text))));
+    });
+  };
+
+  const notice = (root, props, watch) => {
+    root.setAttribute("role", "status");
+    onValue(props, watch, (value) => {
+      root.className = `duet-notice ${value?.tone || ""}`;
+      root.textContent = value?.text || "";
+      root.hidden = !value?.text;
+    });
+  };
+
+  const recolour = (value, colours) => {
+    if (typeof value === "string") return colours[value] ?? value;
+    if (Array.isArray(value)) return value.map((item) => recolour(item, colours));
+    if (value && typeof value === "object" && !ArrayBuffer.isView(value)) {
+      return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, recolour(item, colours)]));
+    }
+    return value;
+  };
+
+  const chart = (root, props, watch, trigger, toDark) => {
+    const title = make("h3");
+    const sub = make("p", "sub");
+    const plot = make("div", "plot");
+    root.append(title, sub, plot);
+    const isDark = () => document.body.classList.contains("dark");
+
+    const draw = () => {
+      const value = props.value;
+      root.hidden = !value;
+      if (!value) return;
+      title.textContent = value.title;
+      sub.textContent = value.sub;
+      plot.setAttribute("role", "img");
+      plot.setAttribute("aria-label", value.alt);
+      const figure = recolour(value.figure, isDark() ? toDark : {});
+      plot.style.height = `${figure.layout.height}px`;
+      window.Plotly.react(plot, figure.data, figure.layout, { displayModeBar: false, responsive: true, showSendToCloud: false });
+    };
+
+    watch("value", draw);
+    draw();
+    let dark = isDark();
+    new MutationObserver(() => {
+      if (dark !== isDark()) {
+        dark = isDark();
+        draw();
+      }
+    }).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+    // A chart that was drawn while its card had no width is drawn again when it gets one.
+    new ResizeObserver(() => plot.data && window.Plotly.Plots.resize(plot)).observe(plot);
+  };
+
+  window.Duet = { strips, sentence, notice, chart };
+})();
