@@ -4,18 +4,17 @@ No prompt or model text ever enters an HTML or CSS template: Gradio evaluates `$
 here are constants; the text travels in `value` and is written with `textContent`.
 """
 
-
 import json
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import plotly
 from plotly.offline import get_plotlyjs_version
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-import plotly
 from app.palette import TO_DARK
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "page"
@@ -49,9 +48,10 @@ class _Drawn(gr.HTML):
 
     kind = ""
 
-    def __init__(self, value: Any = None, **kwargs: Any) -> None:
+    def __init__(self, value: Any = None, *, elem_classes: str = "", **kwargs: Any) -> None:
         super().__init__(
             value,
+            elem_classes=["duet-drawn", *elem_classes.split()],
             html_template=f'<div class="duet-{self.kind}"></div>',
             js_on_load=f"Duet.{self.kind}(element.querySelector('.duet-{self.kind}'), props, watch, trigger, {COLOURS});",
             head=head(),

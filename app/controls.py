@@ -81,7 +81,11 @@ def controls(loaded: LoadedModel, settings: Settings) -> Controls:
     with gr.Accordion("Decoding", open=False, elem_classes="duet-card duet-decoding"):
         with gr.Row():
             max_new_tokens = gr.Slider(
-                1, settings.max_new_tokens, value=min(48, settings.max_new_tokens), step=1, label="new tokens, at most"
+                1,
+                settings.max_new_tokens,
+                value=min(48, settings.max_new_tokens),
+                step=1,
+                label="new tokens, at most",
             )
             temperature = gr.Slider(0.0, 2.0, value=0.0, step=0.05, label="temperature (0 is greedy)")
             top_p = gr.Slider(0.05, 1.0, value=1.0, step=0.05, label="top-p")

@@ -66,10 +66,13 @@ class Head:
 def head_chart(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, Any]:
     """Bars of q_N, q_j* and p̂ for the most probable tokens, the threshold, and the cut tokens greyed."""
     head = Head.of(step, layer, alpha)
-    chosen = (step.choices[0].id, step.what_if(layer, alpha, trace.decoding) if head.complete else step.choices[1].id)
+    chosen = (
+        step.choices[0].id,
+        step.what_if(layer, alpha, trace.decoding) if head.complete else step.choices[1].id,
+    )
     order = [i for i in range(len(head.tokens)) if i < SHOWN or head.tokens[i] in chosen]
     names = [_marked(trace, int(head.tokens[i]), chosen) for i in order]
-    figure = go.Figure(layout=_layout(height=60 + 40 * len(order)))
+    figure = go.Figure(layout=_layout(height=110 + 32 * len(order)))
     bars = (
         ("q_N", head.q_N, LIGHT["base"], 1.0),
         (f"q_{layer}", head.q_J, LIGHT["early"], 0.75),
@@ -81,7 +84,10 @@ def head_chart(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, 
             name=label,
             y=list(range(len(order))),
             x=[round(float(values[i]), 5) for i in order],
-            marker={"color": colour, "opacity": [strength if head.kept[i] else 0.28 * strength for i in order]},
+            marker={
+                "color": colour,
+                "opacity": [strength if head.kept[i] else 0.28 * strength for i in order],
+            },
             customdata=[[token(trace, int(head.tokens[i])), int(head.tokens[i])] for i in order],
             hovertemplate=f"%{{customdata[0]}} (id %{{customdata[1]}})<br>{label} = %{{x:.4f}}<extra></extra>",
         )
@@ -90,8 +96,8 @@ def head_chart(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, 
     figure.update_xaxes(range=[0, min(1.0, 1.06 * max(head.q_N.max(), head.q_J[order].max(), head.p_hat.max()))])
     figure.add_vline(x=head.threshold, line={"color": LIGHT["ink"], "dash": "dot", "width": 1.5})
     figure.add_annotation(
-        x=head.threshold, y=0, yref="paper", yanchor="bottom", xanchor="left", showarrow=False,
-        text=f" α·max = {number(head.threshold)}", font={"size": 11, "color": LIGHT["mute"]},
+        x=head.threshold, y=1, yref="paper", yanchor="bottom", xanchor="left", showarrow=False,
+        text=f"α·max = {number(head.threshold)}", font={"size": 11, "color": LIGHT["mute"]},
     )  # fmt: skip
     return figure.to_plotly_json()
 
@@ -100,7 +106,7 @@ def layer_chart(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str,
     """Probability of both lanes' tokens read from every layer, with j* as a line."""
     other = step.what_if(layer, alpha, trace.decoding) if alpha >= step.exact_alpha else step.choices[1].id
     n_layers = trace.model.n_layers
-    figure = go.Figure(layout=_layout(height=340))
+    figure = go.Figure(layout=_layout(height=420))
     styles = (
         (step.choices[0].id, LIGHT["base"], "solid", "circle"),
         (other, LIGHT["dola"], "dash", "diamond"),
@@ -129,7 +135,7 @@ def head_card(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, A
     """The head chart with its title, its grey line and its text twin, for `Chart`."""
     head = Head.of(step, layer, alpha)
     cut = int((~head.kept).sum())
-    more = "" if head.complete else "; more tokens are plausible than were recorded"
+    more = "" if head.complete else "; p̂ over the recorded tokens only, more are plausible"
     return {
         "title": "Plausible head",
         "sub": f"probability on this prefix, q_N against q_{layer}; {_norm(trace)}; "
@@ -155,6 +161,7 @@ def step_sentence(trace: Trace, step: Step, layer: int, alpha: float) -> list[di
     """The step in words, as parts `{"text": …, "side": "base" | "dola" | ""}`; the text twin of both charts."""
     head, decoding = Head.of(step, layer, alpha), trace.decoding
     base, dola = step.choices[0], step.choices[1]
+    ran_with = (trace.lanes[1].layer, trace.lanes[1].alpha)
     now = step.what_if(layer, alpha, decoding) if head.complete else None
     parts = [_part(f"Step {step.index + 1}. Baseline {_verb(trace)} "), _part(token(trace, base.id), "base")]
     parts.append(_part(f" ({number(base.p)})"))
@@ -164,18 +171,24 @@ def step_sentence(trace: Trace, step: Step, layer: int, alpha: float) -> list[di
         parts.append(_part("; DoLa agrees."))
     else:
         parts += [_part(", DoLa "), _part(token(trace, shown), "dola")]
-        parts.append(_part(f" ({number(float(head.q_N[place]))} → {number(float(head.p_hat[place]))} of the head)."))
+        p_hat = dola.p if shown == dola.id and (layer, alpha) == ran_with else float(head.p_hat[place])
+        parts.append(_part(f" ({number(float(head.q_N[place]))} → {number(p_hat)} of the head)."))
     if not head.complete:
-        parts.append(_part(f" More tokens are plausible here than were recorded; what-if starts at α = {number(step.exact_alpha)}."))
+        parts.append(
+            _part(
+                f" More tokens are plausible here than were recorded; what-if starts at α = {number(step.exact_alpha)}."
+            )
+        )
     elif head.size == 1:
         parts.append(_part(" The head keeps one token, so both must choose it."))
     else:
         parts.append(_part(f" The head keeps {head.size} tokens holding {head.mass:.0%}."))
-    lane = trace.lanes[1]
-    if (layer, alpha) != (lane.layer, lane.alpha) and now is not None:
-        ran = token(trace, dola.id)
-        same = f"as it did with j* = {lane.layer}, α = {lane.alpha:g}" if now == dola.id else f"instead of {ran}"
-        parts.append(_part(f" What if: with j* = {layer}, α = {alpha:g} DoLa chooses this {same}."))
+    if (layer, alpha) != ran_with and now is not None:
+        same = "as it did" if now == dola.id else f"instead of {token(trace, dola.id)}, as it did"
+        settings = "with j* = {}, α = {:g}"
+        parts.append(
+            _part(f" What if: {settings.format(layer, alpha)} DoLa chooses this {same} {settings.format(*ran_with)}.")
+        )
     return parts
 
 
@@ -210,11 +223,23 @@ def _layout(height: int) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": LIGHT["ink"], "family": "system-ui, sans-serif", "size": 12},
-        "margin": {"l": 46, "r": 14, "t": 34, "b": 40},
-        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "itemclick": False, "itemdoubleclick": False},
+        "margin": {"l": 46, "r": 14, "t": 58, "b": 40},
+        "legend": {
+            "orientation": "h",
+            "yref": "container",
+            "y": 1.0,
+            "yanchor": "top",
+            "x": 0,
+            "itemclick": False,
+            "itemdoubleclick": False,
+        },
         "showlegend": True,
         "height": height,
         "xaxis": axis,
         "yaxis": axis,
-        "hoverlabel": {"bgcolor": LIGHT["card"], "font": {"color": LIGHT["ink"]}, "bordercolor": LIGHT["line"]},
+        "hoverlabel": {
+            "bgcolor": LIGHT["card"],
+            "font": {"color": LIGHT["ink"]},
+            "bordercolor": LIGHT["line"],
+        },
     }

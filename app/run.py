@@ -69,7 +69,10 @@ def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
             scripts = {}
             for event in beams:
                 if isinstance(event, BeamProgress):
-                    yield Update(_trace(loaded, recorder), f"searching beams of {lanes[event.lane].name}: step {event.step} …")
+                    yield Update(
+                        _trace(loaded, recorder),
+                        f"searching beams of {lanes[event.lane].name}: step {event.step} …",
+                    )
                 else:
                     best = event.beams[0]
                     scripts[event.lane] = (best.ids, best.end)

@@ -59,5 +59,8 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     except ValidationError as error:
         for mistake in error.errors():
             name = ".".join(str(part) for part in mistake["loc"])
-            print(f"app.py: {name.replace('_', '-')}: {mistake['msg']} (got {mistake['input']!r})", file=sys.stderr)
+            print(
+                f"app.py: {name.replace('_', '-')}: {mistake['msg']} (got {mistake['input']!r})",
+                file=sys.stderr,
+            )
         raise SystemExit(2) from None

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from dola_core.trace import Choice, Step, Trace
-
 from app.words import END_WORDS, number, token
+from dola_core.trace import Choice, Step, Trace
 
 SIDES = ("base", "dola")
 

@@ -41,7 +41,15 @@ def theme() -> gr.themes.Base:
     }
     light = {key: LIGHT[name] for key, name in same.items()}
     dark = {f"{key}_dark": DARK[name] for key, name in same.items()}
-    fonts = {"font": [gr.themes.Font(name) for name in SANS], "font_mono": [gr.themes.Font(name) for name in MONO]}
+    fonts = {
+        "font": [gr.themes.Font(name) for name in SANS],
+        "font_mono": [gr.themes.Font(name) for name in MONO],
+    }
     return gr.themes.Base(radius_size="md", spacing_size="md", **fonts).set(
-        block_shadow="none", block_shadow_dark="none", block_radius="12px", block_border_width="1px", **light, **dark
+        block_shadow="none",
+        block_shadow_dark="none",
+        block_radius="12px",
+        block_border_width="1px",
+        **light,
+        **dark,
     )

@@ -2,7 +2,6 @@
 
 from dola_core.trace import EndReason, Trace
 
-
 WHITESPACE = str.maketrans({" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"})
 
 END_WORDS: dict[EndReason, str] = {

@@ -23,9 +23,7 @@ LN_2 = math.log(2.0)
 """The largest Jensen–Shannon divergence there is, in nats."""
 
 
-def compute_probs_from_hidden(
-    h: Tensor, ln_out: Callable[[Tensor], Tensor], phi: Callable[[Tensor], Tensor]
-) -> Tensor:
+def compute_probs_from_hidden(h: Tensor, ln_out: Callable[[Tensor], Tensor], phi: Callable[[Tensor], Tensor]) -> Tensor:
     """Next-token distribution `softmax(phi(ln_out(h)))`: `h` `[..., d]` → `[..., V]`, float32.
 
     `h` is the output of a block *before* the final norm. `transformers` norms `hidden_states[N]` already, so pass

@@ -103,7 +103,8 @@ def _steps(
     for index in range(limit):
         reading = state.read(index, row_of)
         tokens = {
-            lane: scripts[lane][0][index] if lane in scripts else reading.choice(lane, row) for lane, row in row_of.items()
+            lane: scripts[lane][0][index] if lane in scripts else reading.choice(lane, row)
+            for lane, row in row_of.items()
         }
         ends: dict[int, EndReason] = {}
         for lane, token in tokens.items():
@@ -229,6 +230,7 @@ class _LockStep:
             if self.record or number in row_of
         }
         chosen = [
-            choose(decoding, scores[number], noise).tolist() if number in scores else [] for number in range(len(self.lanes))
+            choose(decoding, scores[number], noise).tolist() if number in scores else []
+            for number in range(len(self.lanes))
         ]
         return _Reading(self.lanes, self.ids, log_q, noise, scores, chosen)

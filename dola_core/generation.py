@@ -126,7 +126,9 @@ class ContrastProcessor(LogitsProcessor):
         """Contrast one step. Raises `RuntimeError` if the step's forward pass was not seen."""
         h = self.captured.pop(self.layer, None)
         if h is None or h.shape[0] != scores.shape[0]:
-            raise RuntimeError(f"The output of layer {self.layer} was not captured for this step, so it cannot be contrasted.")
+            raise RuntimeError(
+                f"The output of layer {self.layer} was not captured for this step, so it cannot be contrasted."
+            )
         self.calls += 1
         # Log-softmax leaves log-probabilities (which beam search passes in) as they are.
         log_q_J = log_softmax(self.readout.logits(h, early_norm=self.early_norm)).to(scores.device)
@@ -174,7 +176,9 @@ def _decoding_config(model: PreTrainedModel, kwargs: dict[str, Any]) -> Generati
             "several positions at once. Drop the assistant arguments."
         )
     if config.cache_implementation == "paged":
-        raise ValueError("DoLa-static cannot run with continuous batching (cache_implementation='paged'); use another cache.")
+        raise ValueError(
+            "DoLa-static cannot run with continuous batching (cache_implementation='paged'); use another cache."
+        )
     if isinstance(kwargs.get("custom_generate"), str):
         raise ValueError("DoLa-static does not run generation code from the Hub; drop custom_generate.")
     if config.guidance_scale not in (None, 1, 1.0) and model.config.model_type != "janus":

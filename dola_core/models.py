@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -72,7 +77,9 @@ class LoadedModel:
         if not prompt.strip():
             raise PromptError("The prompt is empty; type something to complete.")
         if len(prompt) > MAX_PROMPT_CHARACTERS:
-            raise PromptError(f"The prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are read. Shorten it.")
+            raise PromptError(
+                f"The prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are read. Shorten it."
+            )
         prompt = prompt.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be tokenised
         if not chat:
             return list(self.tokenizer(prompt, verbose=False)["input_ids"])
@@ -117,7 +124,9 @@ def load_model(name_or_folder: str | Path | None = None, device: str = "auto", d
     except UnsupportedModelError as error:
         raise LoadError(str(error)) from error
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise LoadError(f"{name} does not fit into the memory of {place}; choose a smaller model or another device.") from error
+        raise LoadError(
+            f"{name} does not fit into the memory of {place}; choose a smaller model or another device."
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise LoadError(_reason(name, error)) from error
     info = ModelInfo(
@@ -128,7 +137,9 @@ def load_model(name_or_folder: str | Path | None = None, device: str = "auto", d
         vocab_size=readout.vocab_size,
     )
     title = "Atlas-30L" if Path(name) == SHIPPED_MODEL else info.name
-    label = f"{title} · {info.n_layers} layers · {info.vocab_size:,} tokens · {_device_label(place)} {_SHORT[torch_dtype]}"
+    label = (
+        f"{title} · {info.n_layers} layers · {info.vocab_size:,} tokens · {_device_label(place)} {_SHORT[torch_dtype]}"
+    )
     return LoadedModel(model, tokenizer, readout, label, info)
 
 

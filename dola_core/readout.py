@@ -41,7 +41,9 @@ class Readout:
         Raises `UnsupportedModelError` if a part is missing or the proof fails. Runs the model twice on four tokens.
         """
         if model.config.is_encoder_decoder:
-            raise UnsupportedModelError(f"{_name(model)} is an encoder–decoder model; layer contrast needs a decoder-only one.")
+            raise UnsupportedModelError(
+                f"{_name(model)} is an encoder–decoder model; layer contrast needs a decoder-only one."
+            )
         decoder, phi = model.get_decoder(), model.get_output_embeddings()
         if not isinstance(phi, nn.Module):
             raise UnsupportedModelError(f"{_name(model)} has no language-model head.")
@@ -49,7 +51,10 @@ class Readout:
         blocks = [m for m in decoder.children() if isinstance(m, nn.ModuleList) and len(m) == n_layers]
         if len(blocks) != 1:
             raise UnsupportedModelError(f"{_name(model)} does not keep its {n_layers} blocks in one list.")
-        norm = next((getattr(decoder, n) for n in NORM_NAMES if isinstance(getattr(decoder, n, None), nn.Module)), None)
+        norm = next(
+            (getattr(decoder, n) for n in NORM_NAMES if isinstance(getattr(decoder, n, None), nn.Module)),
+            None,
+        )
         if norm is None:
             raise UnsupportedModelError(f"{_name(model)} has no final norm beside its blocks.")
         readout = cls(model, decoder, blocks[0], norm, phi, _after_head(model))

@@ -119,7 +119,11 @@ class Step(_Record):
             raise ValueError("the step's arrays do not fit together")
         if len(self.lanes) != len(self.taken) or not set(self.lanes) <= set(range(len(self.choices))):
             raise ValueError("the step's lanes do not fit together")
-        if k == 0 or (len(self.seen) and self.seen.max() >= k) or not {c.id for c in self.choices} <= set(self.tokens.tolist()):
+        if (
+            k == 0
+            or (len(self.seen) and self.seen.max() >= k)
+            or not {c.id for c in self.choices} <= set(self.tokens.tolist())
+        ):
             raise ValueError("the step's tokens do not fit together")
         return self
 
@@ -149,7 +153,9 @@ class Step(_Record):
         by_id = np.argsort(self.tokens)  # among equals the decoder takes the lowest id
         table = torch.from_numpy(self.log_q_table[by_id])[None]
         seen = torch.from_numpy(np.flatnonzero(np.isin(by_id, self.seen)))[None]
-        scores = dola_scores(Lane(name="", layer=layer, alpha=alpha), decoding, seen, table[..., -1], table[..., layer - 1])
+        scores = dola_scores(
+            Lane(name="", layer=layer, alpha=alpha), decoding, seen, table[..., -1], table[..., layer - 1]
+        )
         noise = torch.from_numpy(self.noise[by_id]) if decoding.samples else None
         return int(self.tokens[by_id][choose(decoding, scores, noise).item()])
 
@@ -220,7 +226,12 @@ class Recorder:
     """Collects the steps of a running comparison; `trace()` is what there is so far."""
 
     def __init__(
-        self, model: ModelInfo, prompt: str, prompt_ids: Sequence[int], lanes: Sequence[Lane], decoding: Decoding
+        self,
+        model: ModelInfo,
+        prompt: str,
+        prompt_ids: Sequence[int],
+        lanes: Sequence[Lane],
+        decoding: Decoding,
     ) -> None:
         self.model, self.prompt, self.decoding = model, prompt, decoding
         self.prompt_ids, self.lanes = tuple(prompt_ids), tuple(lanes)
@@ -310,7 +321,11 @@ def record_step(
         choices=tuple(
             Choice(id=i, p=p, rank=r, entropy=max(0.0, e))
             for i, p, r, e in zip(
-                chosen.tolist(), own_p.tolist(), ranks[:, -1].tolist(), entropy(lane_log_p).tolist(), strict=True
+                chosen.tolist(),
+                own_p.tolist(),
+                ranks[:, -1].tolist(),
+                entropy(lane_log_p).tolist(),
+                strict=True,
             )
         ),
         exact_alpha=exact_alpha,

@@ -1,0 +1,47 @@
+# The whole manual: `make demo` opens the page, `make test` runs every test, `make lint` checks the style.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: demo test lint format screenshots atlas atlas-eval browser clean
+
+demo: $(VENV)/.user
+	$(BIN)/python app.py $(ARGS)
+
+test: $(VENV)/.dev browser
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+screenshots: $(VENV)/.dev browser
+	$(BIN)/python assets/pictures/build.py
+
+atlas: $(VENV)/.user
+	$(BIN)/python assets/atlas-30l/build/train.py $(ARGS)
+
+atlas-eval: $(VENV)/.user
+	$(BIN)/python assets/atlas-30l/build/evaluate.py $(ARGS)
+
+# A Chromium for the browser tests: the system's, else Debian's package, else Playwright's own download.
+browser: $(VENV)/.dev
+	@$(BIN)/python tests/browser/chromium.py
+
+$(VENV)/.user: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.user
+
+clean:
+	rm -rf $(VENV) .hypothesis .ruff_cache
