@@ -49,11 +49,12 @@ class _Drawn(gr.HTML):
     kind = ""
 
     def __init__(self, value: Any = None, *, elem_classes: str = "", **kwargs: Any) -> None:
+        draw = f"Duet.{self.kind}(element.querySelector('.duet-{self.kind}'), props, watch, trigger, {COLOURS});"
         super().__init__(
             value,
             elem_classes=["duet-drawn", *elem_classes.split()],
             html_template=f'<div class="duet-{self.kind}"></div>',
-            js_on_load=f"Duet.{self.kind}(element.querySelector('.duet-{self.kind}'), props, watch, trigger, {COLOURS});",
+            js_on_load=draw,
             head=head(),
             apply_default_css=False,
             **kwargs,

@@ -140,7 +140,7 @@ def head_card(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, A
         "title": "Plausible head",
         "sub": f"probability on this prefix, q_N against q_{layer}; {_norm(trace)}; "
         f"{_tokens(head.size)} kept, cut tokens stay, greyed{more}",
-        "alt": f"Bar chart of q_N, q_{layer} and p-hat: {head.size} tokens at or above {number(head.threshold)}, {cut} below.",
+        "alt": f"Bars of q_N, q_{layer} and p-hat: {head.size} at or above {number(head.threshold)}, {cut} below.",
         "figure": head_chart(trace, step, layer, alpha),
     }
 
@@ -152,7 +152,7 @@ def layer_card(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, 
         "title": "Through the layers",
         "sub": f"probability read from every layer; {_norm(trace)}; early layers are unreliable"
         + ("; the last layer after the repetition penalty" if penalty else ""),
-        "alt": f"Line chart of the probability of both lanes' tokens in layers 1 to {trace.model.n_layers}, j* = {layer} marked.",
+        "alt": f"Lines: probability of both lanes' tokens in layers 1 to {trace.model.n_layers}, j* = {layer} marked.",
         "figure": layer_chart(trace, step, layer, alpha),
     }
 

@@ -4,12 +4,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dola_core.beams import BeamProgress, BeamResult, beam_search
+from dola_core.contrast import check_layer
 from dola_core.decoding import PromptError, compare
 from dola_core.lanes import Decoding, Lane
-from dola_core.models import LoadedModel
+from dola_core.models import LoadedModel, well_formed
 from dola_core.trace import Recorder, Trace
 
 TEXT_INTERVAL = 1 / 12
@@ -30,6 +31,11 @@ class Request(BaseModel):
     alpha: float = Field(ge=0.01, le=1.0, allow_inf_nan=False)
     decoding: Decoding
     chat: bool = False
+
+    @field_validator("prompt")
+    @classmethod
+    def _well_formed(cls, prompt: str) -> str:
+        return well_formed(prompt)
 
     @classmethod
     def of(cls, **asked: object) -> "Request":
@@ -59,6 +65,10 @@ def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
     The generator may be closed at any point. Raises `RequestError` for a prompt that cannot be completed.
     """
     lanes = (Lane(name="Baseline"), Lane(name="DoLa-static", layer=request.layer, alpha=request.alpha))
+    try:
+        check_layer(request.layer, loaded.readout.n_layers)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
     try:
         prompt_ids = loaded.encode(request.prompt, chat=request.chat)
         recorder = Recorder(loaded.info, request.prompt, prompt_ids, lanes, request.decoding)

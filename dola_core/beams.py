@@ -6,7 +6,7 @@ worker thread, so that progress can be shown and the search be stopped at any st
 
 import queue
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,10 @@ def _search(
         output_scores=True,
     )
     prompt = torch.tensor([prompt_ids], device=readout.model.device)
+
+    def stopped(ids: list[int]) -> bool:
+        return bool(decoding.stop) and any(s in tokenizer.decode(ids) for s in decoding.stop)
+
     for number, lane in enumerate(lanes):
         watch = _Watch()
 
@@ -120,15 +124,15 @@ def _search(
             worker.stop()
         output = worker.result()
         beams = zip(output.sequences[:, len(prompt_ids) :].tolist(), output.sequences_scores.tolist(), strict=True)
-        yield BeamResult(number, tuple(_beam(ids, score, eos_ids, limit) for ids, score in beams))
+        yield BeamResult(number, tuple(_beam(ids, score, eos_ids, stopped) for ids, score in beams))
 
 
-def _beam(ids: list[int], score: float, eos_ids: list[int], limit: int) -> Beam:
+def _beam(ids: list[int], score: float, eos_ids: list[int], stopped: Callable[[list[int]], bool]) -> Beam:
     """A beam without the padding behind its end."""
-    end = next((i for i, token in enumerate(ids) if token in eos_ids), None)
-    if end is not None:
-        return Beam(tuple(ids[: end + 1]), score, "eos")
-    return Beam(tuple(ids), score, "length" if len(ids) >= limit else "stop")
+    end = next((i for i, token in enumerate(ids) if token in eos_ids), len(ids))
+    if stopped(ids[:end]):  # the search would not have gone on to an end of text, so that is padding
+        return Beam(tuple(ids[:end]), score, "stop")
+    return Beam(tuple(ids[: end + 1]), score, "eos" if end < len(ids) else "length")
 
 
 class _Watch(StoppingCriteria):

@@ -83,8 +83,8 @@ def room_for(readout: Readout, prompt_length: int) -> int:
         return 1 << 30
     if prompt_length >= context:
         raise PromptError(
-            f"The prompt has {prompt_length:,} tokens, but the model reads at most {context:,} and needs room to write; "
-            "shorten it."
+            f"The prompt has {prompt_length:,} tokens; the model reads at most {context:,} and needs room to write. "
+            "Shorten it."
         )
     return context - prompt_length
 

@@ -172,8 +172,8 @@ def _decoding_config(model: PreTrainedModel, kwargs: dict[str, Any]) -> Generati
     assisted = kwargs.get("assistant_model") is not None or config.use_mtp
     if assisted or config.prompt_lookup_num_tokens is not None or config.assistant_early_exit is not None:
         raise ValueError(
-            "DoLa-static cannot be combined with assisted or prompt-lookup decoding: drafted tokens are checked against "
-            "several positions at once. Drop the assistant arguments."
+            "DoLa-static cannot be combined with assisted or prompt-lookup decoding, which check drafted tokens at "
+            "several positions at once; drop the assistant arguments."
         )
     if config.cache_implementation == "paged":
         raise ValueError(

@@ -80,7 +80,7 @@ class LoadedModel:
             raise PromptError(
                 f"The prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are read. Shorten it."
             )
-        prompt = prompt.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be tokenised
+        prompt = well_formed(prompt)
         if not chat:
             return list(self.tokenizer(prompt, verbose=False)["input_ids"])
         turn = [{"role": "user", "content": prompt}]
@@ -97,6 +97,11 @@ class LoadedModel:
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         first = next((self.piece(i) for i in ids if i not in self.tokenizer.all_special_ids), "")
         return f" {text}" if first.startswith(" ") and not text.startswith(" ") else text
+
+
+def well_formed(text: str) -> str:
+    """`text` with lone surrogates, which neither UTF-8 nor a tokenizer can hold, replaced by question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def load_model(name_or_folder: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> LoadedModel:
@@ -137,9 +142,8 @@ def load_model(name_or_folder: str | Path | None = None, device: str = "auto", d
         vocab_size=readout.vocab_size,
     )
     title = "Atlas-30L" if Path(name) == SHIPPED_MODEL else info.name
-    label = (
-        f"{title} · {info.n_layers} layers · {info.vocab_size:,} tokens · {_device_label(place)} {_SHORT[torch_dtype]}"
-    )
+    size = f"{info.n_layers} layers · {info.vocab_size:,} tokens"
+    label = f"{title} · {size} · {_device_label(place)} {_SHORT[torch_dtype]}"
     return LoadedModel(model, tokenizer, readout, label, info)
 
 

@@ -1,0 +1,35 @@
+"""Fixtures of the page's tests: the shipped model and comparisons run with it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from app.run import Request, run
+from dola_core.models import LoadedModel, load_model
+from dola_core.trace import Trace
+
+
+@pytest.fixture(scope="session")
+def loaded() -> LoadedModel:
+    return load_model(device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def compared(loaded: LoadedModel) -> Callable[..., Trace]:
+    """Run a comparison to its end."""
+
+    def compare(prompt: str = "The capital of Australia is", **asked: object) -> Trace:
+        decoding = {"max_new_tokens": 12} | asked.pop("decoding", {})
+        request = Request.of(**({"prompt": prompt, "layer": 22, "alpha": 0.1, "decoding": decoding} | asked))
+        *_, last = run(loaded, request)
+        return last.trace
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def forked(compared: Callable[..., Trace]) -> Trace:
+    """A comparison whose lanes part."""
+    trace = compared(layer=12, alpha=0.01, decoding={"max_new_tokens": 40})
+    assert trace.fork is not None
+    return trace

@@ -1,0 +1,82 @@
+import pytest
+
+from app.run import Request, RequestError, run
+from dola_core.trace import Trace
+
+ASKED = {"prompt": "The capital of Japan is", "layer": 22, "alpha": 0.1, "decoding": {"max_new_tokens": 6}}
+
+
+@pytest.mark.parametrize("prompt", ["", " \n\t "])
+def test_a_blank_prompt_is_refused_with_what_to_do(loaded, prompt):
+    with pytest.raises(RequestError, match="The prompt is empty; type something"):
+        list(run(loaded, Request.of(**ASKED | {"prompt": prompt})))
+
+
+@pytest.mark.parametrize("prompt", ["word " * 2000, "x" * 300_000])
+def test_a_prompt_past_the_context_is_refused_with_its_length(loaded, prompt):
+    with pytest.raises(RequestError, match=r"The prompt has [\d,]+ (tokens|characters).*Shorten it"):
+        list(run(loaded, Request.of(**ASKED | {"prompt": prompt})))
+
+
+@pytest.mark.parametrize(
+    "prompt", ["مرحبا بالعالم", "😀👍🏽", "<script>alert(1)</script>", "${alert(1)} {{x}}", "\x00\x07\x1b[31m", "\ud800", "</s>"]
+)
+def test_any_text_is_completed(loaded, prompt):
+    *_, last = run(loaded, Request.of(**ASKED | {"prompt": prompt}))
+    assert all(last.trace.ends)
+    assert Trace.model_validate_json(last.trace.to_json()).to_json() == last.trace.to_json()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"layer": 0}, {"layer": 30}, {"layer": 2.5}, {"layer": "x"}, {"layer": None},
+        {"alpha": 0.0}, {"alpha": 1.1}, {"alpha": float("nan")}, {"alpha": None},
+        {"decoding": {"max_new_tokens": 0}}, {"decoding": {"top_p": 0.0}}, {"decoding": {"seed": -1}},
+        {"decoding": {"temperature": float("inf")}}, {"decoding": {"num_beams": 2, "temperature": 1.0}},
+        {"decoding": {"penalty_position": "between"}}, {"decoding": {"surprise": 1}}, {"prompt": 5},
+    ],
+)  # fmt: skip
+def test_settings_out_of_range_end_in_one_sentence(loaded, asked):
+    with pytest.raises(RequestError) as refused:
+        list(run(loaded, Request.of(**ASKED | asked)))
+    sentence = str(refused.value)
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+
+
+def test_the_stream_ends_with_a_finished_trace_and_grows_towards_it(loaded):
+    updates = list(run(loaded, Request.of(**ASKED)))
+    assert [u.finished for u in updates] == [False] * (len(updates) - 1) + [True]
+    final = updates[-1].trace
+    assert all(u.trace.steps == final.steps[: len(u.trace.steps)] for u in updates)
+    assert None not in final.ends
+
+
+def test_beams_are_searched_then_opened_step_by_step(compared, loaded):
+    trace = compared("The capital of Japan is", decoding={"num_beams": 3, "max_new_tokens": 8})
+    prompt = loaded.tokenizer("The capital of Japan is", return_tensors="pt")
+    best = loaded.model.generate(**prompt, num_beams=3, do_sample=False, max_new_tokens=8)[0]
+    written = best[prompt["input_ids"].shape[1] :].tolist()
+    assert trace.lane_ids(0) == written
+
+
+def test_closing_the_stream_in_the_middle_leaves_no_hook(loaded):
+    for decoding in ({"max_new_tokens": 6}, {"max_new_tokens": 6, "num_beams": 3}):
+        stream = run(loaded, Request.of(**ASKED | {"decoding": decoding}))
+        next(stream), next(stream)
+        stream.close()
+        assert not any(block._forward_hooks for block in loaded.readout.blocks)
+
+
+def test_a_stop_string_ends_both_lanes(compared):
+    trace = compared("The capital of Japan is", decoding={"stop": (".",), "max_new_tokens": 40})
+    assert all("." in text for text, end in zip(trace.texts, trace.ends, strict=True) if end == "stop")
+    assert "stop" in trace.ends
+
+
+def test_stopping_marks_only_what_still_ran(loaded):
+    stream = run(loaded, Request.of(**ASKED))
+    trace = next(stream).trace.stopped()
+    stream.close()
+    assert trace.ends == ("stopped", "stopped")

@@ -1,0 +1,57 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings, read_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_command_line_beats_environment_beats_default(monkeypatch):
+    monkeypatch.setenv("DOLA_MODEL", "from-environment")
+    monkeypatch.setenv("DOLA_MAX_NEW_TOKENS", "99")
+    settings = read_settings(["--max-new-tokens", "12", "--share"])
+    assert (settings.model, settings.max_new_tokens, settings.share, settings.device) == (
+        "from-environment", 12, True, "auto",
+    )  # fmt: skip
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch):
+    monkeypatch.setenv("DOLA_MODEL", "")
+    assert read_settings([]).model is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "99999"], "port: Input should be less than or equal to 65535"),
+        (["--port", "x"], "port: Input should be a valid integer"),
+        (["--dtype", "int3"], "int3"),
+        (["--nonsense", "1"], "nonsense"),
+    ],
+)
+def test_a_mistyped_option_ends_in_a_sentence(arguments, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        read_settings(arguments)
+    printed = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert said in printed
+    assert "Traceback" not in printed
+
+
+def test_help_names_every_option_without_importing_torch():
+    code = "import sys, runpy; sys.argv = ['app.py', '--help']\ntry: runpy.run_path('app.py', run_name='__main__')\n"
+    code += "except SystemExit: assert 'torch' not in sys.modules and 'gradio' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in Settings.model_fields:
+        assert f"--{name.replace('_', '-')}" in done.stdout
+
+
+def test_a_model_that_is_not_there_ends_in_a_sentence():
+    command = [sys.executable, "app.py", "--model", "tests"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "The folder tests holds no model" in done.stderr
+    assert "Traceback" not in done.stderr
