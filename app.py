@@ -15,7 +15,7 @@ from app.settings import Settings, read_settings
 SETTINGS = read_settings(sys.argv[1:] if __name__ == "__main__" else [])
 
 from app.components import routes  # noqa: E402
-from app.page import build, css  # noqa: E402
+from app.page import FRAME, build, css  # noqa: E402
 from app.theme import theme  # noqa: E402
 from dola_core.models import LoadError, load_model  # noqa: E402
 
@@ -34,6 +34,7 @@ def launch(settings: Settings, *, block: bool = True) -> str:
         inbrowser=settings.open_browser,
         theme=theme(),
         css=css(),
+        head=FRAME,
         footer_links=[],
         run_history=False,
         enable_monitoring=False,

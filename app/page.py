@@ -19,7 +19,15 @@ from dola_core.trace import Trace
 
 TITLE = "<h1>Do<b>La</b> <i>Duet</i></h1>"
 SILENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-QUICK: dict[str, Any] = {"trigger_mode": "always_last", "concurrency_limit": 8, **SILENT}
+# One at a time and in order, so that an older answer never overtakes a newer one; each takes milliseconds.
+QUICK: dict[str, Any] = {"concurrency_id": "look", "concurrency_limit": 1, **SILENT}
+
+
+# Gradio confines `css` to what lies inside this frame, so the frame's own measures go into the head.
+FRAME = """<style>
+.gradio-container .main.fillable { max-width: 1280px; padding: 12px 20px 40px; margin: 0 auto; }
+@media (max-width: 760px) { .gradio-container .main.fillable { padding: 10px; } }
+</style>"""
 
 
 def css() -> str:
@@ -74,10 +82,10 @@ class Inspector:
         return {self.notice: {"text": sentence, "tone": "error"}}
 
     def at(self, trace: Trace | None, lane: int, index: int, layer: int, alpha: float) -> dict[Component, Any]:
-        """One step of one lane's text, seen with (j*, α); nothing changes if there is no such step."""
+        """One step of one lane's text, seen with (j*, α); nothing changes if there is none."""
         steps = trace.lane_steps(lane) if trace is not None else []
         if trace is None or not steps:
-            return {}
+            return {self.notice: gr.skip()}
         index = min(max(index, 0), len(steps) - 1)
         return {
             self.lanes: strips(trace, lane=lane, index=index),
@@ -129,14 +137,16 @@ def _wire(loaded: LoadedModel, ask: Controls, view: Inspector) -> None:
             yield view.failed(str(error))
 
     def stop(trace: Trace | None, layer: int, alpha: float) -> dict[Component, Any]:
-        return view.done(trace.stopped(), layer, alpha) if trace is not None and None in trace.ends else {}
+        running = trace is not None and None in trace.ends
+        return view.done(trace.stopped(), layer, alpha) if running else {view.notice: None}
 
     def look(trace: Trace | None, lane: int, step: int, layer: int, alpha: float) -> dict[Component, Any]:
         return view.at(trace, lane, step - 1, layer, alpha)
 
     def pick(trace: Trace | None, layer: int, alpha: float, event: gr.EventData) -> dict[Component, Any]:
         lane, step = (getattr(event, name, None) for name in ("lane", "step"))
-        return view.at(trace, lane, step - 1, layer, alpha) if lane in (0, 1) and isinstance(step, int) else {}
+        known = lane in (0, 1) and isinstance(step, int)
+        return view.at(trace, lane, step - 1, layer, alpha) if known else {view.notice: gr.skip()}
 
     settings = [ask.layer, ask.alpha]
     running = gr.on(
@@ -149,7 +159,7 @@ def _wire(loaded: LoadedModel, ask: Controls, view: Inspector) -> None:
         **SILENT,
     )
     ask.stop.click(stop, [view.trace, *settings], view.outputs, cancels=[running], **QUICK)
-    for event in (view.step.input, view.lane.input, ask.layer.input, ask.alpha.input):
-        event_inputs = [view.trace, view.lane, view.step, *settings]
-        gr.on([event], look, event_inputs, view.outputs, **QUICK)
-    view.lanes.select(pick, [view.trace, *settings], view.outputs, **QUICK)
+    for moved in (view.step.input, view.lane.input, ask.layer.input, ask.alpha.input):
+        moved(look, [view.trace, view.lane, view.step, *settings], view.outputs, trigger_mode="always_last", **QUICK)
+    # "always_last" would send the event data of the first of several clicks again.
+    view.lanes.select(pick, [view.trace, *settings], view.outputs, trigger_mode="multiple", **QUICK)

@@ -121,9 +121,11 @@ def load_model(name_or_folder: str | Path | None = None, device: str = "auto", d
         raise LoadError(f"The folder {name} holds no model: it has no config.json.")
     try:
         torch_dtype = _fast_dtype(place) if dtype == "auto" else DTYPES[dtype]
-        config = AutoConfig.from_pretrained(name)
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model = _auto_class(config).from_pretrained(name, dtype=torch_dtype).to(place).eval()
+        # An explicit False: left open, transformers asks on the terminal whether to run a repository's code.
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        model = _auto_class(config).from_pretrained(name, dtype=torch_dtype, trust_remote_code=False)
+        model = model.to(place).eval()
         readout = Readout.of(model)
         default_layer(readout.n_layers)
     except UnsupportedModelError as error:

@@ -1,0 +1,82 @@
+"""A served page and a real browser."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.chromium import FLAGS, executable
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Server:
+    """`python app.py` as a user starts it."""
+
+    process: subprocess.Popen
+    url: str = ""
+    log: list[str] = field(default_factory=list)
+
+    def read(self, until: str | None = None) -> None:
+        """Follow what it prints, to `until` or to its end."""
+        for line in self.process.stdout:
+            self.log.append(line)
+            if until and (found := re.search(until, line)):
+                self.url = f"{found.group(1).rstrip('/')}/"
+                return
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The page on the shipped model, on a free port."""
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
+    command = [sys.executable, "app.py", "--device", "cpu", "--dtype", "float32"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    started = Server(process)
+    try:
+        started.read(until=r"Running on local URL:\s+(http://\S+)")
+        assert started.url, "".join(started.log)
+        threading.Thread(target=started.read, daemon=True).start()
+        yield started
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=executable(), args=list(FLAGS), headless=True)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(server: Server, browser: Browser) -> Iterator[Page]:
+    """The page in a fresh profile; any error in its console or traceback in the server's log fails the test."""
+    seen = len(server.log)
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    opened.errors, opened.requests = [], []
+    opened.on("pageerror", lambda error: opened.errors.append(str(error)))
+    opened.on("console", lambda message: message.type == "error" and opened.errors.append(message.text))
+    opened.on("request", lambda request: opened.requests.append(request.url))
+    opened.on("dialog", lambda dialog: (opened.errors.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    opened.goto(server.url)
+    opened.wait_for_selector("#compare")
+    yield opened
+    assert opened.errors == []
+    assert "Traceback" not in "".join(server.log[seen:])
+    context.close()

@@ -1,0 +1,152 @@
+"""Loading: what loads, and one sentence for everything that does not."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from transformers import AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+import dola_core.models
+from dola_core.decoding import PromptError, compare
+from dola_core.lanes import Decoding, Lane
+from dola_core.models import DTYPES, SHIPPED_MODEL, LoadError, load_model
+from tests.core.tiny import tiny
+
+
+def folder(model, where: Path) -> Path:
+    """`model` saved with the shipped tokenizer."""
+    model.save_pretrained(where)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(SHIPPED_MODEL / name, where / name)
+    return where
+
+
+@pytest.fixture(scope="module")
+def llama_folder(tmp_path_factory) -> Path:
+    return folder(tiny("llama"), tmp_path_factory.mktemp("llama"))
+
+
+def sentence(*arguments, **named) -> str:
+    with pytest.raises(LoadError) as refused:
+        load_model(*arguments, **named)
+    said = str(refused.value)
+    assert "\n" not in said
+    assert "Traceback" not in said
+    return said
+
+
+def test_the_shipped_model_loads_by_default_and_with_plain_transformers():
+    loaded = load_model(device="cpu", dtype="float32")
+    assert loaded.label.startswith("Atlas-30L · 30 layers · ")
+    assert loaded.readout.n_layers == 30
+    assert type(AutoModelForCausalLM.from_pretrained(SHIPPED_MODEL)) is type(loaded.model)
+    assert type(AutoTokenizer.from_pretrained(SHIPPED_MODEL)) is type(loaded.tokenizer)
+
+
+def test_a_folder_loads_in_the_dtype_that_was_asked_for(llama_folder):
+    for name, dtype in DTYPES.items():
+        loaded = load_model(llama_folder, device="cpu", dtype=name)
+        assert loaded.model.dtype is dtype
+        assert loaded.info.dtype == name
+        assert not loaded.model.training
+
+
+def test_auto_dtype_is_one_that_the_processor_computes(llama_folder):
+    assert load_model(llama_folder, device="cpu").model.dtype in (torch.float32, torch.bfloat16)
+
+
+def test_janus_loads_from_a_folder_and_is_compared(janus, tmp_path):
+    loaded = load_model(folder(janus, tmp_path), device="cpu", dtype="float32")
+    lanes = [Lane(name="a"), Lane(name="b", layer=22)]
+    assert len(list(compare(loaded.readout, [5, 6, 7], lanes, Decoding(max_new_tokens=3)))) == 3
+
+
+def test_the_layer_to_start_with_is_the_recorded_one(llama_folder, tmp_path):
+    assert load_model(llama_folder, device="cpu", dtype="float32").layer == 22
+    recorded = shutil.copytree(llama_folder, tmp_path / "recorded")
+    (recorded / "dola_static.json").write_text(json.dumps({"layer": 7}))
+    assert load_model(recorded, device="cpu", dtype="float32").layer == 7
+
+
+def test_what_is_no_model_is_said_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "holds no model: it has no config.json" in sentence(tmp_path)
+    assert "neither a folder here nor reachable" in sentence("nobody/no-such-model")
+    assert "There is no model called" in sentence("two words!!")
+    (tmp_path / "config.json").write_text("{broken")
+    assert str(tmp_path) in sentence(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "from-the-future"}))
+    assert "an architecture that transformers does not ship" in sentence(tmp_path)
+
+
+def test_code_from_a_repository_is_never_run_nor_asked_about(tmp_path):
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "mine", "auto_map": {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}})
+    )
+    (tmp_path / "code.py").write_text("raise SystemExit('ran')")
+    assert "code from repositories is never run" in sentence(tmp_path)
+
+
+def test_an_encoder_decoder_model_is_said_to_be_unsupported(tmp_path):
+    model = T5ForConditionalGeneration(T5Config(d_model=16, d_kv=8, d_ff=16, num_layers=2, num_heads=2, vocab_size=50))
+    assert str(tmp_path) in sentence(folder(model, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "does not fit into the memory of cpu"),
+        (MemoryError(), "does not fit into the memory of cpu"),
+        (OSError("no connection"), "check the name and the network"),
+    ],
+)
+def test_what_goes_wrong_while_loading_is_said_in_a_sentence(error, said, monkeypatch):
+    def fail(*_args, **_named):
+        raise error
+
+    monkeypatch.setattr(dola_core.models.AutoConfig, "from_pretrained", fail)
+    assert said in sentence("some/model", device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [(GatedRepoError, "is gated"), (RepositoryNotFoundError, "There is no model called")]
+)
+def test_hub_errors_are_told_apart(kind, said, monkeypatch):
+    def fail(*_args, **_named):
+        raise OSError("wrapped") from kind.__new__(kind)
+
+    monkeypatch.setattr(dola_core.models.AutoConfig, "from_pretrained", fail)
+    assert said in sentence("some/model", device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize("named", [{"device": "abacus"}, {"device": "cuda:77"}, {"dtype": "int3"}])
+def test_a_device_or_dtype_that_is_not_there_is_said_in_a_sentence(named, llama_folder):
+    said = sentence(llama_folder, **named)
+    assert "use auto" in said
+
+
+def test_prompts_are_encoded_with_bos_and_refused_when_blank():
+    loaded = load_model(device="cpu", dtype="float32")
+    assert loaded.encode("Tokyo")[0] == loaded.tokenizer.bos_token_id
+    for blank in ("", " \n"):
+        with pytest.raises(PromptError, match="type something"):
+            loaded.encode(blank)
+
+
+def test_a_chat_template_wraps_the_prompt_as_a_turn():
+    loaded = load_model(device="cpu", dtype="float32")
+    assert not loaded.has_chat_template
+    loaded.tokenizer.chat_template = "{% for m in messages %}Question: {{ m['content'] }}{% endfor %} Answer:"
+    assert loaded.has_chat_template
+    assert loaded.tokenizer.decode(loaded.encode("Why?", chat=True)) == "Question: Why? Answer:"
+
+
+def test_pieces_join_to_the_text():
+    loaded = load_model(device="cpu", dtype="float32")
+    text = " Tokyo is the capital of Japan."
+    ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert "".join(loaded.piece(i) for i in ids) == text == loaded.text(ids)
