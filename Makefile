@@ -24,7 +24,7 @@ screenshots: $(VENV)/.dev browser
 	$(BIN)/python assets/pictures/build.py
 
 atlas: $(VENV)/.user
-	$(BIN)/python assets/atlas-30l/build/train.py $(ARGS)
+	$(BIN)/python assets/atlas-30l/build/train.py --steps 1900 --compile $(ARGS)
 
 atlas-eval: $(VENV)/.user
 	$(BIN)/python assets/atlas-30l/build/evaluate.py $(ARGS)

@@ -1,0 +1,126 @@
+"""Trains Atlas-30L from scratch: tokenizer, model, and the folder that the page loads.
+
+Run from the repository root: `python assets/atlas-30l/build/train.py --minutes 64 --compile`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from network import build_model, build_optimizer
+from packing import Packing
+from progress import Run, load_checkpoint, save_checkpoint
+from tokenizer import build_tokenizer
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import AutoTokenizer, GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+BUILD = Path(__file__).resolve().parent
+MEASURED_STEPS = 24
+RESERVE = 0.95
+
+
+def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: Tensor, rate: float) -> float:
+    """One step on `ids` `[rows, length]`; returns the mean loss in nats."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+def planned_steps(model: nn.Module, packing: Packing, tokenizer: PreTrainedTokenizerFast, minutes: float) -> int:
+    """How many steps fit into `minutes`, by measuring some without changing the model."""
+    device = next(model.parameters()).device
+    start = 0.0
+    for step in range(-packing.long_every, MEASURED_STEPS):
+        if step == 0:  # both lengths are compiled by now
+            start = time.monotonic()
+        ids = packing.batch(step % packing.long_every, tokenizer).to(device)
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+    model.zero_grad()
+    return max(1, int(RESERVE * 60 * minutes * MEASURED_STEPS / (time.monotonic() - start)))
+
+
+def save_atlas(out: Path, run: Run, model: LlamaForCausalLM, tokenizer_folder: Path) -> None:
+    """Writes the folder that `AutoModelForCausalLM` and `AutoTokenizer` load, and the training log."""
+    out.mkdir(parents=True, exist_ok=True)
+    model.generation_config = GenerationConfig(
+        bos_token_id=model.config.bos_token_id,
+        eos_token_id=model.config.eos_token_id,
+        pad_token_id=model.config.pad_token_id,
+    )
+    model.to(torch.bfloat16).save_pretrained(out)
+    shutil.copytree(tokenizer_folder, out, dirs_exist_ok=True)
+    log = {"parameters": sum(weight.numel() for weight in model.parameters()), **run.log()}
+    (out / "training_log.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
+
+
+def train(options: argparse.Namespace) -> Run:
+    """Trains to the end of the plan, or to `--stop-after`, and writes the model and a last checkpoint."""
+    work = Path(options.work)
+    work.mkdir(parents=True, exist_ok=True)
+    if not options.resume:
+        build_tokenizer(options.seed, count=options.tokenizer_documents).save_pretrained(work / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(work / "tokenizer")
+    packing = Packing(options.seed, rows=options.rows, length=options.length)
+    model = build_model(tokenizer, options.seed).to(options.device).train()
+    optimizer = build_optimizer(model)
+    if options.compile:
+        for layer in model.model.layers:
+            layer.compile(dynamic=False)
+    if options.resume:
+        run = load_checkpoint(work / "checkpoint.pt", model, optimizer)
+        run.steps = options.steps or run.steps
+    else:
+        steps = options.steps or planned_steps(model, packing, tokenizer, options.minutes)
+        run = Run(options.seed, steps, options.rate)
+
+    start = time.monotonic() - run.seconds
+    last = min(run.steps, options.stop_after or run.steps)
+    with tqdm(initial=run.done, total=last, unit="step", mininterval=options.report_every) as bar:
+        while run.done < last:
+            ids = packing.batch(run.done, tokenizer).to(options.device)
+            run.losses.append(train_step(model, optimizer, ids, run.rate_at(run.done)))
+            run.done, run.tokens = run.done + 1, run.tokens + ids.numel()
+            run.seconds = time.monotonic() - start
+            bar.set_postfix(loss=f"{run.recent_loss():.3f}", refresh=False)
+            bar.update()
+            if run.done % options.save_every == 0 or run.done == last:
+                save_checkpoint(work / "checkpoint.pt", run, model, optimizer)
+    save_atlas(Path(options.out), run, model, work / "tokenizer")
+    return run
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The options of a run."""
+    parser = argparse.ArgumentParser(description="Trains Atlas-30L from scratch.")
+    add = parser.add_argument
+    add("--minutes", type=float, default=64, help="time budget; the number of steps follows from it")
+    add("--steps", type=int, help="number of steps; overrides --minutes")
+    add("--stop-after", type=int, help="stop at this step of the plan; --resume goes on from there")
+    add("--resume", action="store_true", help="go on from the checkpoint in --work")
+    add("--save-every", type=int, default=200, help="steps between checkpoints")
+    add("--report-every", type=float, default=10, help="seconds between progress reports")
+    add("--compile", action="store_true", help="compile the layers (needs a C++ compiler)")
+    add("--rate", type=float, default=2e-3, help="peak learning rate")
+    add("--rows", type=int, default=4, help="sequences a step")
+    add("--length", type=int, default=256, help="tokens a sequence; every eighth step has twice as many")
+    add("--seed", type=int, default=0)
+    add("--tokenizer-documents", type=int, default=60_000, help="documents the tokenizer is trained on")
+    add("--device", default="cpu")
+    add("--work", default=str(BUILD / "work"), help="folder of checkpoints and temporary files")
+    add("--out", default=str(BUILD.parent), help="folder to write the model to")
+    return parser
+
+
+if __name__ == "__main__":
+    train(command_line().parse_args())
