@@ -85,7 +85,9 @@ def test_what_is_no_model_is_said_in_a_sentence(tmp_path, monkeypatch):
 
 def test_code_from_a_repository_is_never_run_nor_asked_about(tmp_path):
     (tmp_path / "config.json").write_text(
-        json.dumps({"model_type": "mine", "auto_map": {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}})
+        json.dumps(
+            {"model_type": "mine", "auto_map": {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}}
+        )
     )
     (tmp_path / "code.py").write_text("raise SystemExit('ran')")
     assert "code from repositories is never run" in sentence(tmp_path)

@@ -1,0 +1,411 @@
+"""DoLa-static through stock `generate`, in every mode that it has."""
+
+import json
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    StoppingCriteria,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+from transformers.generation import BaseStreamer
+
+from dola_core.generation import generate_with_dola_static
+from dola_core.readout import UnsupportedModelError
+from tests.core.reference import NaiveDecoder, contrast, log_softmax, warp
+from tests.core.tiny import LLAMA, V, hooks_on, prepared, prompt, tiny
+
+STEPS = 8
+PROMPT = prompt(6)
+IDS = torch.tensor([PROMPT])
+SAMPLING = {"do_sample": True, "temperature": 0.8, "top_k": 20, "top_p": 0.9}
+
+
+def dola(model, ids=IDS, *, layer=22, alpha=0.1, **kwargs):
+    """Greedy unless told otherwise."""
+    settings = {"do_sample": False, "max_new_tokens": STEPS} | kwargs
+    return generate_with_dola_static(model, ids, layer=layer, alpha=alpha, **settings)
+
+
+def text(output, prompt_length=6):
+    return output[0, prompt_length:].tolist()
+
+
+def seeded(function, seed=5):
+    torch.manual_seed(seed)
+    return function()
+
+
+def padded(*prompts):
+    """Left-padded ids and their mask."""
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
+    return ids, (ids != 0).long()
+
+
+class TestBypass:
+    @pytest.mark.parametrize(
+        "settings",
+        [{}, SAMPLING, {"num_beams": 3}, {"num_beams": 2, "do_sample": True}, {"repetition_penalty": 1.3}],
+        ids=["greedy", "sampled", "beams", "beam-sampled", "penalty"],
+    )
+    def test_without_the_contrast_it_is_generate_token_for_token(self, llama, settings):
+        settings = {"do_sample": False, "max_new_tokens": STEPS} | settings
+        plain = seeded(lambda: llama.generate(IDS, **settings))
+        bypassed = seeded(lambda: generate_with_dola_static(llama, IDS, use_dola_lm_static=False, **settings))
+        assert torch.equal(plain, bypassed)
+
+    def test_the_contrast_changes_the_text(self, llama):
+        assert text(dola(llama)) != text(llama.generate(IDS, do_sample=False, max_new_tokens=STEPS))
+
+    def test_alpha_one_under_greedy_is_the_baseline(self, llama):
+        plain = llama.generate(IDS, do_sample=False, max_new_tokens=STEPS)
+        assert torch.equal(dola(llama, alpha=1.0), plain)
+
+    @pytest.mark.parametrize("penalty_position", ["before", "after"])
+    def test_head_of_size_one_makes_dola_equal_greedy(self, penalty_position):
+        torch.manual_seed(0)
+        certain = prepared(LlamaForCausalLM(LlamaConfig(**LLAMA)), sharpness=1e4)
+        plain = certain.generate(IDS, do_sample=False, max_new_tokens=STEPS)
+        for layer in (1, 15, 29):
+            assert torch.equal(dola(certain, layer=layer, penalty_position=penalty_position), plain)
+
+
+class TestModes:
+    def test_the_same_seed_samples_the_same_text(self, llama):
+        settings = SAMPLING | {"min_p": 0.02, "max_new_tokens": 12}
+        once, again = (seeded(lambda: dola(llama, **settings)) for _ in range(2))
+        assert torch.equal(once, again)
+        assert not torch.equal(once, seeded(lambda: dola(llama, **settings), seed=6))
+
+    @pytest.mark.parametrize(
+        "warpers",
+        [
+            {"temperature": 0.5},
+            {"top_k": 3},
+            {"top_p": 0.6},
+            {"min_p": 0.3},
+            {"temperature": 1.7, "top_k": 5, "top_p": 0.9},
+        ],
+        ids=str,
+    )
+    def test_warpers_act_on_p_hat_exactly_as_on_the_baseline(self, llama, naive, warpers):
+        output = seeded(
+            lambda: dola(
+                llama,
+                do_sample=True,
+                **({"top_k": 0} | warpers),
+                max_new_tokens=3,
+                return_dict_in_generate=True,
+                output_scores=True,
+            )
+        )
+        for step, scores in enumerate(output.scores):
+            prefix = output.sequences[0, : len(PROMPT) + step].tolist()
+            expected = warp(naive.scores(prefix, 22, 0.1), **warpers)
+            torch.testing.assert_close(scores[0].softmax(-1).double(), torch.tensor(expected), rtol=1e-3, atol=1e-5)
+
+    def test_samples_come_from_p_hat_and_not_from_the_baseline(self, llama, naive):
+        draws = seeded(lambda: dola(llama, do_sample=True, top_k=0, max_new_tokens=1, num_return_sequences=3000)[:, -1])
+        counted = torch.bincount(draws, minlength=V) / len(draws)
+        p_hat, q_N = (torch.tensor(warp(naive.scores(PROMPT, layer, 0.1))) for layer in (22, None))
+        assert (counted - p_hat).abs().sum() / 2 < 0.05
+        assert (counted - q_N).abs().sum() / 2 > 0.1
+
+    @pytest.mark.parametrize("penalty", [{}, {"penalty": 1.3}, {"penalty": 1.3, "position": "after"}], ids=str)
+    def test_beams_are_each_contrasted_with_their_own_row(self, llama, naive, penalty):
+        width, steps = 3, 4
+        output = dola(
+            llama,
+            num_beams=width,
+            num_return_sequences=width,
+            max_new_tokens=steps,
+            repetition_penalty=penalty.get("penalty", 1.0),
+            penalty_position=penalty.get("position", "before"),
+        )
+        assert output[:, len(PROMPT) :].tolist() == naive.beams(PROMPT, steps, 22, 0.1, width=width, **penalty)
+
+    def test_beam_search_finds_what_the_baselines_does_not(self, llama):
+        assert text(dola(llama, num_beams=3)) != text(llama.generate(IDS, num_beams=3, max_new_tokens=STEPS))
+
+    def test_beams_that_sample_are_reproducible(self, llama):
+        settings = {"num_beams": 2, "do_sample": True, "top_k": 0}
+        assert torch.equal(*(seeded(lambda: dola(llama, **settings)) for _ in range(2)))
+
+    def test_many_returned_sequences_differ_and_start_with_the_prompt(self, llama):
+        output = seeded(lambda: dola(llama, do_sample=True, num_return_sequences=4))
+        assert output.shape == (4, len(PROMPT) + STEPS)
+        assert (output[:, : len(PROMPT)] == IDS).all()
+        assert len({tuple(row) for row in output.tolist()}) > 1
+
+
+class TestBatches:
+    @pytest.mark.parametrize("penalty_position", ["before", "after"])
+    @pytest.mark.parametrize("masked", [True, False])
+    def test_every_row_of_a_left_padded_batch_is_its_single_run(self, llama, penalty_position, masked):
+        prompts = [prompt(3, 1), prompt(9, 2), prompt(6, 3)]
+        ids, mask = padded(*prompts)
+        settings = {"repetition_penalty": 1.4, "penalty_position": penalty_position}
+        together = dola(llama, ids, **(settings | ({"attention_mask": mask} if masked else {})))
+        for row, single in zip(together, prompts, strict=True):
+            assert row[ids.shape[1] :].tolist() == text(dola(llama, torch.tensor([single]), **settings), len(single))
+
+    @pytest.mark.parametrize("penalty_position", ["before", "after"])
+    def test_every_row_of_a_left_padded_batch_with_beams_is_its_single_run(self, llama, penalty_position):
+        prompts = [prompt(3, 1), prompt(7, 2)]
+        ids, mask = padded(*prompts)
+        settings = {"repetition_penalty": 1.4, "penalty_position": penalty_position, "num_beams": 2}
+        together = dola(llama, ids, attention_mask=mask, **settings)
+        for row, single in zip(together, prompts, strict=True):
+            assert row[ids.shape[1] :].tolist() == text(dola(llama, torch.tensor([single]), **settings), len(single))
+
+    def test_padding_is_not_penalised_after_the_contrast(self, llama):
+        """The padding is a token that the model might write and that the prompt does not hold."""
+        settings = {"max_new_tokens": 1, "return_dict_in_generate": True, "output_scores": True}
+        head = dola(llama, **settings).scores[0][0].isfinite().nonzero().flatten().tolist()
+        assert len(head) > 1
+        wanted = next(token for token in head if token not in PROMPT)
+        settings |= {"repetition_penalty": 3.0, "penalty_position": "after"}
+        ids = torch.tensor([[wanted] * 3 + PROMPT])
+        mask = torch.tensor([[0] * 3 + [1] * len(PROMPT)])
+        padded_scores = dola(llama, ids, attention_mask=mask, **settings).scores[0]
+        torch.testing.assert_close(padded_scores, dola(llama, **settings).scores[0], rtol=1e-3, atol=1e-3)
+
+
+class TestEverythingElseGenerateCanDo:
+    def test_embeddings_instead_of_ids(self, llama):
+        embeds = llama.get_input_embeddings()(IDS).detach()
+        output = dola(llama, None, inputs_embeds=embeds)
+        assert output[0].tolist() == text(dola(llama))
+
+    def test_ids_by_keyword(self, llama):
+        assert torch.equal(dola(llama, None, input_ids=IDS), dola(llama))
+
+    def test_a_streamer_gets_every_token(self, llama):
+        class Collector(BaseStreamer):
+            tokens, ended = [], False
+
+            def put(self, value):
+                self.tokens += value.flatten().tolist()
+
+            def end(self):
+                self.ended = True
+
+        streamer = Collector()
+        output = dola(llama, streamer=streamer)
+        assert streamer.tokens == output[0].tolist()
+        assert streamer.ended
+
+    def test_a_stopping_criterion_stops(self, llama):
+        class After(StoppingCriteria):
+            def __call__(self, input_ids, scores, **kwargs):
+                return torch.full((len(input_ids),), input_ids.shape[1] >= len(PROMPT) + 3)
+
+        assert text(dola(llama, stopping_criteria=[After()])) == text(dola(llama))[:3]
+
+    def test_the_end_of_text_token_stops(self, llama):
+        whole = text(dola(llama))
+        assert text(dola(llama, eos_token_id=whole[4])) == whole[: whole.index(whole[4]) + 1]
+
+    @pytest.mark.parametrize(
+        "settings",
+        [{"cache_implementation": "static"}, {"use_cache": False}, {"prefill_chunk_size": 4}],
+        ids=["static-cache", "no-cache", "chunked-prefill"],
+    )
+    def test_caches_do_not_change_the_text(self, llama, settings):
+        assert torch.equal(dola(llama, **settings), dola(llama))
+
+    @pytest.mark.parametrize("position", ["before", "after"])
+    def test_scores_are_normalised_log_p_hat_and_logits_the_models_own(self, llama, naive, position):
+        output = dola(
+            llama,
+            repetition_penalty=1.3,
+            penalty_position=position,
+            return_dict_in_generate=True,
+            output_scores=True,
+            output_logits=True,
+        )
+        for step, (scores, logits) in enumerate(zip(output.scores, output.logits, strict=True)):
+            prefix = output.sequences[0, : len(PROMPT) + step].tolist()
+            expected = log_softmax(naive.scores(prefix, 22, 0.1, penalty=1.3, position=position))
+            torch.testing.assert_close(scores[0].double(), torch.tensor(expected), rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(logits[0].double(), torch.tensor(naive.logits(prefix)), rtol=1e-3, atol=1e-3)
+            assert scores.logsumexp(-1).item() == pytest.approx(0.0, abs=1e-5)
+            assert (scores == -torch.inf).any()
+
+    @pytest.mark.parametrize("position", ["before", "after"])
+    def test_the_users_logits_processors_run_before_the_contrast(self, llama, naive, position):
+        class Forbid(LogitsProcessor):
+            def __call__(self, input_ids, scores):
+                return scores.index_fill(1, torch.tensor(forbidden), -torch.inf)
+
+        forbidden = text(dola(llama))
+        written = text(dola(llama, logits_processor=[Forbid()], penalty_position=position))
+        assert not set(written) & set(forbidden)
+        logits = naive.logits(PROMPT)
+        logits[forbidden] = -torch.inf
+        F = contrast(log_softmax(logits), log_softmax(naive.logits(PROMPT, 22)), 0.1)
+        assert written[0] == F.argmax()
+
+    def test_the_users_list_of_processors_is_not_changed(self, llama):
+        processors = [RepetitionPenaltyLogitsProcessor(1.4)]
+        dola(llama, logits_processor=processors, penalty_position="after", max_new_tokens=2)
+        assert len(processors) == 1
+
+    def test_the_users_own_penalty_processor_moves_behind_the_contrast(self, llama):
+        own = dola(llama, logits_processor=[RepetitionPenaltyLogitsProcessor(1.4)], penalty_position="after")
+        assert torch.equal(own, dola(llama, repetition_penalty=1.4, penalty_position="after"))
+
+    @pytest.mark.parametrize("position", ["before", "after"])
+    def test_a_generation_config_counts_and_is_not_changed(self, llama, position):
+        config = GenerationConfig(max_new_tokens=STEPS, repetition_penalty=1.4, do_sample=False, pad_token_id=0)
+        before = config.to_dict()
+        output = generate_with_dola_static(llama, IDS, layer=22, generation_config=config, penalty_position=position)
+        assert config.to_dict() == before
+        assert torch.equal(output, dola(llama, repetition_penalty=1.4, penalty_position=position))
+
+    def test_the_models_own_generation_config_is_not_changed(self, llama):
+        before = llama.generation_config.to_dict()
+        dola(llama, repetition_penalty=1.4, penalty_position="after", max_new_tokens=2)
+        assert llama.generation_config.to_dict() == before
+
+    def test_positions_of_the_penalty_differ(self, llama):
+        before, after = (
+            text(dola(llama, repetition_penalty=1.4, penalty_position=p, max_new_tokens=20))
+            for p in ("before", "after")
+        )
+        assert before != after
+
+
+class TestJanus:
+    def test_the_text_mode_is_really_contrasted(self, janus):
+        naive = NaiveDecoder(janus)
+        for way in ({}, {"penalty": 1.3}, {"penalty": 1.3, "position": "after"}, {"early_norm": False}):
+            written = text(
+                dola(
+                    janus,
+                    repetition_penalty=way.get("penalty", 1.0),
+                    penalty_position=way.get("position", "before"),
+                    early_norm=way.get("early_norm", True),
+                )
+            )
+            assert written == naive.greedy(PROMPT, STEPS, 22, 0.1, **way)
+            assert written != naive.greedy(PROMPT, STEPS, None, penalty=way.get("penalty", 1.0))
+
+    def test_without_the_contrast_it_is_generate(self, janus):
+        settings = {"do_sample": False, "max_new_tokens": STEPS}
+        bypassed = generate_with_dola_static(janus, IDS, use_dola_lm_static=False, **settings)
+        assert torch.equal(bypassed, janus.generate(IDS, **settings))
+
+    def test_the_text_mode_may_be_named(self, janus):
+        assert torch.equal(dola(janus, generation_mode="text"), dola(janus))
+
+    def test_the_image_mode_is_refused(self, janus):
+        with pytest.raises(UnsupportedModelError, match="text head; images have a head of their own"):
+            dola(janus, generation_mode="image")
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"assistant_model": tiny("llama-tied")}, "assisted or prompt-lookup"),
+            ({"prompt_lookup_num_tokens": 3}, "assisted or prompt-lookup"),
+            ({"assistant_early_exit": 4}, "assisted or prompt-lookup"),
+            ({"cache_implementation": "paged"}, "continuous batching"),
+            ({"custom_generate": "transformers-community/dola"}, "custom_generate"),
+            ({"guidance_scale": 2.0}, "guidance_scale"),
+            ({"penalty_alpha": 0.6, "top_k": 4}, "not with contrastive"),
+            ({"dola_layers": "high"}, "not with dola"),
+            ({"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5}, "not with group"),
+            ({"penalty_position": "between"}, '"before" or "after"'),
+            ({"layer": 30}, "from 1 to 29"),
+            ({"layer": 0}, "from 1 to 29"),
+            ({"layer": True}, "from 1 to 29"),
+            ({"alpha": 1.5}, "from 0 to 1"),
+        ],
+        ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+    )
+    def test_what_cannot_be_contrasted_is_refused_in_words(self, llama, settings, message):
+        with pytest.raises(ValueError, match=message) as refusal:
+            dola(llama, **settings)
+        assert "\n" not in str(refusal.value)
+        assert hooks_on(llama) == 0
+
+    def test_modes_set_in_a_generation_config_are_refused_too(self, llama):
+        with pytest.raises(ValueError, match="assisted or prompt-lookup"):
+            dola(llama, generation_config=GenerationConfig(prompt_lookup_num_tokens=3))
+
+    def test_an_encoder_decoder_is_refused(self):
+        model = T5ForConditionalGeneration(T5Config(vocab_size=V, d_model=8, d_kv=4, d_ff=8, num_layers=2, num_heads=2))
+        with pytest.raises(UnsupportedModelError, match="encoder–decoder"):
+            dola(model)
+
+    def test_a_generate_that_drops_processors_is_an_error_and_not_a_baseline(self):
+        class Dropper(LlamaForCausalLM):
+            def generate(self, inputs=None, logits_processor=None, **kwargs):
+                return super().generate(inputs, **kwargs)
+
+        with pytest.raises(RuntimeError, match="drops logits processors"):
+            dola(prepared(Dropper(LlamaConfig(**LLAMA))))
+
+
+class TestHooks:
+    def test_hooks_are_gone_after_success(self, llama):
+        dola(llama, max_new_tokens=1)
+        assert hooks_on(llama) == 0
+
+    def test_hooks_are_gone_after_an_error_in_the_middle(self, llama):
+        class Fails(StoppingCriteria):
+            def __call__(self, input_ids, scores, **kwargs):
+                assert hooks_on(llama) == 1
+                raise KeyError("in the middle")
+
+        with pytest.raises(KeyError, match="in the middle"):
+            dola(llama, stopping_criteria=[Fails()])
+        assert hooks_on(llama) == 0
+        assert torch.equal(dola(llama), dola(llama))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tiny("llama").save_pretrained(folder)
+    return folder
+
+
+class TestRecordedLayer:
+    @staticmethod
+    def load(folder):
+        return AutoModelForCausalLM.from_pretrained(folder)
+
+    def test_nobody_chose_so_it_is_22_of_30(self, llama):
+        output = dola(llama, layer=None)
+        assert torch.equal(output, dola(llama, layer=22))
+        assert not torch.equal(output, dola(llama, layer=10))
+
+    def test_a_folder_without_a_choice_is_22_of_30(self, folder):
+        (folder / "dola_static.json").unlink(missing_ok=True)
+        assert torch.equal(dola(self.load(folder), layer=None), dola(tiny("llama"), layer=22))
+
+    def test_the_choice_in_a_models_folder_is_honoured(self, folder):
+        (folder / "dola_static.json").write_text(json.dumps({"layer": 10, "alpha": 0.1}))
+        model = self.load(folder)
+        assert torch.equal(dola(model, layer=None), dola(tiny("llama"), layer=10))
+        assert torch.equal(dola(model, layer=22), dola(tiny("llama"), layer=22))
+
+    @pytest.mark.parametrize(
+        "content",
+        ["{", "[]", "{}", "3", '{"layer": 30}', '{"layer": "ten"}', '{"layer": null}', '{"layer": true}'],
+    )
+    def test_a_broken_choice_is_an_error_that_names_the_file(self, folder, content):
+        (folder / "dola_static.json").write_text(content)
+        with pytest.raises(ValueError, match=r"dola_static\.json must hold a layer from 1 to 29"):
+            dola(self.load(folder), layer=None)

@@ -1,0 +1,274 @@
+"""Where models keep their layers, and what is read there."""
+
+import copy
+import gc
+import threading
+from functools import cache
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    BartConfig,
+    BartForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from dola_core.readout import Readout, UnsupportedModelError
+from tests.core.tiny import CONFIGS, LLAMA, WIDTH, N, V, hooks_on, prepared, prompt, tiny
+
+IDS = torch.tensor([prompt(6, seed=1), prompt(6, seed=2)])
+AFTER_HEAD = {
+    "gemma2": lambda logits: torch.tanh(logits / 2.0) * 2.0,
+    "cohere": lambda logits: logits * 0.25,
+    "granite": lambda logits: logits / 3.0,
+}
+every_architecture = pytest.mark.parametrize("name", CONFIGS)
+
+
+@torch.no_grad()
+def run(model, ids=IDS, **kwargs):
+    return model(ids, use_cache=False, **kwargs)
+
+
+@cache
+def hidden_states(name):
+    """From a copy, since `output_hidden_states=True` hangs `transformers`' own hooks on a model for good."""
+    return run(copy.deepcopy(tiny(name)), output_hidden_states=True).hidden_states
+
+
+class TestArchitectures:
+    @every_architecture
+    def test_finds_thirty_layers_and_the_vocabulary(self, name):
+        readout = Readout.of(tiny(name))
+        assert (readout.n_layers, readout.vocab_size, readout.context_length) == (N, V, 128)
+
+    @every_architecture
+    def test_the_last_block_read_out_is_the_models_own_logits(self, name):
+        readout = Readout.of(tiny(name))
+        with readout.capture([N]) as captured:
+            own = run(readout.model).logits[:, -1]
+        torch.testing.assert_close(readout.logits(captured[N]), own, rtol=1e-4, atol=1e-4)
+
+    @every_architecture
+    def test_what_is_captured_are_the_hidden_states_of_the_last_position(self, name):
+        readout, states = Readout.of(tiny(name)), hidden_states(name)
+        with readout.capture(range(1, N)) as captured:
+            run(readout.model)
+        assert sorted(captured) == list(range(1, N))
+        for layer, h in captured.items():
+            torch.testing.assert_close(h, states[layer][:, -1], rtol=1e-5, atol=1e-5)
+            assert not torch.allclose(h, states[layer - 1][:, -1])
+            assert not torch.allclose(h, states[layer + 1][:, -1])
+
+    @every_architecture
+    def test_the_last_block_is_captured_before_the_final_norm(self, name):
+        readout, normed = Readout.of(tiny(name)), hidden_states(name)[N][:, -1]
+        with readout.capture([N]) as captured:
+            run(readout.model)
+        torch.testing.assert_close(readout.ln_out(captured[N]), normed, rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(captured[N], normed, atol=1e-2)
+        assert not torch.allclose(readout.ln_out(normed), normed, atol=1e-2)
+
+    @every_architecture
+    @torch.no_grad()
+    def test_early_layers_are_read_through_the_same_norm_head_and_scale(self, name):
+        model = tiny(name)
+        readout, states = Readout.of(model), hidden_states(name)
+        ln_out = next(m for n, m in model.get_decoder().named_children() if n in ("norm", "ln_f", "final_layer_norm"))
+        head, after = model.get_output_embeddings(), AFTER_HEAD.get(name, lambda logits: logits)
+        for layer in (1, 15, 29):
+            h = states[layer][:, -1]
+            torch.testing.assert_close(readout.logits(h), after(head(ln_out(h))), rtol=1e-5, atol=1e-5)
+            raw = readout.logits(h, early_norm=False)
+            torch.testing.assert_close(raw, after(head(h)), rtol=1e-5, atol=1e-5)
+            assert not torch.allclose(raw, readout.logits(h), atol=1e-2)
+
+    @every_architecture
+    def test_the_model_is_left_as_it_was(self, name):
+        model = tiny(name)
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        kind, forward, generate = type(model), model.forward, model.generate
+        readout = Readout.of(model)
+        with readout.capture(range(1, N + 1)):
+            run(model)
+        assert hooks_on(model) == 0
+        assert (type(model), model.forward, model.generate) == (kind, forward, generate)
+        after = model.state_dict()
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+        assert readout.ln_out in set(model.modules())
+        assert readout.phi is model.get_output_embeddings()
+
+    def test_a_bfloat16_model_is_read_in_float32(self):
+        readout = Readout.of(prepared(AutoModelForCausalLM.from_config(CONFIGS["llama"](), dtype=torch.bfloat16)))
+        with readout.capture([10]) as captured:
+            run(readout.model)
+        assert captured[10].dtype == torch.bfloat16
+        assert readout.logits(captured[10]).dtype == torch.float32
+
+
+class TestCapture:
+    def test_only_the_last_position_is_kept_and_owns_its_memory(self, readout):
+        with readout.capture([10]) as captured:
+            run(readout.model)
+        assert captured[10].shape == (2, WIDTH)
+        assert captured[10].untyped_storage().nbytes() == 2 * WIDTH * 4
+
+    def test_only_the_layers_asked_for_are_captured(self, readout):
+        with readout.capture([3, 22]) as captured:
+            run(readout.model)
+        assert sorted(captured) == [3, 22]
+
+    def test_a_later_forward_pass_overwrites_an_earlier_one(self, readout):
+        with readout.capture([10]) as captured:
+            run(readout.model)
+            first = captured[10]
+            run(readout.model, IDS[:1, :3])
+        assert captured[10].shape == (1, WIDTH)
+        assert not torch.allclose(captured[10], first[:1])
+
+    def test_nothing_is_captured_after_the_end(self, readout):
+        with readout.capture([10]) as captured:
+            pass
+        run(readout.model)
+        assert captured == {}
+
+    def test_hooks_are_gone_after_success(self, readout):
+        with readout.capture([10, 20]):
+            assert hooks_on(readout.model) == 2
+        assert hooks_on(readout.model) == 0
+
+    def test_hooks_are_gone_after_an_error(self, readout):
+        with pytest.raises(KeyError), readout.capture([10, 20]):
+            raise KeyError
+        assert hooks_on(readout.model) == 0
+
+    def test_nested_captures_each_see_the_pass_and_leave_nothing(self, readout):
+        with readout.capture([10]) as outer:
+            with readout.capture([10, 11]) as inner:
+                run(readout.model)
+            assert hooks_on(readout.model) == 1
+        assert hooks_on(readout.model) == 0
+        assert torch.equal(outer[10], inner[10])
+        assert sorted(inner) == [10, 11]
+
+    def test_hooks_are_gone_when_a_generator_is_dropped_inside(self, readout):
+        def steps():
+            with readout.capture([10]) as captured:
+                while True:
+                    run(readout.model)
+                    yield captured[10]
+
+        generator = steps()
+        next(generator)
+        assert hooks_on(readout.model) == 1
+        del generator
+        gc.collect()
+        assert hooks_on(readout.model) == 0
+
+    def test_forward_passes_of_other_threads_are_not_captured(self, readout):
+        with readout.capture([10]) as captured:
+            run(readout.model)
+            mine = captured[10]
+            other = threading.Thread(target=run, args=(readout.model, IDS[:1]))
+            other.start()
+            other.join()
+            assert captured[10] is mine
+
+    def test_a_thread_that_captures_sees_its_own_passes(self, readout):
+        seen = {}
+
+        def capture(ids):
+            with readout.capture([10]) as captured:
+                run(readout.model, ids)
+                seen[len(ids)] = captured[10].shape[0]
+
+        threads = [threading.Thread(target=capture, args=(ids,)) for ids in (IDS, IDS[:1])]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert seen == {2: 2, 1: 1}
+
+
+class DoublesItsLogits(LlamaForCausalLM):
+    def forward(self, *args, **kwargs):
+        output = super().forward(*args, **kwargs)
+        output.logits = output.logits * 2
+        return output
+
+
+class AddsAfterItsNorm(LlamaForCausalLM):
+    def __init__(self, config):
+        super().__init__(config)
+        decode = self.model.forward
+
+        def forward(*args, **kwargs):
+            output = decode(*args, **kwargs)
+            output.last_hidden_state = output.last_hidden_state + 1
+            return output
+
+        self.model.forward = forward
+
+
+class TestRefusals:
+    def test_a_model_that_changes_its_logits_after_the_head(self):
+        with pytest.raises(UnsupportedModelError, match=r"DoublesItsLogits .*does something else after its head"):
+            Readout.of(prepared(DoublesItsLogits(LlamaConfig(**LLAMA))))
+
+    def test_a_model_that_does_more_than_norm_its_last_block(self):
+        with pytest.raises(UnsupportedModelError, match=r"AddsAfterItsNorm .*final hidden state is not LlamaRMSNorm"):
+            Readout.of(prepared(AddsAfterItsNorm(LlamaConfig(**LLAMA))))
+
+    @pytest.mark.parametrize(
+        ("kind", "config"),
+        [
+            (
+                T5ForConditionalGeneration,
+                T5Config(vocab_size=V, d_model=8, d_kv=4, d_ff=8, num_layers=2, num_heads=2),
+            ),
+            (
+                BartForConditionalGeneration,
+                BartConfig(
+                    vocab_size=V,
+                    d_model=8,
+                    encoder_layers=1,
+                    decoder_layers=2,
+                    encoder_attention_heads=2,
+                    decoder_attention_heads=2,
+                    encoder_ffn_dim=8,
+                    decoder_ffn_dim=8,
+                ),
+            ),
+        ],
+    )
+    def test_an_encoder_decoder(self, kind, config):
+        with pytest.raises(UnsupportedModelError, match=f"{kind.__name__} is an encoder–decoder"):
+            Readout.of(kind(config))
+
+    def test_a_model_without_a_head(self):
+        with pytest.raises(UnsupportedModelError, match="LlamaModel has no language-model head"):
+            Readout.of(LlamaModel(LlamaConfig(**LLAMA)))
+
+    def test_a_model_without_a_final_norm(self):
+        model = LlamaForCausalLM(LlamaConfig(**LLAMA))
+        model.model.norm = None
+        with pytest.raises(UnsupportedModelError, match="LlamaForCausalLM has no final norm"):
+            Readout.of(model)
+
+    def test_a_model_whose_blocks_are_not_in_one_list(self):
+        model = LlamaForCausalLM(LlamaConfig(**LLAMA))
+        model.model.layers = model.model.layers[:20]
+        with pytest.raises(UnsupportedModelError, match="does not keep its 30 blocks in one list"):
+            Readout.of(model)
+
+    def test_a_refused_model_keeps_no_hooks(self):
+        model = prepared(DoublesItsLogits(LlamaConfig(**LLAMA)))
+        with pytest.raises(UnsupportedModelError):
+            Readout.of(model)
+        assert hooks_on(model) == 0
