@@ -87,9 +87,9 @@ def controls(loaded: LoadedModel, settings: Settings) -> Controls:
                 step=1,
                 label="new tokens, at most",
             )
-            temperature = gr.Slider(0.0, 2.0, value=0.0, step=0.05, label="temperature (0 is greedy)")
+            temperature = gr.Slider(0.0, 2.0, value=0.0, step=0.05, label="temperature, 0 = greedy")
             top_p = gr.Slider(0.05, 1.0, value=1.0, step=0.05, label="top-p")
-            top_k = gr.Slider(0, 200, value=0, step=1, label="top-k (0 keeps all)")
+            top_k = gr.Slider(0, 200, value=0, step=1, label="top-k, 0 = all")
         with gr.Row():
             repetition_penalty = gr.Slider(1.0, 2.0, value=1.0, step=0.05, label="repetition penalty")
             penalty_position = gr.Radio(list(POSITIONS), value=next(iter(POSITIONS)), label="penalty in the DoLa lane")

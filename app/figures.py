@@ -174,11 +174,8 @@ def step_sentence(trace: Trace, step: Step, layer: int, alpha: float) -> list[di
         p_hat = dola.p if shown == dola.id and (layer, alpha) == ran_with else float(head.p_hat[place])
         parts.append(_part(f" ({number(float(head.q_N[place]))} → {number(p_hat)} of the head)."))
     if not head.complete:
-        parts.append(
-            _part(
-                f" More tokens are plausible here than were recorded; what-if starts at α = {number(step.exact_alpha)}."
-            )
-        )
+        begin = f"what-if starts at α = {number(step.exact_alpha)}" if step.exact_alpha <= 1 else "there is no what-if"
+        parts.append(_part(f" More tokens are plausible here than were recorded; {begin}."))
     elif head.size == 1:
         parts.append(_part(" The head keeps one token, so both must choose it."))
     else:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -11,7 +12,8 @@ from dola_core.contrast import check_layer
 from dola_core.decoding import PromptError, compare
 from dola_core.lanes import Decoding, Lane
 from dola_core.models import LoadedModel, well_formed
-from dola_core.trace import Recorder, Trace
+from dola_core.recording import Recorder
+from dola_core.trace import Trace
 
 TEXT_INTERVAL = 1 / 12
 """Seconds between updates of the strips: faster than reading, slow enough for the browser."""
@@ -64,6 +66,7 @@ def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
 
     The generator may be closed at any point. Raises `RequestError` for a prompt that cannot be completed.
     """
+    piece = cache(loaded.piece)  # every update asks for the same few hundred tokens again
     lanes = (Lane(name="Baseline"), Lane(name="DoLa-static", layer=request.layer, alpha=request.alpha))
     try:
         check_layer(request.layer, loaded.readout.n_layers)
@@ -73,14 +76,14 @@ def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
         prompt_ids = loaded.encode(request.prompt, chat=request.chat)
         recorder = Recorder(loaded.info, request.prompt, prompt_ids, lanes, request.decoding)
         beams = _search(loaded, recorder) if request.decoding.num_beams > 1 else None
-        yield Update(_trace(loaded, recorder), "reading the prompt …")
+        yield Update(recorder.trace(piece, loaded.text), "reading the prompt …")
         scripts = None
         if beams is not None:
             scripts = {}
             for event in beams:
                 if isinstance(event, BeamProgress):
                     yield Update(
-                        _trace(loaded, recorder),
+                        recorder.trace(piece, loaded.text),
                         f"searching beams of {lanes[event.lane].name}: step {event.step} …",
                     )
                 else:
@@ -99,11 +102,11 @@ def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
         for advance in steps:
             recorder.add(advance.tokens, advance.ends, advance.steps)
             if time.monotonic() - shown >= TEXT_INTERVAL and None in recorder.ends:
-                yield Update(_trace(loaded, recorder))
+                yield Update(recorder.trace(piece, loaded.text))
                 shown = time.monotonic()
     except PromptError as error:
         raise RequestError(str(error)) from error
-    yield Update(_trace(loaded, recorder), finished=True)
+    yield Update(recorder.trace(piece, loaded.text), finished=True)
 
 
 def _search(loaded: LoadedModel, recorder: Recorder) -> Iterator[BeamProgress | BeamResult]:
@@ -115,7 +118,3 @@ def _search(loaded: LoadedModel, recorder: Recorder) -> Iterator[BeamProgress | 
         eos_ids=loaded.eos_ids,
         tokenizer=loaded.tokenizer,
     )
-
-
-def _trace(loaded: LoadedModel, recorder: Recorder) -> Trace:
-    return recorder.trace(loaded.piece, loaded.text)

@@ -2,6 +2,9 @@
 
 Beams are not lock-stepped: stock `generate` (with the contrast, for DoLa lanes) searches each lane in turn on a
 worker thread, so that progress can be shown and the search be stopped at any step.
+
+Stock beam search applies the repetition penalty to log-probabilities, where greedy decoding applies it to logits. A
+contrasted search follows it, so at a penalty other than 1 one beam need not be what greedy decoding writes.
 """
 
 import queue

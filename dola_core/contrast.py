@@ -97,7 +97,7 @@ def default_layer(n_layers: int) -> int:
 
     No single layer is good everywhere (the paper's own choices lie between 2 and N − 2); choose on validation data.
     """
-    return check_layer(round(0.75 * n_layers), n_layers)
+    return check_layer(min(round(0.75 * n_layers), n_layers - 1), n_layers)
 
 
 def check_layer(layer: int, n_layers: int) -> int:

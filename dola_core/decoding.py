@@ -18,7 +18,8 @@ from transformers import DynamicCache
 from dola_core.contrast import check_layer, log_softmax
 from dola_core.lanes import Decoding, Lane, choose, dola_scores, gumbel_noise, penalised
 from dola_core.readout import Readout
-from dola_core.trace import EndReason, Step, record_step
+from dola_core.recording import Allowance, record_step
+from dola_core.trace import EndReason, Step
 
 
 class PromptError(ValueError):
@@ -63,7 +64,7 @@ def compare(
 
     Raises:
         PromptError: the prompt is empty, or leaves no room in the model's context.
-        ValueError: a lane's layer is not one of the model's.
+        ValueError: a lane's layer is not one of the model's, or a script is empty.
     """
     if not prompt_ids:
         raise PromptError("The prompt is empty; type something to complete.")
@@ -71,6 +72,8 @@ def compare(
     for lane in lanes:
         if lane.layer is not None:
             check_layer(lane.layer, readout.n_layers)
+    if any(not ids for ids, _ in (scripts or {}).values()):
+        raise ValueError("A script must hold at least one token.")
     state = _LockStep(readout, tuple(lanes), decoding, record=record)
     limit = min(decoding.max_new_tokens, room)
     return _steps(state, list(prompt_ids), limit, frozenset(eos_ids), text_of, dict(scripts or {}))
@@ -99,6 +102,7 @@ def _steps(
 ) -> Iterator[Advance]:
     row_of = dict.fromkeys(range(len(state.lanes)), 0)
     written: list[list[int]] = [[] for _ in state.lanes]
+    allowance = Allowance(limit * len(state.lanes))
     state.start(prompt_ids)
     for index in range(limit):
         reading = state.read(index, row_of)
@@ -111,10 +115,12 @@ def _steps(
             written[lane].append(token)
             end = _end(written[lane], limit, eos_ids, state.decoding.stop, text_of)
             if lane in scripts:
-                end = scripts[lane][1] if index + 1 == len(scripts[lane][0]) else None
+                ids, reason = scripts[lane]
+                end = reason if index + 1 == len(ids) else "length" if index + 1 == limit else None
             if end:
                 ends[lane] = end
-        yield Advance(index, tokens, ends, reading.records(index, row_of, tokens) if state.record else ())
+        steps = reading.records(index, row_of, tokens, allowance) if state.record else ()
+        yield Advance(index, tokens, ends, steps)
         branches = {lane: (row, tokens[lane]) for lane, row in row_of.items() if lane not in ends}
         if not branches:
             return
@@ -157,7 +163,9 @@ class _Reading:
     def choice(self, lane: int, row: int) -> int:
         return self.chosen[lane][row]
 
-    def records(self, index: int, row_of: dict[int, int], tokens: dict[int, int]) -> tuple[Step, ...]:
+    def records(
+        self, index: int, row_of: dict[int, int], tokens: dict[int, int], allowance: Allowance
+    ) -> tuple[Step, ...]:
         steps = []
         for row in range(self.ids.shape[0]):
             here = [lane for lane, r in row_of.items() if r == row]
@@ -166,6 +174,7 @@ class _Reading:
                     index,
                     here,
                     [tokens[lane] for lane in here],
+                    allowance,
                     choices=torch.tensor([chosen[row] for chosen in self.chosen]),
                     lane_log_p=torch.stack([self.scores[lane][row] for lane in range(len(self.lanes))]).log_softmax(-1),
                     log_q=self.log_q[:, row],

@@ -93,9 +93,20 @@ def choose(decoding: Decoding, scores: Tensor, noise: Tensor | None) -> Tensor:
     """
     if noise is None:
         return scores.argmax(-1)
+    return torch.stack([_draw(decoding, row, noise) for row in scores])
+
+
+def _draw(decoding: Decoding, scores: Tensor, noise: Tensor) -> Tensor:
+    """One row's draw: `[V]` → scalar.
+
+    The warpers see only the tokens that are possible at all, in the order of their ids. They sort, and not stably, so
+    among equal scores their cut depends on what else is there; this way the what-if cuts as the decoder did.
+    """
+    possible = (scores > -torch.inf).nonzero()[:, 0]
+    warped = scores[possible][None]
     for warper in _warpers(decoding):
-        scores = warper(None, scores)
-    return (scores + noise).argmax(-1)
+        warped = warper(None, warped)
+    return possible[(warped[0] + noise[possible]).argmax()]
 
 
 def gumbel_noise(decoding: Decoding, step: int, vocab_size: int) -> Tensor | None:

@@ -6,6 +6,7 @@ model stay as they are, and hooks exist only inside `with readout.capture(...)`.
 """
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
+
+
+_PROVED: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
 
 
 class UnsupportedModelError(ValueError):
@@ -38,7 +42,8 @@ class Readout:
     def of(cls, model: PreTrainedModel) -> "Readout":
         """Find the parts of `model` and prove that they reproduce its logits.
 
-        Raises `UnsupportedModelError` if a part is missing or the proof fails. Runs the model twice on four tokens.
+        Raises `UnsupportedModelError` if a part is missing or the proof fails. The proof runs the model twice on four
+        tokens, once in a model's life.
         """
         if model.config.is_encoder_decoder:
             raise UnsupportedModelError(
@@ -58,7 +63,9 @@ class Readout:
         if norm is None:
             raise UnsupportedModelError(f"{_name(model)} has no final norm beside its blocks.")
         readout = cls(model, decoder, blocks[0], norm, phi, _after_head(model))
-        readout._prove()
+        if model not in _PROVED:
+            readout._prove()
+            _PROVED.add(model)
         return readout
 
     @property

@@ -19,7 +19,8 @@ def test_a_prompt_past_the_context_is_refused_with_its_length(loaded, prompt):
 
 
 @pytest.mark.parametrize(
-    "prompt", ["مرحبا بالعالم", "😀👍🏽", "<script>alert(1)</script>", "${alert(1)} {{x}}", "\x00\x07\x1b[31m", "\ud800", "</s>"]
+    "prompt",
+    ["مرحبا بالعالم", "😀👍🏽", "<script>alert(1)</script>", "${alert(1)} {{x}}", "\x00\x07\x1b[31m", "\ud800", "</s>"],
 )
 def test_any_text_is_completed(loaded, prompt):
     *_, last = run(loaded, Request.of(**ASKED | {"prompt": prompt}))

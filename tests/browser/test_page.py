@@ -65,9 +65,14 @@ def test_compare_move_the_layer_click_a_token_and_read_the_head(page):
 
 def test_the_lanes_stream_token_by_token(page):
     page.evaluate(
-        """() => { window.counts = new Set(); const see = () => {
-            window.counts.add(document.querySelectorAll('.lane.dola .t[data-index]').length); requestAnimationFrame(see) };
-            see() }"""
+        """() => {
+            window.counts = new Set();
+            const see = () => {
+                window.counts.add(document.querySelectorAll('.lane.dola .t[data-index]').length);
+                requestAnimationFrame(see);
+            };
+            see();
+        }"""
     )
     decoding(page, **{"new tokens": 60, "repetition penalty": 1.3})
     compare(page, "Question: What is")
@@ -249,9 +254,7 @@ def test_out_of_range_by_api_is_answered_with_a_sentence(server):
 def _answer(url: str, function: int, data: list) -> str:
     session = f"test{function}"
     body = json.dumps({"data": data, "fn_index": function, "session_hash": session}).encode()
-    request = urllib.request.Request(
-        f"{url}gradio_api/queue/join", body, {"Content-Type": "application/json"}
-    )
+    request = urllib.request.Request(f"{url}gradio_api/queue/join", body, {"Content-Type": "application/json"})
     urllib.request.urlopen(request).read()
     with urllib.request.urlopen(f"{url}gradio_api/queue/data?session_hash={session}") as stream:
         for line in stream:
