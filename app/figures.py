@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import torch
 
 from app.palette import LIGHT
-from app.words import number, token
+from app.words import count, number, token
 from dola_core.contrast import log_p_hat, plausible_head
 from dola_core.trace import Step, Trace
 
@@ -139,7 +139,7 @@ def head_card(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, A
     return {
         "title": "Plausible head",
         "sub": f"probability on this prefix, q_N against q_{layer}; {_norm(trace)}; "
-        f"{_tokens(head.size)} kept, cut tokens stay, greyed{more}",
+        f"{count(head.size)} kept, cut tokens stay, greyed{more}",
         "alt": f"Bars of q_N, q_{layer} and p-hat: {head.size} at or above {number(head.threshold)}, {cut} below.",
         "figure": head_chart(trace, step, layer, alpha),
     }
@@ -187,10 +187,6 @@ def step_sentence(trace: Trace, step: Step, layer: int, alpha: float) -> list[di
             _part(f" What if: {settings.format(layer, alpha)} DoLa chooses this {same} {settings.format(*ran_with)}.")
         )
     return parts
-
-
-def _tokens(count: int) -> str:
-    return "1 token" if count == 1 else f"{count} tokens"
 
 
 def _norm(trace: Trace) -> str:

@@ -1,5 +1,6 @@
 """The page: layout and the wiring of its events. Handlers are a few lines over pure functions."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from app.strips import difference_sentence, strips
 from dola_core.models import LoadedModel
 from dola_core.trace import Trace
 
+LOG = logging.getLogger(__name__)
 TITLE = "<h1>Do<b>La</b> <i>Duet</i></h1>"
 SILENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # One at a time and in order, so that an older answer never overtakes a newer one; each takes milliseconds.
@@ -75,7 +77,8 @@ class Inspector:
 
     def done(self, trace: Trace, layer: int, alpha: float) -> dict[Component, Any]:
         """A comparison at its end, opened where the texts part or else at the first step."""
-        return {self.trace: trace, self.notice: None, **self.at(trace, 1, trace.fork or 0, layer, alpha)}
+        shown = self.at(trace, 1, trace.fork or 0, layer, alpha)
+        return {self.trace: trace, self.notice: None, self.lanes: strips(trace, lane=1, index=0), **shown}
 
     def failed(self, sentence: str) -> dict[Component, Any]:
         """One sentence instead of a comparison; what is on the page stays."""
@@ -85,7 +88,7 @@ class Inspector:
         """One step of one lane's text, seen with (j*, α); nothing changes if there is none."""
         steps = trace.lane_steps(lane) if trace is not None else []
         if trace is None or not steps:
-            return {self.notice: gr.skip()}
+            return {}
         index = min(max(index, 0), len(steps) - 1)
         return {
             self.lanes: strips(trace, lane=lane, index=index),
@@ -125,28 +128,37 @@ def say(text: str) -> list[dict[str, str]]:
 
 
 def _wire(loaded: LoadedModel, ask: Controls, view: Inspector) -> None:
+    nothing = {view.notice: gr.skip()}  # an empty answer would not be one for every output
+
     def compare(values: dict[Component, Any]) -> Iterator[dict[Component, Any]]:
+        last = None
         try:
             request = ask.request(values)
-            for update in run(loaded, request):
-                if update.finished:
-                    yield view.done(update.trace, request.layer, request.alpha)
+            for last in run(loaded, request):
+                if last.finished:
+                    yield view.done(last.trace, request.layer, request.alpha)
                 else:
-                    yield view.streaming(update.trace, update.note)
+                    yield view.streaming(last.trace, last.note)
         except RequestError as error:
             yield view.failed(str(error))
+        except Exception as error:  # whatever it is, the visitor gets a sentence and the log the traceback
+            LOG.exception("a comparison failed")
+            kept = view.done(last.trace.stopped(), request.layer, request.alpha) if last else {}
+            what = type(error).__name__
+            yield {**kept, **view.failed(f"The comparison failed ({what}). Try again, with fewer tokens.")}
 
-    def stop(trace: Trace | None, layer: int, alpha: float) -> dict[Component, Any]:
+    def stopped(trace: Trace | None, layer: int, alpha: float) -> dict[Component, Any]:
         running = trace is not None and None in trace.ends
         return view.done(trace.stopped(), layer, alpha) if running else {view.notice: None}
 
     def look(trace: Trace | None, lane: int, step: int, layer: int, alpha: float) -> dict[Component, Any]:
-        return view.at(trace, lane, step - 1, layer, alpha)
+        return view.at(trace, lane, step - 1, layer, alpha) or nothing
 
     def pick(trace: Trace | None, layer: int, alpha: float, event: gr.EventData) -> dict[Component, Any]:
         lane, step = (getattr(event, name, None) for name in ("lane", "step"))
-        known = lane in (0, 1) and isinstance(step, int)
-        return view.at(trace, lane, step - 1, layer, alpha) if known else {view.notice: gr.skip()}
+        if lane not in (0, 1) or not isinstance(step, int):
+            return nothing
+        return view.at(trace, lane, step - 1, layer, alpha) or nothing
 
     settings = [ask.layer, ask.alpha]
     running = gr.on(
@@ -156,9 +168,12 @@ def _wire(loaded: LoadedModel, ask: Controls, view: Inspector) -> None:
         view.outputs,
         concurrency_limit=1,
         concurrency_id="model",
+        trigger_mode="always_last",  # pressed while a run ends or is being stopped, it starts the next one
         **SILENT,
     )
-    ask.stop.click(stop, [view.trace, *settings], view.outputs, cancels=[running], **QUICK)
+    # The text may grow until the run is really cancelled, so what is left is read only then.
+    cancelled = ask.stop.click(None, cancels=[running], **SILENT)
+    cancelled.then(stopped, [view.trace, *settings], view.outputs, **QUICK)
     for moved in (view.step.input, view.lane.input, ask.layer.input, ask.alpha.input):
         moved(look, [view.trace, view.lane, view.step, *settings], view.outputs, trigger_mode="always_last", **QUICK)
     # "always_last" would send the event data of the first of several clicks again.

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from dola_core.beams import BeamProgress, BeamResult, beam_search
 from dola_core.contrast import check_layer
-from dola_core.decoding import PromptError, compare
+from dola_core.decoding import compare, room_for
 from dola_core.lanes import Decoding, Lane
 from dola_core.models import LoadedModel, well_formed
 from dola_core.recording import Recorder
@@ -70,43 +70,40 @@ def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
     lanes = (Lane(name="Baseline"), Lane(name="DoLa-static", layer=request.layer, alpha=request.alpha))
     try:
         check_layer(request.layer, loaded.readout.n_layers)
+        prompt_ids = loaded.encode(request.prompt, chat=request.chat)
+        room_for(loaded.readout, len(prompt_ids))
     except ValueError as error:
         raise RequestError(str(error)) from error
-    try:
-        prompt_ids = loaded.encode(request.prompt, chat=request.chat)
-        recorder = Recorder(loaded.info, request.prompt, prompt_ids, lanes, request.decoding)
-        beams = _search(loaded, recorder) if request.decoding.num_beams > 1 else None
-        yield Update(recorder.trace(piece, loaded.text), "reading the prompt …")
-        scripts = None
-        if beams is not None:
-            scripts = {}
-            for event in beams:
-                if isinstance(event, BeamProgress):
-                    yield Update(
-                        recorder.trace(piece, loaded.text),
-                        f"searching beams of {lanes[event.lane].name}: step {event.step} …",
-                    )
-                else:
-                    best = event.beams[0]
-                    scripts[event.lane] = (best.ids, best.end)
-        steps = compare(
-            loaded.readout,
-            prompt_ids,
-            lanes,
-            request.decoding,
-            eos_ids=loaded.eos_ids,
-            text_of=loaded.text,
-            scripts=scripts,
-        )
-        shown = 0.0
-        for advance in steps:
-            recorder.add(advance.tokens, advance.ends, advance.steps)
-            if time.monotonic() - shown >= TEXT_INTERVAL and None in recorder.ends:
-                yield Update(recorder.trace(piece, loaded.text))
-                shown = time.monotonic()
-    except PromptError as error:
-        raise RequestError(str(error)) from error
-    yield Update(recorder.trace(piece, loaded.text), finished=True)
+    recorder = Recorder(loaded.info, request.prompt, prompt_ids, lanes, request.decoding)
+
+    def update(note: str = "", *, finished: bool = False) -> Update:
+        return Update(recorder.trace(piece, loaded.text), note, finished)
+
+    yield update("reading the prompt …")
+    scripts = {}
+    if request.decoding.num_beams > 1:
+        for event in _search(loaded, recorder):
+            if isinstance(event, BeamProgress):
+                yield update(f"searching beams of {lanes[event.lane].name}: step {event.step} …")
+            else:
+                best = event.beams[0]
+                scripts[event.lane] = (best.ids, best.end)
+    steps = compare(
+        loaded.readout,
+        prompt_ids,
+        lanes,
+        request.decoding,
+        eos_ids=loaded.eos_ids,
+        text_of=loaded.text,
+        scripts=scripts,
+    )
+    shown = 0.0
+    for advance in steps:
+        recorder.add(advance.tokens, advance.ends, advance.steps)
+        if time.monotonic() - shown >= TEXT_INTERVAL and None in recorder.ends:
+            yield update()
+            shown = time.monotonic()
+    yield update(finished=True)
 
 
 def _search(loaded: LoadedModel, recorder: Recorder) -> Iterator[BeamProgress | BeamResult]:

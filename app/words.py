@@ -1,6 +1,11 @@
 """How the page says things: one place that formats a token for the eye, and the sentences made from a trace."""
 
+import re
+from collections.abc import Sequence
+
 from dola_core.trace import EndReason, Trace
+
+BYTES = re.compile(r"(<0x[0-9A-F]{2}>)+")
 
 WHITESPACE = str.maketrans({" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"})
 
@@ -21,6 +26,31 @@ def visible(text: str) -> str:
 def token(trace: Trace, token_id: int) -> str:
     """A recorded token as the eye sees it."""
     return visible(trace.pieces.get(token_id, f"#{token_id}"))
+
+
+def running_text(trace: Trace, ids: Sequence[int]) -> list[str]:
+    """Tokens of a text as the eye sees them there: bytes that only together are a character show it at the last."""
+    shown, pending = [], b""
+    for token_id in ids:
+        piece = trace.pieces.get(token_id, "")
+        if not BYTES.fullmatch(piece):
+            shown.append(token(trace, token_id))
+            pending = b""
+            continue
+        pending += bytes.fromhex(piece.replace("<0x", "").replace(">", ""))
+        try:
+            shown.append(visible(pending.decode("utf-8")))
+            pending = b""
+        except UnicodeDecodeError as error:
+            # "unexpected end" may yet become a character; anything else never will.
+            pending = pending if error.reason == "unexpected end of data" else b""
+            shown.append("…" if pending else visible(piece))
+    return shown
+
+
+def count(tokens: int) -> str:
+    """A number of tokens in words."""
+    return "1 token" if tokens == 1 else f"{tokens} tokens"
 
 
 def number(p: float) -> str:

@@ -3,6 +3,7 @@
 Plain `transformers`, no code from repositories. Whatever goes wrong ends in a `LoadError` of one sentence.
 """
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from dola_core.contrast import default_layer
 from dola_core.decoding import PromptError
@@ -87,9 +89,14 @@ class LoadedModel:
         return list(self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)["input_ids"])
 
     def piece(self, token: int) -> str:
-        """The text of one token, with the space before it that SentencePiece tokenizers drop."""
+        """The text of one token, with the space before it that SentencePiece tokenizers drop.
+
+        A token that is a part of a character comes out as its bytes, `<0xE2><0x82>`, as SentencePiece writes them.
+        """
         raw = self.tokenizer.convert_ids_to_tokens(token)
         text = self.tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        if "\ufffd" in text and isinstance(raw, str):
+            return _bytes(raw) or text
         return f" {text}" if isinstance(raw, str) and raw.startswith("▁") and not text.startswith(" ") else text
 
     def text(self, ids: Sequence[int]) -> str:
@@ -102,6 +109,17 @@ class LoadedModel:
 def well_formed(text: str) -> str:
     """`text` with lone surrogates, which neither UTF-8 nor a tokenizer can hold, replaced by question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _bytes(raw: str) -> str:
+    """The bytes of a raw vocabulary entry as `<0x..>`, or "" if it does not look like bytes."""
+    if re.fullmatch(r"<0x[0-9A-F]{2}>", raw):
+        return raw
+    return "".join(f"<0x{_BYTE_OF[c]:02X}>" for c in raw) if all(c in _BYTE_OF for c in raw) else ""
+
+
+# Byte-level BPE (GPT-2's and everybody's since) writes each byte as one printable character.
+_BYTE_OF = {character: byte for byte, character in bytes_to_unicode().items()}
 
 
 def load_model(name_or_folder: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> LoadedModel:

@@ -1,4 +1,7 @@
+import pytest
+
 from app.strips import difference_sentence, strips
+from app.words import running_text
 
 
 def test_the_strips_hold_every_token_of_both_lanes(forked):
@@ -43,3 +46,16 @@ def test_the_count_of_differences_is_that_of_the_dola_text(forked):
 
 def test_alpha_one_never_differs(compared):
     assert difference_sentence(compared(alpha=1.0)).startswith("None of")
+
+
+@pytest.mark.parametrize("prompt", ["مرحبا", "日本の首都は", "😀👍🏽é", "naïve"])
+def test_characters_of_several_tokens_are_shown_whole(compared, prompt):
+    shown = [piece["text"] for piece in strips(compared(prompt), lane=1, index=0)["prompt"][1:]]
+    assert "".join(shown).replace("…", "") == prompt
+    assert len(shown) == len(compared(prompt).prompt_ids) - 1
+    assert "\ufffd" not in "".join(shown)
+
+
+def test_bytes_that_are_no_character_are_shown_as_bytes(forked):
+    broken = dict.fromkeys(forked.pieces, "<0xFF>")
+    assert running_text(forked.model_copy(update={"pieces": broken}), [1, 2]) == ["<0xFF>", "<0xFF>"]

@@ -2,15 +2,19 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Browser, Page, sync_playwright
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.browser.chromium import FLAGS, executable
 
@@ -34,24 +38,53 @@ class Server:
                 return
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """The page on the shipped model, on a free port."""
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
-    command = [sys.executable, "app.py", "--device", "cpu", "--dtype", "float32"]
+@contextmanager
+def serve(*arguments: str, **environment: str) -> Iterator[Server]:
+    """Start the page, wait for its address, and stop it in the end."""
+    quiet = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "app.py", "--device", "cpu", "--dtype", "float32", *arguments],
+        cwd=ROOT,
+        env=os.environ | quiet | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     started = Server(process)
+    reader = threading.Thread(target=started.read)
     try:
         started.read(until=r"Running on local URL:\s+(http://\S+)")
         assert started.url, "".join(started.log)
-        threading.Thread(target=started.read, daemon=True).start()
+        reader.start()
         yield started
     finally:
         process.terminate()
         process.wait(timeout=30)
+        if reader.is_alive():
+            reader.join()
         process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The page on the shipped model."""
+    with serve() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The page on a random model that never ends its text, set by the environment."""
+    folder = tmp_path_factory.mktemp("endless")
+    shipped = ROOT / "assets" / "atlas-30l"
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(shipped / name, folder / name)
+    config = AutoConfig.from_pretrained(shipped)
+    config.update({"max_position_embeddings": 4096})
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    with serve(DOLA_MODEL=str(folder)) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -35,10 +35,17 @@ def set_slider(page: Page, name: str, value: float) -> None:
 def decoding(page: Page, **values: float) -> None:
     """Open the Decoding section and set sliders by their label."""
     page.get_by_role("button", name="Decoding").click()
+    expect(page.get_by_label("number input for beams")).to_be_visible()
     for label, value in values.items():
-        field = page.get_by_label(re.compile(f"number input for {label}")).first
-        field.fill(str(value))
-        field.press("Enter")
+        set_number(page, label, value)
+
+
+def set_number(page: Page, label: str, value: float) -> None:
+    """Set a slider of the open Decoding section by its number field."""
+    field = page.get_by_label(re.compile(f"number input for {label}")).first
+    field.fill(str(value))
+    field.press("Enter")
+    expect(page.get_by_label(re.compile(f"range slider for {label}")).first).to_have_value(str(value))
 
 
 def test_compare_move_the_layer_click_a_token_and_read_the_head(page):
@@ -113,17 +120,35 @@ def test_tokens_are_walked_with_the_keyboard_and_keep_the_focus(page):
     expect(page.locator(".lane.dola .t[data-index]").last).to_be_focused()
 
 
-def test_stop_keeps_the_text_says_so_and_the_next_run_works(page):
-    decoding(page, **{"new tokens": 256, "temperature": 2})
+def test_stop_keeps_the_text_says_so_and_the_next_run_works(page, endless):
+    page.goto(endless.url)
+    page.wait_for_selector("#compare")
+    decoding(page, **{"new tokens": 256})
     compare(page, "The")
-    page.wait_for_selector(".lane.base .t[data-index='8']")
+    page.wait_for_selector(".lane.dola .t[data-index='8']")
     page.click("#stop")
-    expect(page.locator(".lane.base .end")).to_have_text("stopped by you")
-    assert 9 <= page.locator(".lane.base .t[data-index]").count() < 256
+    for lane in LANES:
+        expect(page.locator(f"{lane} .end")).to_have_text("stopped by you")
+        assert 9 <= page.locator(f"{lane} .t[data-index]").count() < 256
     expect(page.locator("#head .main-svg").first).to_be_visible()
+    set_number(page, "new tokens", 5)
     compare(page, "The capital of Japan is")
-    expect(page.locator(".t.p", has_text="Japan").first).to_be_visible()
-    finished(page)
+    expect(page.locator(".lane.dola .end")).to_have_text("length limit")
+    assert page.locator(".lane.dola .t[data-index]").count() == 5
+
+
+def test_stop_ends_a_beam_search_within_a_step(page, endless):
+    page.goto(endless.url)
+    page.wait_for_selector("#compare")
+    decoding(page, **{"new tokens": 256, "beams": 8})
+    compare(page, "The")
+    expect(page.locator(".duet-notice")).to_contain_text("searching beams of Baseline: step")
+    page.click("#stop")
+    expect(page.locator(".duet-notice")).to_be_hidden()
+    set_number(page, "beams", 1)
+    set_number(page, "new tokens", 4)
+    compare(page, "The capital of Japan is")
+    expect(page.locator(".lane.dola .end")).to_have_text("length limit")
 
 
 def test_stop_before_any_run_and_right_after_compare_does_no_harm(page):
@@ -184,7 +209,7 @@ def test_a_bad_prompt_gets_a_sentence_and_keeps_what_is_there(page, prompt, said
 def test_hostile_and_unusual_text_is_only_text(page, prompt):
     compare(page, prompt)
     finished(page)
-    shown = "".join(page.locator(".lane.base .t.p").all_inner_texts())
+    shown = "".join(page.locator(".lane.base .t.p").all_inner_texts()).replace("…", "")
     assert shown.replace("␣", " ").removeprefix("<s>").startswith(prompt[:6])
     assert page.locator(".duet-strips img, .duet-strips script").count() == 0
 
