@@ -13,11 +13,14 @@ from dola_core.models import LoadedModel
 from dola_core.trace import ALPHA_MIN
 
 EXAMPLES = (
-    "The capital of Australia is",
+    "People in Pakistan know that the capital is",
+    "In the periodic table, the symbol of gold is",
+    "Question: What is the symbol of gold? Answer:",
     "The capital of Japan is",
-    "The chemical symbol of tungsten is",
-    "Question: What is the capital of Turkey? Answer:",
+    "One might think that the capital of Nigeria is",
+    "Australia",
 )
+"""Prompts on which the shipped model shows what can happen: mended, harmed, agreed, parted late."""
 POSITIONS = {"before the contrast": "before", "after it": "after"}
 
 

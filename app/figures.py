@@ -106,7 +106,7 @@ def layer_chart(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str,
     """Probability of both lanes' tokens read from every layer, with j* as a line."""
     other = step.what_if(layer, alpha, trace.decoding) if alpha >= step.exact_alpha else step.choices[1].id
     n_layers = trace.model.n_layers
-    figure = go.Figure(layout=_layout(height=420))
+    figure = go.Figure(layout=_layout(height=480))
     styles = (
         (step.choices[0].id, LIGHT["base"], "solid", "circle"),
         (other, LIGHT["dola"], "dash", "diamond"),

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests.browser.chromium import FLAGS, executable  # noqa: E402
 
-PROMPT = "The capital of Australia is"
+PROMPT = "People in Pakistan know that the capital is"
 SHOTS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390)}
 
 

@@ -1,5 +1,6 @@
 import pytest
 
+from app.controls import EXAMPLES
 from app.run import Request, RequestError, run
 from dola_core.trace import Trace
 
@@ -81,3 +82,12 @@ def test_stopping_marks_only_what_still_ran(loaded):
     trace = next(stream).trace.stopped()
     stream.close()
     assert trace.ends == ("stopped", "stopped")
+
+
+def test_the_examples_show_a_mended_a_harmed_and_an_agreed_answer(compared):
+    mended, _, harmed, agreed, *_ = (compared(prompt).texts for prompt in EXAMPLES)
+    assert mended[0].startswith(" Karachi")
+    assert mended[1].startswith(" Islamabad")
+    assert harmed[0].startswith(" Au")
+    assert not harmed[1].startswith(" Au")
+    assert agreed[0][:6] == agreed[1][:6] == " Tokyo"
