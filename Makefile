@@ -1,4 +1,4 @@
-# The whole manual: `make demo` opens the page, `make test` runs every test, `make lint` checks the style.
+# The whole manual: `make demo` serves the page, `make test` runs every test, `make lint` checks the style.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

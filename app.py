@@ -1,4 +1,4 @@
-"""DoLa Duet: `python app.py` opens the page on the shipped model; `python app.py --help` lists the options.
+"""DoLa Duet: `python app.py` serves the page on the shipped model; `python app.py --help` lists the options.
 
 Also a Hugging Face Space's `app_file`, where the environment sets the options (`DOLA_MODEL`, …).
 """
@@ -49,10 +49,7 @@ def main() -> None:
     """Serve the page until interrupted; a model that cannot be loaded ends in one sentence."""
     try:
         launch(SETTINGS)
-    except LoadError as error:
-        print(f"app.py: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except OSError as error:  # gradio says which port is taken
+    except (LoadError, OSError) as error:  # OSError: gradio says which port is taken
         print(f"app.py: {error}", file=sys.stderr)
         raise SystemExit(1) from None
 

@@ -12,7 +12,8 @@ import torch
 
 from app.palette import LIGHT
 from app.words import count, number, token
-from dola_core.contrast import log_p_hat, plausible_head
+from dola_core.contrast import plausible_head
+from dola_core.lanes import Decoding, Lane, dola_scores
 from dola_core.trace import Step, Trace
 
 SHOWN = 12
@@ -38,17 +39,21 @@ class Head:
     """Whether the whole head was recorded for this α."""
 
     @classmethod
-    def of(cls, step: Step, layer: int, alpha: float) -> "Head":
-        """Read the head of `step` for layer 1..N−1 and α."""
-        table = torch.from_numpy(step.log_q_table.copy())
-        log_q_N, log_q_J = table[:, -1], table[:, layer - 1]
+    def of(cls, step: Step, layer: int, alpha: float, decoding: Decoding) -> "Head":
+        """Read the head of `step` for layer 1..N−1 and α; `p_hat` has the penalty where `decoding` puts it."""
+        exact = torch.from_numpy(step.exact_log_q.copy())[None]
+        seen = torch.from_numpy(step.seen.astype(np.int64))[None]
+        lane = Lane(name="", layer=layer, alpha=alpha)
+        p_hat = dola_scores(lane, decoding, seen, exact[..., -1], exact[..., layer - 1]).softmax(-1)[0]
+        rough = len(step.tokens) - len(p_hat)
+        q = np.exp(step.log_q_table)
         return cls(
             tokens=step.tokens,
-            q_N=log_q_N.exp().numpy(),
-            q_J=log_q_J.exp().numpy(),
-            p_hat=log_p_hat(log_q_N, log_q_J, alpha).exp().numpy(),
-            kept=plausible_head(log_q_N, alpha).numpy(),
-            threshold=alpha * float(log_q_N.exp().max()),
+            q_N=q[:, -1],
+            q_J=q[:, layer - 1],
+            p_hat=np.pad(p_hat.numpy(), (0, rough)),
+            kept=np.pad(plausible_head(exact[0, :, -1], alpha).numpy(), (0, rough)),
+            threshold=alpha * float(q[:, -1].max()),
             complete=alpha >= step.exact_alpha,
         )
 
@@ -65,7 +70,7 @@ class Head:
 
 def head_chart(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, Any]:
     """Bars of q_N, q_j* and p̂ for the most probable tokens, the threshold, and the cut tokens greyed."""
-    head = Head.of(step, layer, alpha)
+    head = Head.of(step, layer, alpha, trace.decoding)
     chosen = (
         step.choices[0].id,
         step.what_if(layer, alpha, trace.decoding) if head.complete else step.choices[1].id,
@@ -133,13 +138,14 @@ def layer_chart(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str,
 
 def head_card(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, Any]:
     """The head chart with its title, its grey line and its text twin, for `Chart`."""
-    head = Head.of(step, layer, alpha)
+    head = Head.of(step, layer, alpha, trace.decoding)
     cut = int((~head.kept).sum())
     more = "" if head.complete else "; p̂ over the recorded tokens only, more are plausible"
     return {
         "title": "Plausible head",
         "sub": f"probability on this prefix, q_N against q_{layer}; {_norm(trace)}; "
-        f"{count(head.size)} kept, cut tokens stay, greyed{more}",
+        f"{count(head.size)} kept, cut tokens stay, greyed{more}"
+        + _penalty(trace, "", "; the repetition penalty is in p̂ and in the baseline's choice, not in q_N"),
         "alt": f"Bars of q_N, q_{layer} and p-hat: {head.size} at or above {number(head.threshold)}, {cut} below.",
         "figure": head_chart(trace, step, layer, alpha),
     }
@@ -147,11 +153,10 @@ def head_card(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, A
 
 def layer_card(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, Any]:
     """The layer chart with its title, its grey line and its text twin, for `Chart`."""
-    penalty = trace.decoding.repetition_penalty != 1.0 and trace.decoding.penalty_position == "before"
     return {
         "title": "Through the layers",
         "sub": f"probability read from every layer; {_norm(trace)}; early layers are unreliable"
-        + ("; the last layer after the repetition penalty" if penalty else ""),
+        + _penalty(trace, "; the last layer after the repetition penalty", ""),
         "alt": f"Lines: probability of both lanes' tokens in layers 1 to {trace.model.n_layers}, j* = {layer} marked.",
         "figure": layer_chart(trace, step, layer, alpha),
     }
@@ -159,7 +164,7 @@ def layer_card(trace: Trace, step: Step, layer: int, alpha: float) -> dict[str, 
 
 def step_sentence(trace: Trace, step: Step, layer: int, alpha: float) -> list[dict[str, str]]:
     """The step in words, as parts `{"text": …, "side": "base" | "dola" | ""}`; the text twin of both charts."""
-    head, decoding = Head.of(step, layer, alpha), trace.decoding
+    head, decoding = Head.of(step, layer, alpha, trace.decoding), trace.decoding
     base, dola = step.choices[0], step.choices[1]
     ran_with = (trace.lanes[1].layer, trace.lanes[1].alpha)
     now = step.what_if(layer, alpha, decoding) if head.complete else None
@@ -186,7 +191,17 @@ def step_sentence(trace: Trace, step: Step, layer: int, alpha: float) -> list[di
         parts.append(
             _part(f" What if: {settings.format(layer, alpha)} DoLa chooses this {same} {settings.format(*ran_with)}.")
         )
+    for number_, taken in zip(step.lanes, step.taken, strict=True):
+        if taken != step.choices[number_].id:
+            parts.append(_part(f" {trace.lanes[number_].name}'s beam goes on with {token(trace, taken)}."))
     return parts
+
+
+def _penalty(trace: Trace, before: str, after: str) -> str:
+    """What there is to say about the repetition penalty, by its place; nothing if there is none."""
+    if trace.decoding.repetition_penalty == 1.0:
+        return ""
+    return before if trace.decoding.penalty_position == "before" else after
 
 
 def _norm(trace: Trace) -> str:
@@ -194,6 +209,8 @@ def _norm(trace: Trace) -> str:
 
 
 def _verb(trace: Trace) -> str:
+    if trace.decoding.num_beams > 1:
+        return "alone would choose"
     return "draws" if trace.decoding.samples else "chooses"
 
 

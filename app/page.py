@@ -161,14 +161,21 @@ def _wire(loaded: LoadedModel, ask: Controls, view: Inspector) -> None:
         return view.at(trace, lane, step - 1, layer, alpha) or nothing
 
     settings = [ask.layer, ask.alpha]
-    running = gr.on(
+    # First a word that needs no place in the queue, so that a visitor who has to wait sees that it was heard.
+    heard = gr.on(
         [ask.compare.click, ask.prompt.submit],
+        lambda: {"text": "waiting for the model …", "tone": "busy"},
+        outputs=view.notice,
+        queue=False,
+        trigger_mode="multiple",
+        **SILENT,
+    )
+    running = heard.then(
         compare,
         ask.inputs,
         view.outputs,
         concurrency_limit=1,
         concurrency_id="model",
-        trigger_mode="always_last",  # pressed while a run ends or is being stopped, it starts the next one
         **SILENT,
     )
     # The text may grow until the run is really cancelled, so what is left is read only then.

@@ -8,12 +8,11 @@ from functools import cache
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dola_core.beams import BeamProgress, BeamResult, beam_search
-from dola_core.contrast import check_layer
-from dola_core.decoding import compare, room_for
+from dola_core.decoding import check_comparison, compare
 from dola_core.lanes import Decoding, Lane
 from dola_core.models import LoadedModel, well_formed
 from dola_core.recording import Recorder
-from dola_core.trace import Trace
+from dola_core.trace import ALPHA_MIN, Trace
 
 TEXT_INTERVAL = 1 / 12
 """Seconds between updates of the strips: faster than reading, slow enough for the browser."""
@@ -30,7 +29,7 @@ class Request(BaseModel):
 
     prompt: str
     layer: int = Field(ge=1, strict=True)
-    alpha: float = Field(ge=0.01, le=1.0, allow_inf_nan=False)
+    alpha: float = Field(ge=ALPHA_MIN, le=1.0, allow_inf_nan=False, strict=True)
     decoding: Decoding
     chat: bool = False
 
@@ -69,9 +68,8 @@ def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
     piece = cache(loaded.piece)  # every update asks for the same few hundred tokens again
     lanes = (Lane(name="Baseline"), Lane(name="DoLa-static", layer=request.layer, alpha=request.alpha))
     try:
-        check_layer(request.layer, loaded.readout.n_layers)
         prompt_ids = loaded.encode(request.prompt, chat=request.chat)
-        room_for(loaded.readout, len(prompt_ids))
+        check_comparison(loaded.readout, prompt_ids, lanes, request.decoding)
     except ValueError as error:
         raise RequestError(str(error)) from error
     recorder = Recorder(loaded.info, request.prompt, prompt_ids, lanes, request.decoding)
@@ -113,5 +111,5 @@ def _search(loaded: LoadedModel, recorder: Recorder) -> Iterator[BeamProgress | 
         recorder.lanes,
         recorder.decoding,
         eos_ids=loaded.eos_ids,
-        tokenizer=loaded.tokenizer,
+        text_of=loaded.text,
     )

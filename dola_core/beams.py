@@ -15,10 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from dola_core.contrast import check_layer
-from dola_core.decoding import PromptError, room_for
+from dola_core.decoding import check_comparison
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Decoding, Lane
 from dola_core.readout import Readout
@@ -58,19 +57,21 @@ def beam_search(
     decoding: Decoding,
     *,
     eos_ids: Collection[int] = (),
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    text_of: Callable[[list[int]], str] | None = None,
 ) -> Iterator[BeamProgress | BeamResult]:
     """Search every lane with `decoding.num_beams` beams; a generator that may be abandoned at any point.
 
-    `tokenizer` is needed for `decoding.stop`. Raises `PromptError` and `ValueError` as `compare` does.
+    `text_of` gives the text of new ids and is needed for `decoding.stop`. Raises `PromptError` and `ValueError` as
+    `compare` does.
     """
-    if not prompt_ids:
-        raise PromptError("The prompt is empty; type something to complete.")
-    limit = min(decoding.max_new_tokens, room_for(readout, len(prompt_ids)))
-    for lane in lanes:
-        if lane.layer is not None:
-            check_layer(lane.layer, readout.n_layers)
-    return _search(readout, list(prompt_ids), list(lanes), decoding, limit, list(eos_ids), tokenizer)
+    limit = check_comparison(readout, prompt_ids, lanes, decoding)
+    if decoding.stop and text_of is None:
+        raise ValueError("Stop strings need text_of, to see what a lane has written.")
+
+    def stopped(ids: list[int]) -> bool:
+        return bool(decoding.stop) and any(s in text_of(ids) for s in decoding.stop)
+
+    return _search(readout, list(prompt_ids), list(lanes), decoding, limit, list(eos_ids), stopped)
 
 
 def _search(
@@ -80,7 +81,7 @@ def _search(
     decoding: Decoding,
     limit: int,
     eos_ids: list[int],
-    tokenizer: PreTrainedTokenizerBase | None,
+    stopped: Callable[[list[int]], bool],
 ) -> Iterator[BeamProgress | BeamResult]:
     config = GenerationConfig(
         max_new_tokens=limit,
@@ -90,41 +91,33 @@ def _search(
         repetition_penalty=decoding.repetition_penalty,
         eos_token_id=eos_ids or None,
         pad_token_id=eos_ids[0] if eos_ids else 0,
-        stop_strings=list(decoding.stop) or None,
         return_dict_in_generate=True,
         output_scores=True,
     )
     prompt = torch.tensor([prompt_ids], device=readout.model.device)
-
-    def stopped(ids: list[int]) -> bool:
-        return bool(decoding.stop) and any(s in tokenizer.decode(ids) for s in decoding.stop)
-
     for number, lane in enumerate(lanes):
-        watch = _Watch()
+        watch = _Watch(len(prompt_ids), stopped)
 
         def work(lane: Lane = lane, watch: _Watch = watch) -> Any:
-            contrast = {
-                "layer": lane.layer,
-                "alpha": lane.alpha,
-                "early_norm": decoding.early_norm,
-                "penalty_position": decoding.penalty_position,
-            }
             return generate_with_dola_static(
                 readout.model,
                 prompt,
+                layer=lane.layer,
+                alpha=lane.alpha,
+                use_dola_lm_static=lane.layer is not None,
+                early_norm=decoding.early_norm,
+                penalty_position=decoding.penalty_position,
                 attention_mask=torch.ones_like(prompt),
                 generation_config=config,
                 stopping_criteria=StoppingCriteriaList([watch]),
-                tokenizer=tokenizer,
-                use_dola_lm_static=lane.layer is not None,
-                **(contrast if lane.layer is not None else {}),
             )
 
         worker = _Worker(work, watch)
         try:
             yield from (BeamProgress(number, step) for step in worker.steps())
         finally:
-            worker.stop()
+            # Not waited for: a generator may be closed on a server's event loop, and a step can take seconds.
+            watch.abandoned.set()
         output = worker.result()
         beams = zip(output.sequences[:, len(prompt_ids) :].tolist(), output.sequences_scores.tolist(), strict=True)
         yield BeamResult(number, tuple(_beam(ids, score, eos_ids, stopped) for ids, score in beams))
@@ -132,25 +125,30 @@ def _search(
 
 def _beam(ids: list[int], score: float, eos_ids: list[int], stopped: Callable[[list[int]], bool]) -> Beam:
     """A beam without the padding behind its end."""
-    end = next((i for i, token in enumerate(ids) if token in eos_ids), len(ids))
-    if stopped(ids[:end]):  # the search would not have gone on to an end of text, so that is padding
-        return Beam(tuple(ids[:end]), score, "stop")
-    return Beam(tuple(ids[: end + 1]), score, "eos" if end < len(ids) else "length")
+    for length in range(1, len(ids) + 1):
+        if ids[length - 1] in eos_ids:
+            return Beam(tuple(ids[:length]), score, "eos")
+        if stopped(ids[:length]):
+            return Beam(tuple(ids[:length]), score, "stop")
+    return Beam(tuple(ids), score, "length")
 
 
 class _Watch(StoppingCriteria):
-    """Counts the steps of a `generate` call and ends it when asked to."""
+    """Counts the steps of a `generate` call, ends texts at stop strings, and the whole call when it is abandoned."""
 
-    def __init__(self) -> None:
+    def __init__(self, prompt_length: int, stopped: Callable[[list[int]], bool]) -> None:
+        self.prompt_length, self.stopped = prompt_length, stopped
         self.steps: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        self.stopped = threading.Event()
+        self.abandoned = threading.Event()
         self.done = 0
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
-        """Called by `generate` once a step."""
+        """Called by `generate` once a step with every candidate text."""
         self.done += 1
         self.steps.put(self.done)
-        return torch.full((input_ids.shape[0],), self.stopped.is_set(), device=input_ids.device)
+        texts = input_ids[:, self.prompt_length :].tolist()
+        ended = [self.abandoned.is_set() or self.stopped(ids) for ids in texts]
+        return torch.tensor(ended, device=input_ids.device)
 
 
 class _Worker:
@@ -172,11 +170,6 @@ class _Worker:
 
     def steps(self) -> Iterator[int]:
         yield from iter(self.watch.steps.get, None)
-
-    def stop(self) -> None:
-        """End the search after its present step and wait for that."""
-        self.watch.stopped.set()
-        self.thread.join()
 
     def result(self) -> Any:
         if self.error is not None:

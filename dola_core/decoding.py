@@ -64,32 +64,36 @@ def compare(
 
     Raises:
         PromptError: the prompt is empty, or leaves no room in the model's context.
-        ValueError: a lane's layer is not one of the model's, or a script is empty.
+        ValueError: a lane's layer is not one of the model's, a script is empty, or `text_of` is missing.
     """
-    if not prompt_ids:
-        raise PromptError("The prompt is empty; type something to complete.")
-    room = room_for(readout, len(prompt_ids))
-    for lane in lanes:
-        if lane.layer is not None:
-            check_layer(lane.layer, readout.n_layers)
+    limit = check_comparison(readout, prompt_ids, lanes, decoding)
+    if decoding.stop and text_of is None:
+        raise ValueError("Stop strings need text_of, to see what a lane has written.")
     if any(not ids for ids, _ in (scripts or {}).values()):
         raise ValueError("A script must hold at least one token.")
     state = _LockStep(readout, tuple(lanes), decoding, record=record)
-    limit = min(decoding.max_new_tokens, room)
     return _steps(state, list(prompt_ids), limit, frozenset(eos_ids), text_of, dict(scripts or {}))
 
 
-def room_for(readout: Readout, prompt_length: int) -> int:
-    """How many tokens fit into the context behind a prompt of `prompt_length` ids; `PromptError` if none."""
+def check_comparison(readout: Readout, prompt_ids: Sequence[int], lanes: Sequence[Lane], decoding: Decoding) -> int:
+    """How many tokens the lanes may write: what was asked for, or what the model's context leaves.
+
+    Raises `PromptError` for a prompt that is empty or fills the context, `ValueError` for a layer out of range.
+    """
+    if not prompt_ids:
+        raise PromptError("The prompt is empty; type something to complete.")
+    for lane in lanes:
+        if lane.layer is not None:
+            check_layer(lane.layer, readout.n_layers)
     context = readout.context_length
     if context is None:
-        return 1 << 30
-    if prompt_length >= context:
+        return decoding.max_new_tokens
+    if len(prompt_ids) >= context:
         raise PromptError(
-            f"The prompt has {prompt_length:,} tokens; the model reads at most {context:,} and needs room to write. "
+            f"The prompt has {len(prompt_ids):,} tokens; the model reads at most {context:,} and needs room to write. "
             "Shorten it."
         )
-    return context - prompt_length
+    return min(decoding.max_new_tokens, context - len(prompt_ids))
 
 
 def _steps(
@@ -107,7 +111,7 @@ def _steps(
     for index in range(limit):
         reading = state.read(index, row_of)
         tokens = {
-            lane: scripts[lane][0][index] if lane in scripts else reading.choice(lane, row)
+            lane: scripts[lane][0][index] if lane in scripts else reading.chosen[lane][row]
             for lane, row in row_of.items()
         }
         ends: dict[int, EndReason] = {}
@@ -159,9 +163,6 @@ class _Reading:
     """{lane: `[rows, V]`}"""
     chosen: list[list[int]]
     """`[lane][row]`"""
-
-    def choice(self, lane: int, row: int) -> int:
-        return self.chosen[lane][row]
 
     def records(
         self, index: int, row_of: dict[int, int], tokens: dict[int, int], allowance: Allowance

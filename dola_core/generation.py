@@ -8,7 +8,7 @@ processors (repetition penalty, bad words, minimum length, …) and before the w
 import copy
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,12 +24,11 @@ from transformers.generation import GenerationMode
 from transformers.utils import ModelOutput
 
 from dola_core.contrast import check_alpha, check_layer, default_layer, log_ratio, log_softmax
+from dola_core.lanes import PenaltyPosition
 from dola_core.readout import Readout, UnsupportedModelError
 
-PenaltyPosition = Literal["before", "after"]
-
 CHOICE_FILE = "dola_static.json"
-"""Beside a model's weights: the (layer, alpha) that someone chose for it, `{"layer": 22, "alpha": 0.1}`."""
+"""Beside a model's weights: the layer that someone chose for it, `{"layer": 22}`."""
 
 SUPPORTED_MODES = {
     GenerationMode.GREEDY_SEARCH,

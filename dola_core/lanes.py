@@ -5,11 +5,11 @@ far, all as tensors with the vocabulary (or any subset of it that holds the head
 and choose. The lock-step decoder calls this on the whole vocabulary, the what-if on the few recorded tokens.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from torch import Tensor
 from transformers import (
     LogitsProcessor,
@@ -20,8 +20,10 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from dola_core.contrast import log_ratio
+from dola_core.contrast import check_alpha, log_ratio
 
+PenaltyPosition = Literal["before", "after"]
+"""Where a repetition penalty acts: on the mature logits before the contrast, or on `F` after it."""
 MAX_SEED = 2**32 - 1
 
 
@@ -32,7 +34,7 @@ class Lane(BaseModel):
 
     name: str
     layer: int | None = Field(None, strict=True, ge=1)
-    alpha: float = Field(0.1, ge=0.0, le=1.0, allow_inf_nan=False)
+    alpha: Annotated[float, BeforeValidator(check_alpha)] = 0.1
 
 
 class Decoding(BaseModel):
@@ -42,7 +44,7 @@ class Decoding(BaseModel):
 
     max_new_tokens: int = Field(48, ge=1, le=4096)
     early_norm: bool = True
-    penalty_position: Literal["before", "after"] = "before"
+    penalty_position: PenaltyPosition = "before"
     repetition_penalty: float = Field(1.0, ge=0.1, le=10.0, allow_inf_nan=False)
     temperature: float = Field(0.0, ge=0.0, le=10.0, allow_inf_nan=False)
     """0 is greedy decoding."""

@@ -28,7 +28,6 @@ from transformers import (
 )
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from dola_core.contrast import default_layer
 from dola_core.decoding import PromptError
 from dola_core.generation import recorded_layer
 from dola_core.readout import Readout, UnsupportedModelError
@@ -53,6 +52,8 @@ class LoadedModel:
     label: str
     """One line for people: name · layers · vocabulary · device and dtype."""
     info: ModelInfo
+    layer: int
+    """The contrast layer to start with: the model's recorded choice, else `default_layer`."""
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -60,11 +61,6 @@ class LoadedModel:
         ids = self.model.generation_config.eos_token_id
         ids = self.tokenizer.eos_token_id if ids is None else ids
         return tuple(ids) if isinstance(ids, list) else () if ids is None else (ids,)
-
-    @property
-    def layer(self) -> int:
-        """The contrast layer to start with: the model's recorded choice, else `default_layer`."""
-        return recorded_layer(self.model, self.readout.n_layers)
 
     @property
     def has_chat_template(self) -> bool:
@@ -141,19 +137,15 @@ def load_model(name_or_folder: str | Path | None = None, device: str = "auto", d
         torch_dtype = _fast_dtype(place) if dtype == "auto" else DTYPES[dtype]
         # An explicit False: left open, transformers asks on the terminal whether to run a repository's code.
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        tokenizer = _tokenizer(name)
         model = _auto_class(config).from_pretrained(name, dtype=torch_dtype, trust_remote_code=False)
         model = model.to(place).eval()
         readout = Readout.of(model)
-        default_layer(readout.n_layers)
-    except UnsupportedModelError as error:
+        layer = recorded_layer(model, readout.n_layers)
+    except (LoadError, UnsupportedModelError) as error:
         raise LoadError(str(error)) from error
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise LoadError(
-            f"{name} does not fit into the memory of {place}; choose a smaller model or another device."
-        ) from error
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise LoadError(_reason(name, error)) from error
+    except Exception as error:  # broken files fail in as many ways as there are readers of them
+        raise LoadError(_reason(name, place, error)) from error
     info = ModelInfo(
         name=Path(name).name if Path(name).is_dir() else name,
         revision=getattr(config, "_commit_hash", None),
@@ -164,7 +156,7 @@ def load_model(name_or_folder: str | Path | None = None, device: str = "auto", d
     title = "Atlas-30L" if Path(name) == SHIPPED_MODEL else info.name
     size = f"{info.n_layers} layers · {info.vocab_size:,} tokens"
     label = f"{title} · {size} · {_device_label(place)} {_SHORT[torch_dtype]}"
-    return LoadedModel(model, tokenizer, readout, label, info)
+    return LoadedModel(model, tokenizer, readout, label, info, layer)
 
 
 _SHORT = {torch.float32: "float32", torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -209,13 +201,31 @@ def _fast_dtype(place: torch.device) -> torch.dtype:
     return torch.bfloat16 if seconds(torch.bfloat16) < 0.7 * seconds(torch.float32) else torch.float32
 
 
-def _reason(name: str, error: BaseException) -> str:
+def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:
+        if Path(name).is_dir():
+            raise LoadError(f"The folder {name} holds no tokenizer that transformers can load.") from error
+        raise
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """CUDA and Python say so by type, PyTorch's allocators for CPU and MPS only in their text."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(s in str(error) for s in ("can't allocate memory", "out of memory"))
+
+
+def _reason(name: str, place: torch.device, error: BaseException) -> str:
     """One sentence for what `from_pretrained` raised."""
     causes = []
     cause: BaseException | None = error
     while cause is not None:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
+    if any(_out_of_memory(c) for c in causes):
+        return f"{name} does not fit into the memory of {place}; choose a smaller model or another device."
     if any(isinstance(c, GatedRepoError) for c in causes):
         return f"{name} is gated; ask for access on its page and log in with `hf auth login`."
     if any(isinstance(c, (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)) for c in causes):

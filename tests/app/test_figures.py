@@ -18,7 +18,7 @@ def said(parts):
 
 def test_the_head_is_read_from_the_recorded_numbers(forked):
     step = step_of(forked)
-    head = Head.of(step, 22, 0.2)
+    head = Head.of(step, 22, 0.2, forked.decoding)
     assert head.kept.tolist() == (head.q_N >= 0.2 * head.q_N.max() * (1 - 1e-6)).tolist()
     assert head.p_hat[~head.kept].sum() == 0
     assert head.p_hat.sum() == pytest.approx(1)
@@ -30,7 +30,7 @@ def test_the_head_chart_shows_what_the_head_holds(forked):
     step = step_of(forked)
     figure = go.Figure(head_chart(forked, step, 22, 0.2))
     q_n, q_j, p_hat = figure.data
-    head = Head.of(step, 22, 0.2)
+    head = Head.of(step, 22, 0.2, forked.decoding)
     np.testing.assert_allclose(q_n.x[:5], head.q_N[:5], atol=1e-5)
     np.testing.assert_allclose(q_j.x[:5], head.q_J[:5], atol=1e-5)
     np.testing.assert_allclose(p_hat.x[:5], head.p_hat[:5], atol=1e-5)
@@ -60,7 +60,7 @@ def test_the_layer_chart_runs_over_all_layers_and_ends_at_q_n(forked):
     base, dola = go.Figure(layer_chart(forked, step, lane.layer, lane.alpha)).data
     assert list(base.x) == list(range(1, 31))
     assert base.y[-1] == pytest.approx(step.choices[0].p, abs=1e-4)
-    head = Head.of(step, lane.layer, lane.alpha)
+    head = Head.of(step, lane.layer, lane.alpha, forked.decoding)
     assert dola.y[lane.layer - 1] == pytest.approx(head.q_J[step.place(step.choices[1].id)], abs=1e-5)
     assert base.line.dash != dola.line.dash
     assert base.marker.symbol != dola.marker.symbol
@@ -101,3 +101,24 @@ def test_charts_never_need_a_model_only_a_trace(forked):
         assert repr(card(copy, step_of(copy), lane.layer, lane.alpha)) == repr(
             card(forked, step_of(forked), lane.layer, lane.alpha)
         )
+
+
+@pytest.mark.parametrize("position", ["before", "after"])
+def test_the_longest_p_hat_bar_is_the_choice_under_a_penalty(compared, position):
+    decoding = {"repetition_penalty": 1.5, "penalty_position": position, "max_new_tokens": 40}
+    trace = compared("Canberra Canberra is", alpha=0.05, decoding=decoding)
+    for step in trace.lane_steps(1):
+        if step.exact_alpha <= 0.05:
+            head = Head.of(step, 22, 0.05, trace.decoding)
+            assert head.tokens[head.p_hat.argmax()] == step.choices[1].id
+            assert head.p_hat.max() == pytest.approx(step.choices[1].p, rel=1e-3)
+
+
+def test_a_beam_that_goes_on_with_another_token_is_said_to(compared):
+    trace = compared("The capital of Japan is", decoding={"num_beams": 4, "max_new_tokens": 8})
+    step = trace.lane_steps(1)[0]
+    other = next(int(t) for t in step.tokens if t != step.choices[1].id)
+    beam = step.model_copy(update={"lanes": (1,), "taken": (other,)})
+    sentence = said(step_sentence(trace, beam, 22, 0.1))
+    assert f"DoLa-static's beam goes on with {token(trace, other)}." in sentence
+    assert "Baseline alone would choose" in sentence

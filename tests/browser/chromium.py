@@ -23,18 +23,21 @@ def executable() -> str | None:
 
 
 def install() -> None:
-    """Debian's package where this is Debian and we may install, Playwright's download elsewhere."""
-    if shutil.which("apt-get") and os.geteuid() == 0:
-        quiet = {"check": True, "stdout": subprocess.DEVNULL}
-        subprocess.run(["apt-get", "-qq", "update"], **quiet)
-        packages = ["chromium", "fonts-dejavu-core"]
-        subprocess.run(
-            ["apt-get", "-qq", "install", "-y", "--no-install-recommends", *packages],
-            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-            **quiet,
-        )
-    else:
-        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
+    """Debian's package where that can be had, Playwright's own download elsewhere."""
+    try:
+        _install_package()
+    except (OSError, subprocess.CalledProcessError):
+        system = ["--with-deps"] if os.geteuid() == 0 else []
+        subprocess.run([sys.executable, "-m", "playwright", "install", *system, "chromium"], check=True)
+
+
+def _install_package() -> None:
+    if os.geteuid() != 0:
+        raise PermissionError("only root installs packages")
+    quiet = {"check": True, "stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}
+    subprocess.run(["apt-get", "-qq", "update"], **quiet)
+    packages = ["chromium", "fonts-dejavu-core"]
+    subprocess.run(["apt-get", "-qq", "install", "-y", "--no-install-recommends", *packages], **quiet)
 
 
 if __name__ == "__main__" and executable() is None:

@@ -56,9 +56,31 @@ def test_abandoning_the_search_ends_its_thread_and_leaves_no_hook(readout):
     search = beam_search(readout, PROMPT, LANES, Decoding(num_beams=2, max_new_tokens=60))
     next(search)
     assert any(thread.name == "beam-search" for thread in threading.enumerate())
+    passes = []
+    count = readout.decoder.register_forward_hook(lambda *_: passes.append(1))
     search.close()
+    for thread in [thread for thread in threading.enumerate() if thread.name == "beam-search"]:
+        thread.join(timeout=30)
+    count.remove()
     assert not any(thread.name == "beam-search" for thread in threading.enumerate())
     assert not any(block._forward_hooks for block in readout.blocks)
+    assert len(passes) < 50, "the search must end long before its 60 steps"
+
+
+def test_a_stop_string_is_looked_for_in_the_new_text_only(readout):
+    def text_of(ids):
+        return "".join(f"<{i}>" for i in ids)
+
+    free, _ = results(readout, Decoding(num_beams=2, max_new_tokens=6))
+    third = free[0].beams[0].ids[2]
+    found, _ = results(readout, Decoding(num_beams=2, max_new_tokens=6, stop=(f"<{third}>",)), text_of=text_of)
+    for beam in (beam for result in found for beam in result.beams):
+        assert (third in beam.ids) == (beam.end == "stop")
+        assert third not in beam.ids[:-1]
+    assert any(beam.end == "stop" for beam in found[0].beams)
+    with_prompt, _ = results(readout, Decoding(num_beams=2, max_new_tokens=6, stop=("<5>",)), text_of=text_of)
+    assert with_prompt[0].beams[0].ids[0] != 5
+    assert len(with_prompt[0].beams[0].ids) > 1
 
 
 def test_an_error_inside_the_search_reaches_the_caller(readout, monkeypatch):
@@ -73,6 +95,8 @@ def test_an_error_inside_the_search_reaches_the_caller(readout, monkeypatch):
 def test_bad_input_is_refused_before_anything_runs(readout):
     with pytest.raises(PromptError):
         beam_search(readout, [], LANES, Decoding(num_beams=2))
+    with pytest.raises(ValueError, match="need text_of"):
+        beam_search(readout, PROMPT, LANES, Decoding(num_beams=2, stop=("x",)))
     with pytest.raises(ValueError, match="from 1 to 29"):
         beam_search(readout, PROMPT, [Lane(name="x", layer=30)], Decoding(num_beams=2))
 

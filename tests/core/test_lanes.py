@@ -127,3 +127,9 @@ class TestChoice:
             assert one == same
             agreed += one == near
         assert agreed > 0.85 * 300
+
+
+@pytest.mark.parametrize("alpha", [True, "0.1", -0.1, 1.1, float("nan"), None])
+def test_a_lane_takes_no_alpha_that_is_not_a_number_from_0_to_1(alpha):
+    with pytest.raises(ValueError, match="alpha must be a number from 0 to 1"):
+        Lane(name="x", layer=3, alpha=alpha)

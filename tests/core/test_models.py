@@ -83,6 +83,22 @@ def test_what_is_no_model_is_said_in_a_sentence(tmp_path, monkeypatch):
     assert "an architecture that transformers does not ship" in sentence(tmp_path)
 
 
+def test_broken_files_are_said_in_a_sentence(llama_folder, tmp_path):
+    def broken(name: str, content: bytes) -> Path:
+        where = shutil.copytree(llama_folder, tmp_path / name)
+        (where / name).write_bytes(content)
+        return where
+
+    assert "model.safetensors" in sentence(broken("model.safetensors", b"\x00" * 20))
+    config = json.loads((llama_folder / "config.json").read_text()) | {"hidden_size": "wide"}
+    assert "config.json" in sentence(broken("config.json", json.dumps(config).encode()))
+    assert "must hold a layer from 1 to 29" in sentence(broken("dola_static.json", b'{"layer": 99}'))
+    (tmp_path / "config.json" / "config.json").write_text((llama_folder / "config.json").read_text())
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "config.json" / name).unlink()
+    assert "holds no tokenizer" in sentence(tmp_path / "config.json")
+
+
 def test_code_from_a_repository_is_never_run_nor_asked_about(tmp_path):
     (tmp_path / "config.json").write_text(
         json.dumps(
@@ -103,6 +119,10 @@ def test_an_encoder_decoder_model_is_said_to_be_unsupported(tmp_path):
     [
         (torch.OutOfMemoryError("CUDA out of memory"), "does not fit into the memory of cpu"),
         (MemoryError(), "does not fit into the memory of cpu"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            "does not fit into the memory of cpu",
+        ),
         (OSError("no connection"), "check the name and the network"),
     ],
 )
