@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -83,7 +84,11 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     config.update({"max_position_embeddings": 4096})
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    with serve(DOLA_MODEL=str(folder)) as started:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    with serve(DOLA_MODEL=str(folder), GRADIO_SERVER_PORT=port) as started:
+        assert started.url.endswith(f":{port}/")
         yield started
 
 
