@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.figures import head_card, layer_card, step_sentence
 from app.palette import css_variables
 from app.run import RequestError, run
 from app.settings import Settings
+from app.stops import Stops
 from app.strips import difference_sentence, strips
 from dola_core.models import LoadedModel
 from dola_core.trace import Trace
@@ -128,17 +130,29 @@ def say(text: str) -> list[dict[str, str]]:
 
 
 def _wire(loaded: LoadedModel, ask: Controls, view: Inspector) -> None:
+    stops, ticket = Stops(), gr.State(0)
     nothing = {view.notice: gr.skip()}  # an empty answer would not be one for every output
 
-    def compare(values: dict[Component, Any]) -> Iterator[dict[Component, Any]]:
+    def hear(visitor: gr.Request) -> dict[Component, Any]:
+        waiting = {"text": "waiting for the model …", "tone": "busy"}
+        return {ticket: stops.ticket(str(visitor.session_hash)), view.notice: waiting}
+
+    def stop(visitor: gr.Request) -> None:
+        stops.stop(str(visitor.session_hash))
+
+    def compare(values: dict[Component, Any], visitor: gr.Request) -> Iterator[dict[Component, Any]]:
         last = None
         try:
             request = ask.request(values)
-            for last in run(loaded, request):
-                if last.finished:
-                    yield view.done(last.trace, request.layer, request.alpha)
-                else:
-                    yield view.streaming(last.trace, last.note)
+            with closing(run(loaded, request)) as updates:
+                for last in updates:
+                    if last.finished:
+                        yield view.done(last.trace, request.layer, request.alpha)
+                    elif stops.stopped(str(visitor.session_hash), values[ticket]):
+                        yield view.done(last.trace.stopped(), request.layer, request.alpha)
+                        return
+                    else:
+                        yield view.streaming(last.trace, last.note)
         except RequestError as error:
             yield view.failed(str(error))
         except Exception as error:  # whatever it is, the visitor gets a sentence and the log the traceback
@@ -146,10 +160,6 @@ def _wire(loaded: LoadedModel, ask: Controls, view: Inspector) -> None:
             kept = view.done(last.trace.stopped(), request.layer, request.alpha) if last else {}
             what = type(error).__name__
             yield {**kept, **view.failed(f"The comparison failed ({what}). Try again, with fewer tokens.")}
-
-    def stopped(trace: Trace | None, layer: int, alpha: float) -> dict[Component, Any]:
-        running = trace is not None and None in trace.ends
-        return view.done(trace.stopped(), layer, alpha) if running else {view.notice: None}
 
     def look(trace: Trace | None, lane: int, step: int, layer: int, alpha: float) -> dict[Component, Any]:
         return view.at(trace, lane, step - 1, layer, alpha) or nothing
@@ -162,25 +172,18 @@ def _wire(loaded: LoadedModel, ask: Controls, view: Inspector) -> None:
 
     settings = [ask.layer, ask.alpha]
     # First a word that needs no place in the queue, so that a visitor who has to wait sees that it was heard.
-    heard = gr.on(
-        [ask.compare.click, ask.prompt.submit],
-        lambda: {"text": "waiting for the model …", "tone": "busy"},
-        outputs=view.notice,
-        queue=False,
-        trigger_mode="multiple",
-        **SILENT,
-    )
-    running = heard.then(
+    at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **SILENT}
+    heard = gr.on([ask.compare.click, ask.prompt.submit], hear, None, [ticket, view.notice], **at_once)
+    heard.then(
         compare,
-        ask.inputs,
+        ask.inputs | {ticket},
         view.outputs,
         concurrency_limit=1,
         concurrency_id="model",
+        trigger_mode="multiple",  # else a press while the last run still ends would be dropped
         **SILENT,
     )
-    # The text may grow until the run is really cancelled, so what is left is read only then.
-    cancelled = ask.stop.click(None, cancels=[running], **SILENT)
-    cancelled.then(stopped, [view.trace, *settings], view.outputs, **QUICK)
+    ask.stop.click(stop, **at_once)
     for moved in (view.step.input, view.lane.input, ask.layer.input, ask.alpha.input):
         moved(look, [view.trace, view.lane, view.step, *settings], view.outputs, trigger_mode="always_last", **QUICK)
     # "always_last" would send the event data of the first of several clicks again.
