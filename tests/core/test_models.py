@@ -89,9 +89,9 @@ def test_broken_files_are_said_in_a_sentence(llama_folder, tmp_path):
         (where / name).write_bytes(content)
         return where
 
-    assert "model.safetensors" in sentence(broken("model.safetensors", b"\x00" * 20))
+    assert "holds no causal language model" in sentence(broken("model.safetensors", b"\x00" * 20))
     config = json.loads((llama_folder / "config.json").read_text()) | {"hidden_size": "wide"}
-    assert "config.json" in sentence(broken("config.json", json.dumps(config).encode()))
+    assert "holds no causal language model" in sentence(broken("config.json", json.dumps(config).encode()))
     assert "must hold a layer from 1 to 29" in sentence(broken("dola_static.json", b'{"layer": 99}'))
     (tmp_path / "config.json" / "config.json").write_text((llama_folder / "config.json").read_text())
     for name in ("tokenizer.json", "tokenizer_config.json"):
