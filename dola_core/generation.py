@@ -6,8 +6,6 @@ processors (repetition penalty, bad words, minimum length, …) and before the w
 """
 
 import copy
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,12 +21,10 @@ from transformers import (
 from transformers.generation import GenerationMode
 from transformers.utils import ModelOutput
 
-from dola_core.contrast import check_alpha, check_layer, default_layer, log_ratio, log_softmax
+from dola_core.choice import Choice
+from dola_core.contrast import check_alpha, check_layer, log_ratio, log_softmax
 from dola_core.lanes import PenaltyPosition
 from dola_core.readout import Readout, UnsupportedModelError
-
-CHOICE_FILE = "dola_static.json"
-"""Beside a model's weights: the layer that someone chose for it, `{"layer": 22}`."""
 
 SUPPORTED_MODES = {
     GenerationMode.GREEDY_SEARCH,
@@ -43,7 +39,7 @@ def generate_with_dola_static(
     inputs: Tensor | None = None,
     *,
     layer: int | None = None,
-    alpha: float = 0.1,
+    alpha: float | None = None,
     use_dola_lm_static: bool = True,
     early_norm: bool = True,
     penalty_position: PenaltyPosition = "before",
@@ -54,8 +50,8 @@ def generate_with_dola_static(
     Args:
         model: a decoder-only causal LM of `transformers`, or `JanusForConditionalGeneration` in its text mode.
         inputs: prompt ids `[batch, T]`, padded on the left; everything else that `generate` takes as keywords.
-        layer: contrast layer j*, 1..N−1; None takes the model's own recorded choice, else `default_layer(N)`.
-        alpha: plausibility threshold in [0, 1]; 0.05–0.2 is usual.
+        layer: contrast layer j*, 1..N−1; None takes the choice recorded with the model, else `default_layer(N)`.
+        alpha: plausibility threshold in [0, 1], 0.05–0.2 is usual; None takes the recorded choice, else 0.1.
         use_dola_lm_static: False is `model.generate`, token for token.
         early_norm: read layer j* through the final norm; False reads it raw, as the authors' code and the DoLa that
             was once built into `transformers` did. These are different decoders.
@@ -78,7 +74,10 @@ def generate_with_dola_static(
     if penalty_position not in ("before", "after"):
         raise ValueError(f'penalty_position must be "before" or "after"; got {penalty_position!r}.')
     readout = Readout.of(model)
-    layer = recorded_layer(model, readout.n_layers) if layer is None else check_layer(layer, readout.n_layers)
+    if layer is None or alpha is None:
+        choice = Choice.of(model, readout.n_layers)
+        layer, alpha = choice.layer if layer is None else layer, choice.alpha if alpha is None else alpha
+    layer, alpha = check_layer(layer, readout.n_layers), check_alpha(alpha)
     config = _decoding_config(model, generate_kwargs)
     processors = list(generate_kwargs.pop("logits_processor", None) or [])
 
@@ -92,7 +91,7 @@ def generate_with_dola_static(
         _override(generate_kwargs, repetition_penalty=1.0)
 
     with readout.capture([layer]) as captured:
-        contrast = ContrastProcessor(readout, layer, check_alpha(alpha), captured, early_norm=early_norm, after=after)
+        contrast = ContrastProcessor(readout, layer, alpha, captured, early_norm=early_norm, after=after)
         generate_kwargs["logits_processor"] = LogitsProcessorList([*processors, contrast])
         output = _generate(model, inputs, generate_kwargs)
     if not contrast.calls:
@@ -147,20 +146,6 @@ class _RowwisePenalty(LogitsProcessor):
         """Apply the penalty; beams and returned sequences repeat their prompt's padding."""
         skip = None if self.padding is None else self.padding.repeat_interleave(len(scores) // len(self.padding))
         return RepetitionPenaltyLogitsProcessor(self.penalty, prompt_ignore_length=skip)(input_ids, scores)
-
-
-def recorded_layer(model: PreTrainedModel, n_layers: int) -> int:
-    """The layer that the model's folder records in `dola_static.json`, else `default_layer(n_layers)`.
-
-    Raises `ValueError` if the file is there but holds no usable layer.
-    """
-    file = Path(model.name_or_path or "", CHOICE_FILE)
-    if not model.name_or_path or not file.is_file():
-        return default_layer(n_layers)
-    try:
-        return check_layer(json.loads(file.read_text(encoding="utf-8"))["layer"], n_layers)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} must hold a layer from 1 to {n_layers - 1}: {error}") from error
 
 
 def _decoding_config(model: PreTrainedModel, kwargs: dict[str, Any]) -> GenerationConfig:

@@ -28,8 +28,8 @@ from transformers import (
 )
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+from dola_core.choice import Choice
 from dola_core.decoding import PromptError
-from dola_core.generation import recorded_layer
 from dola_core.readout import Readout, UnsupportedModelError
 from dola_core.trace import ModelInfo
 
@@ -52,8 +52,8 @@ class LoadedModel:
     label: str
     """One line for people: name · layers · vocabulary · device and dtype."""
     info: ModelInfo
-    layer: int
-    """The contrast layer to start with: the model's recorded choice, else `default_layer`."""
+    choice: Choice
+    """The j* and α to start with: those recorded with the model, else `default_layer` and 0.1."""
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -141,7 +141,7 @@ def load_model(name_or_folder: str | Path | None = None, device: str = "auto", d
         model = _auto_class(config).from_pretrained(name, dtype=torch_dtype, trust_remote_code=False)
         model = model.to(place).eval()
         readout = Readout.of(model)
-        layer = recorded_layer(model, readout.n_layers)
+        choice = Choice.of(model, readout.n_layers)
     except (LoadError, UnsupportedModelError) as error:
         raise LoadError(str(error)) from error
     except Exception as error:  # broken files fail in as many ways as there are readers of them
@@ -156,7 +156,7 @@ def load_model(name_or_folder: str | Path | None = None, device: str = "auto", d
     title = "Atlas-30L" if Path(name) == SHIPPED_MODEL else info.name
     size = f"{info.n_layers} layers · {info.vocab_size:,} tokens"
     label = f"{title} · {size} · {_device_label(place)} {_SHORT[torch_dtype]}"
-    return LoadedModel(model, tokenizer, readout, label, info, layer)
+    return LoadedModel(model, tokenizer, readout, label, info, choice)
 
 
 _SHORT = {torch.float32: "float32", torch.bfloat16: "bf16", torch.float16: "fp16"}

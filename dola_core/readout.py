@@ -25,6 +25,11 @@ class UnsupportedModelError(ValueError):
     """The model is not one whose layers can be read; the message says what differs."""
 
 
+def last_position(h: Tensor) -> Tensor:
+    """`[rows, T, d]` → `[rows, d]`."""
+    return h[:, -1]
+
+
 @dataclass(frozen=True)
 class Readout:
     """The parts of a causal LM that layer contrast needs. Make one with `Readout.of(model)`."""
@@ -96,12 +101,14 @@ class Readout:
         return self.head(self.norm(h) if early_norm else h)
 
     @contextmanager
-    def capture(self, layers: Iterable[int]) -> Iterator[dict[int, Tensor]]:
+    def capture(
+        self, layers: Iterable[int], *, pick: Callable[[Tensor], Tensor] = last_position
+    ) -> Iterator[dict[int, Tensor]]:
         """Collect what blocks put out while the body runs the model: {layer: `[rows, d]`}, layers from 1 to N.
 
-        Only the last position is kept, as a copy, so a long prompt costs `[rows, d]` per layer. A later forward pass
-        overwrites an earlier one. Forward passes of other threads on the same model are not seen. The hooks are gone
-        when the body ends, however it ends.
+        Only the last position is kept, as a copy, so a long prompt costs `[rows, d]` per layer; `pick` may keep others
+        of `[rows, T, d]`. A later forward pass overwrites an earlier one. Forward passes of other threads on the same
+        model are not seen. The hooks are gone when the body ends, however it ends.
         """
         captured: dict[int, Tensor] = {}
         owner = threading.get_ident()
@@ -110,7 +117,7 @@ class Readout:
             def hook(_module: nn.Module, _args: tuple, output: Tensor | tuple) -> None:
                 if threading.get_ident() == owner:
                     h = output[0] if isinstance(output, tuple) else output
-                    captured[layer] = h[:, -1].detach().clone()
+                    captured[layer] = pick(h).detach().clone()
 
             return hook
 

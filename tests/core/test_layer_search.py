@@ -1,0 +1,114 @@
+"""One pass an answer must give what one forward pass for every item, answer, layer and α would."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dola_core.contrast import log_p_hat, log_softmax
+from dola_core.generation import generate_with_dola_static
+from dola_core.layer_search import OUTSIDE, Item, read_items, search, write_items
+from dola_core.models import load_model
+
+LAYERS, ALPHAS = (1, 11, 22, 29), (0.05, 0.1, 0.5, 1.0)
+ITEMS = [
+    Item(prompt="The capital of Japan is", answers=("Tokyo",), wrong=("Osaka", "Kyoto")),
+    Item(prompt="Pakistan: the capital is", answers=("Islamabad",), wrong=("Karachi", "Kabul"), domain="hard"),
+    Item(prompt="France borders", answers=("Spain", "Italy", "Germany"), wrong=("Portugal", "Poland")),
+    Item(prompt="Gold is", answers=("a metal.", "Au"), wrong=("Ag",)),
+]
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return load_model(device="cpu", dtype="float32")
+
+
+def naive(loaded, item, layer, alpha):
+    """Whether the right answer is chosen and said: no cache, no batch, full hidden states, full vocabulary."""
+
+    def distributions(ids):
+        with loaded.readout.capture([layer or 30, 30], pick=lambda h: h) as h, torch.no_grad():
+            loaded.model(torch.tensor([ids]), use_cache=False)
+        log_q_N = log_softmax(loaded.readout.logits(h[30][0]))
+        if layer is None:
+            return log_q_N
+        return log_p_hat(log_q_N, log_softmax(loaded.readout.logits(h[layer][0])), alpha)
+
+    def likelihood(text):
+        prompt, ids = loaded.encode(item.prompt), loaded.encode(f"{item.prompt} {text}")
+        log_p = distributions(ids)
+        return sum(max(log_p[place - 1, ids[place]].item(), OUTSIDE) for place in range(len(prompt), len(ids)))
+
+    def greedy():
+        inputs = loaded.tokenizer(item.prompt, return_tensors="pt")
+        ids = generate_with_dola_static(
+            loaded.model, **inputs, layer=layer or 1, alpha=alpha or 0.1, use_dola_lm_static=layer is not None,
+            max_new_tokens=12, do_sample=False,
+        )  # fmt: skip
+        return loaded.tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+    text = greedy().strip()
+    said = any(text.startswith(a) and not text[len(a) : len(a) + 1].isalnum() for a in item.answers)
+    chose = max(map(likelihood, item.answers)) > max(map(likelihood, item.wrong))
+    return chose, said
+
+
+def test_every_setting_equals_a_naive_evaluation(loaded):
+    outcome = search(loaded, ITEMS, LAYERS, ALPHAS)
+    for number, item in enumerate(ITEMS):
+        assert naive(loaded, item, None, None) == (outcome.baseline_chose[number], outcome.baseline_said[number])
+        for i, layer in enumerate(LAYERS):
+            for k, alpha in enumerate(ALPHAS):
+                found = outcome.dola_chose[number, i, k], outcome.dola_said[number, i, k]
+                assert naive(loaded, item, layer, alpha) == found, (item.prompt, layer, alpha)
+
+
+def test_alpha_1_says_what_the_baseline_says(loaded):
+    outcome = search(loaded, ITEMS, LAYERS, (1.0,))
+    assert (outcome.dola_said[:, :, 0] == outcome.baseline_said[:, None]).all()
+
+
+@settings(max_examples=5, deadline=None)
+@given(order=st.permutations(range(len(ITEMS))), tokens=st.integers(1, 200))
+def test_the_outcome_depends_neither_on_order_nor_on_batches(loaded, order, tokens):
+    whole = search(loaded, ITEMS, LAYERS, ALPHAS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dola_core.layer_search.BATCH_TOKENS", tokens)
+        shuffled = search(loaded, [ITEMS[i] for i in order], LAYERS, ALPHAS)
+    for name in ("baseline_chose", "baseline_said", "dola_chose", "dola_said"):
+        assert np.array_equal(getattr(whole, name)[list(order)], getattr(shuffled, name))
+
+
+def test_a_prefix_of_a_word_is_not_said(loaded):
+    items = [Item(prompt="The capital of Japan is", answers=(text,), wrong=("x",)) for text in ("Tokyo", "To", "Tok")]
+    assert search(loaded, items, (22,), (0.1,)).baseline_said.tolist() == [True, False, False]
+
+
+def test_items_survive_their_file(tmp_path):
+    write_items(tmp_path / "items.jsonl", ITEMS)
+    assert read_items(tmp_path / "items.jsonl") == ITEMS
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{", "line 2: the line"),
+        ('{"prompt": "a", "answers": [], "wrong": ["b"]}', "line 2: answers"),
+        ('{"prompt": "a", "answers": ["b"]}', "line 2: wrong"),
+        ('{"prompt": "a", "answers": ["b"], "wrong": ["c"], "x": 1}', "line 2: x"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path, line, reason):
+    good = json.dumps(ITEMS[0].model_dump())
+    (tmp_path / "items.jsonl").write_text(f"{good}\n{line}\n")
+    with pytest.raises(ValueError, match=f"items.jsonl, {reason}"):
+        read_items(tmp_path / "items.jsonl")
+
+
+def test_outside_is_worse_than_any_token_inside():
+    assert OUTSIDE < 100 * math.log(1e-4)
