@@ -74,13 +74,13 @@ def controls(loaded: LoadedModel, settings: Settings) -> Controls:
             )  # fmt: skip
         with gr.Column(scale=4, elem_classes="duet-card"):
             layer = gr.Slider(
-                1, loaded.readout.n_layers - 1, value=loaded.choice.layer, step=1, elem_id="layer",
+                1, loaded.readout.n_layers - 1, value=loaded.preset.layer, step=1, elem_id="layer",
                 label=f"contrast layer j* (1 to {loaded.readout.n_layers - 1})",
             )  # fmt: skip
             alpha = gr.Slider(
                 ALPHA_MIN,
                 1.0,
-                value=max(loaded.choice.alpha, ALPHA_MIN),
+                value=max(loaded.preset.alpha, ALPHA_MIN),
                 step=0.01,
                 label="plausibility α",
                 elem_id="alpha",

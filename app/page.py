@@ -46,6 +46,8 @@ def build(loaded: LoadedModel, settings: Settings) -> gr.Blocks:
             gr.HTML(TITLE, apply_default_css=False)
             Sentence(say(loaded.label))
         _wire(loaded, controls(loaded, settings), inspector())
+        if loaded.preset.finding:
+            Sentence(say(loaded.preset.finding), elem_classes="duet-finding")
     return page
 
 

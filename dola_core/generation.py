@@ -21,9 +21,9 @@ from transformers import (
 from transformers.generation import GenerationMode
 from transformers.utils import ModelOutput
 
-from dola_core.choice import Choice
 from dola_core.contrast import check_alpha, check_layer, log_ratio, log_softmax
 from dola_core.lanes import PenaltyPosition
+from dola_core.preset import Preset
 from dola_core.readout import Readout, UnsupportedModelError
 
 SUPPORTED_MODES = {
@@ -50,8 +50,8 @@ def generate_with_dola_static(
     Args:
         model: a decoder-only causal LM of `transformers`, or `JanusForConditionalGeneration` in its text mode.
         inputs: prompt ids `[batch, T]`, padded on the left; everything else that `generate` takes as keywords.
-        layer: contrast layer j*, 1..N−1; None takes the choice recorded with the model, else `default_layer(N)`.
-        alpha: plausibility threshold in [0, 1], 0.05–0.2 is usual; None takes the recorded choice, else 0.1.
+        layer: contrast layer j*, 1..N−1; None takes the one recorded with the model, else `default_layer(N)`.
+        alpha: plausibility threshold in [0, 1], 0.05–0.2 is usual; None takes the recorded one, else 0.1.
         use_dola_lm_static: False is `model.generate`, token for token.
         early_norm: read layer j* through the final norm; False reads it raw, as the authors' code and the DoLa that
             was once built into `transformers` did. These are different decoders.
@@ -75,8 +75,8 @@ def generate_with_dola_static(
         raise ValueError(f'penalty_position must be "before" or "after"; got {penalty_position!r}.')
     readout = Readout.of(model)
     if layer is None or alpha is None:
-        choice = Choice.of(model, readout.n_layers)
-        layer, alpha = choice.layer if layer is None else layer, choice.alpha if alpha is None else alpha
+        preset = Preset.of(model, readout.n_layers)
+        layer, alpha = preset.layer if layer is None else layer, preset.alpha if alpha is None else alpha
     layer, alpha = check_layer(layer, readout.n_layers), check_alpha(alpha)
     config = _decoding_config(model, generate_kwargs)
     processors = list(generate_kwargs.pop("logits_processor", None) or [])

@@ -1,7 +1,8 @@
 """Multiple-choice and open questions, scored for the baseline and for every (j*, α) from one forward pass an answer.
 
 Teacher forcing makes both exact: an answer's log-likelihood needs only the read-outs at its own tokens, and greedy
-decoding says an answer if and only if every one of its tokens is the first choice after those before it.
+decoding says an answer, in the tokenizer's own split, if and only if each of its tokens is the first choice after those
+before it.
 """
 
 import json
@@ -23,13 +24,13 @@ BATCH_TOKENS = 4096
 
 
 class Item(BaseModel):
-    """One question: what continues `prompt` rightly and what wrongly."""
+    """One question: what continues `prompt` rightly and what wrongly; an open one offers nothing wrong."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str = Field(min_length=1)
     answers: tuple[str, ...] = Field(min_length=1)
-    wrong: tuple[str, ...] = Field(min_length=1)
+    wrong: tuple[str, ...] = ()
     domain: str = ""
     relation: str = ""
     """What the question asks for, finer than its domain."""
@@ -63,7 +64,8 @@ class Outcome:
     layers: tuple[int, ...]
     alphas: tuple[float, ...]
     baseline_chose: np.ndarray
-    """`[items]`: some right answer is more likely than every wrong one (MC1, by summed log-likelihood)."""
+    """`[items]`: the likeliest right answer is likelier than every wrong one, by summed log-likelihood (MC1 where there
+    is one right answer). True where nothing wrong is offered."""
     baseline_said: np.ndarray
     """`[items]`: greedy decoding begins with a right answer, as whole words."""
     dola_chose: np.ndarray
@@ -136,10 +138,12 @@ def _batches(continuations: list[_Continuation]) -> Iterator[list[_Continuation]
 
 
 def _goes_on(loaded: LoadedModel) -> Tensor:
-    """Bool `[V]`: the token would go on with the word before it."""
+    """Bool `[V]`: the token would go on with the word before it, be it with a part of a letter."""
     pieces = [loaded.piece(token) for token in range(len(loaded.tokenizer))]
     special = set(loaded.tokenizer.all_special_ids)
-    goes_on = [piece[:1].isalnum() and token not in special for token, piece in enumerate(pieces)]
+    goes_on = [
+        (piece[:1].isalnum() or piece.startswith("<0x")) and token not in special for token, piece in enumerate(pieces)
+    ]
     return torch.tensor(goes_on + [False] * (loaded.readout.vocab_size - len(goes_on)))
 
 

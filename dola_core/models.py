@@ -28,8 +28,8 @@ from transformers import (
 )
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from dola_core.choice import Choice
 from dola_core.decoding import PromptError
+from dola_core.preset import Preset
 from dola_core.readout import Readout, UnsupportedModelError
 from dola_core.trace import ModelInfo
 
@@ -52,8 +52,13 @@ class LoadedModel:
     label: str
     """One line for people: name · layers · vocabulary · device and dtype."""
     info: ModelInfo
-    choice: Choice
+    preset: Preset
     """The j* and α to start with: those recorded with the model, else `default_layer` and 0.1."""
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it is the model that comes with the project."""
+        return Path(self.model.name_or_path) == SHIPPED_MODEL
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -141,7 +146,7 @@ def load_model(name_or_folder: str | Path | None = None, device: str = "auto", d
         model = _auto_class(config).from_pretrained(name, dtype=torch_dtype, trust_remote_code=False)
         model = model.to(place).eval()
         readout = Readout.of(model)
-        choice = Choice.of(model, readout.n_layers)
+        preset = Preset.of(model, readout.n_layers)
     except (LoadError, UnsupportedModelError) as error:
         raise LoadError(str(error)) from error
     except Exception as error:  # broken files fail in as many ways as there are readers of them
@@ -156,7 +161,7 @@ def load_model(name_or_folder: str | Path | None = None, device: str = "auto", d
     title = "Atlas-30L" if Path(name) == SHIPPED_MODEL else info.name
     size = f"{info.n_layers} layers · {info.vocab_size:,} tokens"
     label = f"{title} · {size} · {_device_label(place)} {_SHORT[torch_dtype]}"
-    return LoadedModel(model, tokenizer, readout, label, info, choice)
+    return LoadedModel(model, tokenizer, readout, label, info, preset)
 
 
 _SHORT = {torch.float32: "float32", torch.bfloat16: "bf16", torch.float16: "fp16"}

@@ -1,7 +1,6 @@
 """One pass an answer must give what one forward pass for every item, answer, layer and α would."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -84,9 +83,27 @@ def test_the_outcome_depends_neither_on_order_nor_on_batches(loaded, order, toke
         assert np.array_equal(getattr(whole, name)[list(order)], getattr(shuffled, name))
 
 
+def test_open_questions_need_no_wrong_answers_and_the_baseline_no_layers(loaded):
+    items = [item.model_copy(update={"wrong": ()}) for item in ITEMS]
+    outcome = search(loaded, items, (), (1.0,))
+    assert np.array_equal(outcome.baseline_said, search(loaded, ITEMS, (22,), (0.1,)).baseline_said)
+    assert outcome.dola_said.shape == (len(ITEMS), 0, 1)
+
+
 def test_a_prefix_of_a_word_is_not_said(loaded):
-    items = [Item(prompt="The capital of Japan is", answers=(text,), wrong=("x",)) for text in ("Tokyo", "To", "Tok")]
-    assert search(loaded, items, (22,), (0.1,)).baseline_said.tolist() == [True, False, False]
+    """What the model says, where its first word is several tokens, and the same without the last of them."""
+
+    def first_word(prompt: str) -> list[str]:
+        inputs = loaded.tokenizer(prompt, return_tensors="pt")
+        said = loaded.model.generate(**inputs, max_new_tokens=8, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+        pieces = [loaded.piece(token) for token in said.tolist()]
+        return pieces[: next(n for n in range(1, len(pieces)) if not pieces[n][:1].isalnum())]
+
+    names = ("Burkina Faso", "Mauritania", "Tonga", "Madagascar", "Kazakhstan", "Turkmenistan")
+    words = {prompt: first_word(prompt) for prompt in (f"The capital of {name} is" for name in names)}
+    prompt, pieces = next((prompt, pieces) for prompt, pieces in words.items() if len(pieces) > 1)
+    items = [Item(prompt=prompt, answers=("".join(some).strip(),)) for some in (pieces, pieces[:-1])]
+    assert search(loaded, items, (), (1.0,)).baseline_said.tolist() == [True, False]
 
 
 def test_items_survive_their_file(tmp_path):
@@ -99,7 +116,7 @@ def test_items_survive_their_file(tmp_path):
     [
         ("{", "line 2: the line"),
         ('{"prompt": "a", "answers": [], "wrong": ["b"]}', "line 2: answers"),
-        ('{"prompt": "a", "answers": ["b"]}', "line 2: wrong"),
+        ('{"prompt": "a", "answers": "b"}', "line 2: answers"),
         ('{"prompt": "a", "answers": ["b"], "wrong": ["c"], "x": 1}', "line 2: x"),
     ],
 )
@@ -108,7 +125,3 @@ def test_a_broken_line_is_named(tmp_path, line, reason):
     (tmp_path / "items.jsonl").write_text(f"{good}\n{line}\n")
     with pytest.raises(ValueError, match=f"items.jsonl, {reason}"):
         read_items(tmp_path / "items.jsonl")
-
-
-def test_outside_is_worse_than_any_token_inside():
-    assert OUTSIDE < 100 * math.log(1e-4)

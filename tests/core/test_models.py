@@ -10,10 +10,10 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 import dola_core.models
-from dola_core.choice import Choice
 from dola_core.decoding import PromptError, compare
 from dola_core.lanes import Decoding, Lane
 from dola_core.models import DTYPES, SHIPPED_MODEL, LoadError, load_model
+from dola_core.preset import Preset
 from tests.core.tiny import tiny
 
 
@@ -66,10 +66,10 @@ def test_janus_loads_from_a_folder_and_is_compared(janus, tmp_path):
 
 
 def test_the_settings_to_start_with_are_the_recorded_ones(llama_folder, tmp_path):
-    assert load_model(llama_folder, device="cpu", dtype="float32").choice == Choice(layer=22, alpha=0.1)
+    assert load_model(llama_folder, device="cpu", dtype="float32").preset == Preset(layer=22, alpha=0.1)
     recorded = shutil.copytree(llama_folder, tmp_path / "recorded")
     (recorded / "dola_static.json").write_text(json.dumps({"layer": 7, "alpha": 0.2, "finding": "It helps."}))
-    assert load_model(recorded, device="cpu", dtype="float32").choice == Choice(layer=7, alpha=0.2, finding="It helps.")
+    assert load_model(recorded, device="cpu", dtype="float32").preset == Preset(layer=7, alpha=0.2, finding="It helps.")
 
 
 def test_what_is_no_model_is_said_in_a_sentence(tmp_path, monkeypatch):

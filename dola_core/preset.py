@@ -1,4 +1,4 @@
-"""The contrast layer j* and the α that someone chose for a model: `dola_static.json` beside its weights."""
+"""The contrast layer j* and the α that are recorded for a model: `dola_static.json` beside its weights."""
 
 from pathlib import Path
 
@@ -7,37 +7,39 @@ from transformers import PreTrainedModel
 
 from dola_core.contrast import check_layer, default_layer
 
-CHOICE_FILE = "dola_static.json"
+PRESET_FILE = "dola_static.json"
 ALPHA = 0.1
 """The paper's plausibility threshold, where nobody chose another."""
 
 
-class Choice(BaseModel):
-    """A recorded choice; the page and the library start from it."""
+class Preset(BaseModel):
+    """Recorded settings; the page and the library start from them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     layer: int = Field(ge=1, strict=True)
     alpha: float = Field(ALPHA, ge=0.0, le=1.0, strict=True)
     finding: str = ""
-    """What testing this choice showed, in plain sentences for the page."""
+    """What testing these settings showed, in plain sentences for the page."""
 
     @classmethod
-    def of(cls, model: PreTrainedModel, n_layers: int) -> "Choice":
-        """The choice in the model's folder, else `default_layer(n_layers)` and α = 0.1.
+    def of(cls, model: PreTrainedModel, n_layers: int) -> "Preset":
+        """The settings in the model's folder, else `default_layer(n_layers)` and α = 0.1.
 
-        Raises `ValueError` if the file is there but holds no usable choice.
+        Raises `ValueError` if the file is there but holds no usable settings.
         """
-        file = Path(model.name_or_path or "", CHOICE_FILE)
+        file = Path(model.name_or_path or "", PRESET_FILE)
         if not model.name_or_path or not file.is_file():
             return cls(layer=default_layer(n_layers))
         try:
-            choice = cls.model_validate_json(file.read_text(encoding="utf-8"))
-            check_layer(choice.layer, n_layers)
+            preset = cls.model_validate_json(file.read_text(encoding="utf-8"))
+            check_layer(preset.layer, n_layers)
         except ValidationError as error:
             mistake = error.errors()[0]
             reason = f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}".removeprefix(": ")
-            raise ValueError(f"{file} must hold a layer from 1 to {n_layers - 1}: {reason}") from error
+            raise ValueError(
+                f"{file} must hold a layer from 1 to {n_layers - 1} and may hold an alpha from 0 to 1: {reason}"
+            ) from error
         except ValueError as error:
             raise ValueError(f"{file} must hold a layer from 1 to {n_layers - 1}: {error}") from error
-        return choice
+        return preset
