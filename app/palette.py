@@ -28,7 +28,11 @@ DARK = {
     "early": "#7b8491",
 }
 
-TO_DARK = {LIGHT[name]: DARK[name] for name in LIGHT}
+# Cividis, its light end made the paper and, in the dark, its dark end made the card: what matters less is calm.
+SCALE = ("#fbfaf7", "#d9cfa6", "#a59c74", "#7d7c78", "#575d6d", "#31446b", "#00224e")
+DARK_SCALE = ("#171b22", "#26395c", "#4a566c", "#717170", "#a59c75", "#d6c25a", "#fee838")
+
+TO_DARK = {LIGHT[name]: DARK[name] for name in LIGHT} | dict(zip(SCALE, DARK_SCALE, strict=True))
 """Charts are drawn in light colours; the browser replaces them by these when the page is dark."""
 
 

@@ -9,6 +9,7 @@ very numbers that the choice compared; what only charts show is float16.
 """
 
 import base64
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -154,18 +155,21 @@ class Step(_Record):
         is what this very run would have chosen. Raises `ValueError` for a layer outside 1..N−1 or α below
         `exact_alpha`.
         """
-        layer = check_layer(layer, len(self.top_ids))
+        return self.what_ifs([layer], alpha, decoding)[0]
+
+    def what_ifs(self, layers: Sequence[int], alpha: float, decoding: Decoding) -> list[int]:
+        """`what_if` for each of `layers` at one α, in one go: every layer is a row of the same functions."""
+        columns = torch.tensor([check_layer(layer, len(self.top_ids)) - 1 for layer in layers])
         if check_alpha(alpha) < self.exact_alpha:
             raise ValueError(f"This step is recorded for alpha from {self.exact_alpha:.3g} up; got {alpha!r}.")
         tokens = self.tokens[: len(self.exact_log_q)]
         by_id = np.argsort(tokens)  # among equals the decoder takes the lowest id
-        table = torch.from_numpy(self.exact_log_q[by_id])[None]
-        seen = torch.from_numpy(np.flatnonzero(np.isin(by_id, self.seen)))[None]
-        scores = dola_scores(
-            Lane(name="", layer=layer, alpha=alpha), decoding, seen, table[..., -1], table[..., layer - 1]
-        )
+        table = torch.from_numpy(self.exact_log_q[by_id]).T
+        log_q_N = table[-1].expand(len(columns), -1)
+        seen = torch.from_numpy(np.flatnonzero(np.isin(by_id, self.seen))).expand(len(columns), -1)
+        scores = dola_scores(Lane(name="", layer=1, alpha=alpha), decoding, seen, log_q_N, table[columns])
         noise = torch.from_numpy(self.noise[by_id]) if decoding.samples else None
-        return int(tokens[by_id][choose(decoding, scores, noise).item()])
+        return tokens[by_id][choose(decoding, scores, noise).numpy()].tolist()
 
 
 class Trace(_Record):

@@ -23,7 +23,30 @@
     draw(props.value);
   };
 
+  const KEYS = [
+    ["← →", "previous, next step"],
+    ["Home End", "first, last step"],
+    ["P N", "previous, next difference"],
+    ["[ ]", "contrast layer j* down, up"],
+    ["?", "this list"],
+  ];
+
+  const helpDialog = () => {
+    const dialog = make("dialog", "duet-help");
+    const title = make("h3", "", "Keys");
+    title.id = "duet-help-title";
+    dialog.setAttribute("aria-labelledby", title.id);
+    const list = make("dl");
+    for (const [key, what] of KEYS) list.append(make("dt", "", key), make("dd", "", what));
+    const close = make("button", "", "Close");
+    close.addEventListener("click", () => dialog.close());
+    dialog.append(title, list, close);
+    document.body.append(dialog);
+    return dialog;
+  };
+
   const strips = (root, props, watch, trigger) => {
+    const help = document.querySelector(".duet-help") || helpDialog();
     let selected = { lane: 0, index: 0 };
     let data = null;
 
@@ -41,6 +64,7 @@
         if (!chosen) return;
         const other = data.lanes[1 - number].name;
         ghost.append(`step ${selected.index + 1}: `);
+        if (chosen.again) ghost.append("now it would say ", token(chosen.again, `voice ${data.lanes[number].side}`), "; ");
         if (chosen.ghost) ghost.append(`on this text ${other} would say `, token(chosen.ghost.text, `voice ${chosen.ghost.side}`));
         else ghost.append(`${other} agrees`);
         if (data.fork !== null && selected.index > data.fork) ghost.append(" · contexts differ since the dashed line");
@@ -73,7 +97,11 @@
           fork.setAttribute("aria-label", "the texts part here");
           strip.append(fork);
         }
-        const node = token(piece.text, piece.differs ? "t d" : "t");
+        const node = token(piece.text, ["t", piece.differs && "d", piece.changed && "w", piece.dim && "dim"].filter(Boolean).join(" "));
+        if (piece.level) {
+          node.classList.add("tint");
+          node.style.setProperty("--level", `${Math.round(45 * piece.level)}%`);
+        }
         node.dataset.lane = number;
         node.dataset.index = index;
         node.title = piece.hint;
@@ -91,15 +119,29 @@
       const node = event.target.closest(".t[data-index]");
       if (node) pick(node, true);
     });
-    root.addEventListener("keydown", (event) => {
-      const node = event.target.closest(".t[data-index]");
-      if (!node) return;
-      const nodes = [...node.parentElement.querySelectorAll(".t[data-index]")];
-      const at = nodes.indexOf(node);
-      const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: nodes.length - 1, Enter: at, " ": at }[event.key];
+    // Keys work anywhere on the page but where they already mean something: in fields, sliders, switches and tabs.
+    const busy = "input, textarea, select, [contenteditable], [role=tab], [role=listbox], [role=option], dialog";
+    const differences = () => data.lanes[selected.lane].tokens.flatMap((piece, index) => (piece.differs ? [index] : []));
+    const target = (key, last) => {
+      const at = selected.index;
+      if (key === "n") return differences().find((index) => index > at);
+      if (key === "p") return differences().findLast((index) => index < at);
+      return { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last, Enter: at, " ": at }[key];
+    };
+
+    document.addEventListener("keydown", (event) => {
+      if (!data || root.hidden || !root.isConnected || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.target.closest(busy)) return;
+      const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+      const here = event.target.closest(".duet-strips .t[data-index]");
+      if ((key === "Enter" || key === " ") && !here) return;
+      if (key === "?") return help.showModal();
+      if (key === "[" || key === "]") return trigger("key_up", { by: key === "[" ? -1 : 1 });
+      const nodes = root.querySelectorAll(`.t[data-lane="${selected.lane}"][data-index]`);
+      const to = target(key, nodes.length - 1);
       if (to === undefined) return;
       event.preventDefault();
-      if (nodes[to]) pick(nodes[to], true);
+      if (nodes[to]) pick(nodes[to], Boolean(here));
     });
 
     onValue(props, watch, (value) => {
@@ -145,18 +187,25 @@
     const plot = make("div", "plot");
     root.append(title, sub, plot);
     const isDark = () => document.body.classList.contains("dark");
+    let listening = false;
 
     const draw = () => {
       const value = props.value;
       root.hidden = !value;
       if (!value) return;
       title.textContent = value.title;
+      title.style.display = value.title ? "" : "none"; // `hidden` would hide the whole component
       sub.textContent = value.sub;
       plot.setAttribute("role", "img");
       plot.setAttribute("aria-label", value.alt);
       const figure = recolour(value.figure, isDark() ? toDark : {});
+      // On a phone a cell is narrower than its label.
+      if (plot.clientWidth < 420) figure.data.forEach((trace) => trace.textfont && (trace.textfont = { ...trace.textfont, size: 7 }));
       plot.style.height = `${figure.layout.height}px`;
       window.Plotly.react(plot, figure.data, figure.layout, { displayModeBar: false, responsive: true, showSendToCloud: false });
+      if (listening) return;
+      listening = true;
+      plot.on("plotly_click", ({ points: [point] }) => trigger("select", { x: point.x, y: point.y, custom: point.customdata }));
     };
 
     watch("value", draw);

@@ -1,106 +1,231 @@
-import math
+import json
+import re
+from functools import partial
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from app.figures import Head, head_card, head_chart, layer_card, layer_chart, step_sentence
+from app.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
+from app.figures.run import WINDOW
+from app.figures.step import SHOWN, Head
+from app.figures.what_if import ALPHAS
+from app.view import HEAD_QUANTITIES, HEAT_QUANTITIES, LAYER_QUANTITIES
 from app.words import token
+from dola_core.contrast import LN_2
+from tests.app.looking import looking
+
+CARDS = (
+    head_card,
+    layer_card,
+    spine_card,
+    partial(heat_card, lane=0),
+    partial(heat_card, lane=1),
+    map_card,
+    sweep_card,
+)
 
 
-def step_of(trace, index=None):
-    return trace.lane_steps(1)[trace.fork if index is None else index]
-
-
-def said(parts):
-    return "".join(part["text"] for part in parts)
+def drawn(card):
+    """The figure of a card, checked by Plotly against its schema."""
+    return go.Figure(card["figure"])
 
 
 def test_the_head_is_read_from_the_recorded_numbers(forked):
-    step = step_of(forked)
+    step = looking(forked).step(forked)
     head = Head.of(step, 22, 0.2, forked.decoding)
     assert head.kept.tolist() == (head.q_N >= 0.2 * head.q_N.max() * (1 - 1e-6)).tolist()
     assert head.p_hat[~head.kept].sum() == 0
     assert head.p_hat.sum() == pytest.approx(1)
     ratio = head.q_N[head.kept] / head.q_J[head.kept]
     np.testing.assert_allclose(head.p_hat[head.kept], ratio / ratio.sum(), rtol=1e-4)
+    np.testing.assert_allclose(head.F[head.kept], np.log(ratio), atol=1e-4)
+
+
+def test_what_climbs_in_the_head_and_what_falls():
+    head = Head(
+        tokens=np.array([7, 8, 9, 5]), q_N=np.array([0.4, 0.3, 0.2, 0.1]), q_J=np.zeros(4), F=np.zeros(4),
+        p_hat=np.array([0.1, 0.3, 0.6, 0.0]), kept=np.array([True, True, True, False]), threshold=0.15, complete=True,
+    )  # fmt: skip
+    assert head.climbed.tolist() == [-2, 0, 2, 0]
 
 
 def test_the_head_chart_shows_what_the_head_holds(forked):
-    step = step_of(forked)
-    figure = go.Figure(head_chart(forked, step, 22, 0.2))
+    view = looking(forked, layer=22, alpha=0.2)
+    figure = drawn(head_card(forked, view))
     q_n, q_j, p_hat = figure.data
-    head = Head.of(step, 22, 0.2, forked.decoding)
+    head = Head.of(view.step(forked), 22, 0.2, forked.decoding)
     np.testing.assert_allclose(q_n.x[:5], head.q_N[:5], atol=1e-5)
     np.testing.assert_allclose(q_j.x[:5], head.q_J[:5], atol=1e-5)
     np.testing.assert_allclose(p_hat.x[:5], head.p_hat[:5], atol=1e-5)
     assert q_j.name == "q_22"
+    assert len(q_n.x) >= SHOWN
     assert [o < 1 for o in q_n.marker.opacity[:5]] == (~head.kept[:5]).tolist()
     assert figure.layout.shapes[0].x0 == pytest.approx(0.2 * head.q_N.max())
 
 
+def test_the_log_ratio_is_shown_in_nats_and_greyed_where_cut(forked):
+    view = looking(forked, head="log-ratio F")
+    (bars,) = drawn(head_card(forked, view)).data
+    head = Head.of(view.step(forked), view.layer, view.alpha, forked.decoding)
+    np.testing.assert_allclose(bars.x[:5], head.F[:5], atol=1e-5)
+    assert [o < 1 for o in bars.marker.opacity[:5]] == (~head.kept[:5]).tolist()
+    assert "no probability" in head_card(forked, view)["sub"]
+
+
 def test_both_choices_are_marked_by_shape_in_the_head_chart(forked):
-    step = step_of(forked)
-    lane = forked.lanes[1]
-    labels = head_chart(forked, step, lane.layer, lane.alpha)["layout"]["yaxis"]["ticktext"]
+    view = looking(forked)
+    labels = head_card(forked, view)["figure"]["layout"]["yaxis"]["ticktext"]
     assert sum("●" in label for label in labels) == 1
     assert sum("◆" in label for label in labels) == 1
-    assert any("◆" in label and token(forked, step.choices[1].id) in label for label in labels)
+    dola = view.step(forked).choices[1].id
+    assert any("◆" in label and token(forked, dola) in label for label in labels)
 
 
-def test_markup_in_a_token_stays_text(forked):
-    step = step_of(forked)
+def test_a_token_that_climbs_says_how_far(forked):
+    view = looking(forked)
+    head = Head.of(view.step(forked), view.layer, view.alpha, forked.decoding)
+    labels = head_card(forked, view)["figure"]["layout"]["yaxis"]["ticktext"]
+    assert (head.climbed > 0).any()
+    for label, climbed in zip(labels[:SHOWN], head.climbed[:SHOWN], strict=True):
+        assert (f"↑{climbed}" in label) == (climbed > 0)
+        assert (f"↓{-climbed}" in label) == (climbed < 0)
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_markup_in_a_token_stays_text(forked, card):
     nasty = forked.model_copy(update={"pieces": dict.fromkeys(forked.pieces, "<b>&x")})
-    labels = head_chart(nasty, step, 22, 0.1)["layout"]["yaxis"]["ticktext"]
-    assert all("<" not in label and "&lt;b>&amp;x" in label for label in labels)
+    found = re.findall(r".?<b>", repr(card(trace=nasty, view=looking(nasty))))
+    assert not found
 
 
 def test_the_layer_chart_runs_over_all_layers_and_ends_at_q_n(forked):
-    step, lane = step_of(forked), forked.lanes[1]
-    base, dola = go.Figure(layer_chart(forked, step, lane.layer, lane.alpha)).data
+    view = looking(forked)
+    step = view.step(forked)
+    base, dola = drawn(layer_card(forked, view)).data
     assert list(base.x) == list(range(1, 31))
     assert base.y[-1] == pytest.approx(step.choices[0].p, abs=1e-4)
-    head = Head.of(step, lane.layer, lane.alpha, forked.decoding)
-    assert dola.y[lane.layer - 1] == pytest.approx(head.q_J[step.place(step.choices[1].id)], abs=1e-5)
+    head = Head.of(step, view.layer, view.alpha, forked.decoding)
+    assert dola.y[view.layer - 1] == pytest.approx(head.q_J[step.place(step.choices[1].id)], abs=1e-5)
     assert base.line.dash != dola.line.dash
     assert base.marker.symbol != dola.marker.symbol
 
 
+def test_ranks_through_the_layers_start_at_one_on_top(forked):
+    view = looking(forked, layers="rank")
+    figure = drawn(layer_card(forked, view))
+    step = view.step(forked)
+    for line, ranks, choice in zip(figure.data, step.rank_table, step.choices, strict=True):
+        assert list(line.y) == ranks.tolist()
+        assert line.y[-1] == choice.rank
+    assert (figure.layout.yaxis.type, figure.layout.yaxis.autorange) == ("log", "reversed")
+
+
+def test_a_pinned_token_gets_a_line_of_its_own(forked):
+    view = looking(forked)
+    step = view.step(forked)
+    other = next(int(t) for t in step.tokens if t not in {c.id for c in step.choices})
+    *lanes, pinned = drawn(layer_card(forked, view.pin(other))).data
+    assert len(lanes) == 2
+    assert token(forked, other) in pinned.name
+    np.testing.assert_allclose(pinned.y, np.exp(step.log_q_table[step.place(other)]), atol=1e-5)
+    assert pinned.line.color not in {line.line.color for line in lanes}
+    assert len(drawn(layer_card(forked, view.pin(other).pin(other))).data) == 2
+
+
+@pytest.mark.parametrize("quantity", HEAT_QUANTITIES)
+def test_a_heatmap_shows_every_layer_at_a_window_of_steps_on_a_scale_from_0_to_1(forked, quantity):
+    view = looking(forked, heat=quantity)
+    for lane in (0, 1):
+        (cells,) = drawn(heat_card(forked, lane, view)).data
+        steps = [forked.lane_steps(lane)[x - 1] for x in cells.x]
+        assert np.shape(cells.z) == (30, len(steps))
+        assert 0 < len(steps) <= WINDOW
+        assert view.index + 1 in cells.x
+        assert (cells.zmin, cells.zmax) == (0, 1)
+        assert np.min(cells.z) >= 0
+        assert np.max(cells.z) <= 1
+        named = [[token(forked, int(i)) for i in step.top_ids] for step in steps]
+        shown = [[name for name, _ in row] for row in np.transpose(cells.customdata, (1, 0, 2)).tolist()]
+        assert [[name.replace("&lt;", "<") for name in row] for row in shown] == named
+        last = np.array(cells.z)[-1]
+        if quantity == "JSD":
+            assert last == pytest.approx(1)  # the last layer does not differ from itself
+            assert np.array(cells.z)[9] == pytest.approx([1 - s.jsd[9] / LN_2 for s in steps], abs=1e-3)
+        elif quantity == "rank":
+            assert all((s.choices[lane].rank == 1) == (z == 1) for s, z in zip(steps, last, strict=True))
+        elif quantity == "p(chosen)" and lane == 0:
+            assert last == pytest.approx([s.choices[0].p for s in steps], abs=1e-3)
+
+
+def test_both_heatmaps_scroll_together_and_both_keep_to_their_texts(forked):
+    for index in (0, 5, len(forked.lane_steps(1)) - 1):
+        view = looking(forked, index)
+        ranges = [drawn(heat_card(forked, lane, view)).layout.xaxis.range for lane in (0, 1)]
+        assert ranges[0] == ranges[1]
+        assert ranges[0][0] < index + 1 < ranges[0][1]
+
+
+def test_the_spine_marks_the_steps_where_the_choices_differ(forked):
+    view = looking(forked)
+    line, marks = drawn(spine_card(forked, view)).data
+    steps = forked.lane_steps(1)
+    assert list(marks.x) == [s.index + 1 for s in steps if s.choices[0].id != s.choices[1].id]
+    np.testing.assert_allclose(line.y, [s.jsd[view.layer - 1] for s in steps], atol=1e-4)
+
+
+def test_the_map_says_for_every_setting_what_dola_would_choose(forked):
+    view = looking(forked)
+    step = view.step(forked)
+    (cells,) = drawn(map_card(forked, view)).data
+    for row, alpha in enumerate(ALPHAS):
+        for layer in range(1, 30):
+            if alpha >= step.exact_alpha:
+                named = token(forked, step.what_if(layer, alpha, forked.decoding)).replace("<", "&lt;")
+                assert cells.text[row][layer - 1] == named
+                same = cells.z[row][layer - 1] == cells.z[-1][0]
+                assert same == (named == cells.text[-1][0])
+            else:
+                assert cells.z[row][layer - 1] is None
+    assert set(cells.text[-1]) == {token(forked, step.choices[0].id)}, "at α = 1 the head is the argmax"
+
+
+def test_the_map_crosses_the_present_setting(forked):
+    at_row = {alpha: drawn(map_card(forked, looking(forked, alpha=alpha))).layout.annotations[-1].y for alpha in ALPHAS}
+    assert list(at_row.values()) == pytest.approx(list(range(len(ALPHAS))))
+    between = drawn(map_card(forked, looking(forked, layer=3, alpha=0.4))).layout.annotations[-1]
+    assert (between.x, round(between.y)) == (3, 7)
+    assert 6 < between.y < 7
+
+
+def test_the_sweep_counts_what_would_change_against_the_run(forked):
+    view = looking(forked, alpha=0.1)
+    (bars,) = drawn(sweep_card(forked, view)).data
+    steps = [s for s in forked.lane_steps(1) if s.exact_alpha <= 0.1]
+    for layer in (1, 12, 29):
+        changed = sum(s.what_if(layer, 0.1, forked.decoding) != s.choices[1].id for s in steps)
+        assert bars.y[layer - 1] == changed
+    assert sum(colour != bars.marker.color[0] for colour in bars.marker.color) == 1
+
+
 def test_cards_say_which_norm_they_use(forked, compared):
-    lane = forked.lanes[1]
     raw = compared(decoding={"early_norm": False})
-    for card in (head_card, layer_card):
-        assert "through the final norm" in card(forked, step_of(forked), lane.layer, lane.alpha)["sub"]
-        assert "raw, without the norm" in card(raw, step_of(raw, 0), 22, 0.1)["sub"]
+    for card in (head_card, layer_card, partial(heat_card, lane=1)):
+        assert "through the final norm" in card(trace=forked, view=looking(forked))["sub"]
+        assert "raw, without the norm" in card(trace=raw, view=looking(raw))["sub"]
 
 
-def test_the_sentence_names_both_tokens_with_their_probability(forked):
-    step, lane = step_of(forked), forked.lanes[1]
-    parts = step_sentence(forked, step, lane.layer, lane.alpha)
-    voices = {part["side"]: part["text"] for part in parts if part["side"]}
-    assert voices == {"base": token(forked, step.choices[0].id), "dola": token(forked, step.choices[1].id)}
-    assert said(parts).startswith(f"Step {forked.fork + 1}. Baseline chooses ")
-    assert "What if" not in said(parts)
+@pytest.mark.parametrize("card", CARDS)
+def test_every_chart_has_a_text_twin_and_is_plain_json(forked, card):
+    made = card(trace=forked, view=looking(forked))
+    assert made["alt"].endswith(".")
+    assert json.loads(json.dumps(made["figure"], allow_nan=False)) == made["figure"]
 
 
-def test_a_head_of_one_token_is_explained(compared):
-    trace = compared(alpha=1.0)
-    assert "must choose it" in said(step_sentence(trace, step_of(trace, 0), 22, 1.0))
-
-
-def test_another_setting_is_said_to_be_a_what_if(forked):
-    step = step_of(forked)
-    alpha = max(0.5, math.ceil(step.exact_alpha * 100) / 100)
-    assert f"What if: with j* = 5, α = {alpha:g}" in said(step_sentence(forked, step, 5, alpha))
-
-
-def test_charts_never_need_a_model_only_a_trace(forked):
+@pytest.mark.parametrize("card", CARDS)
+def test_charts_never_need_a_model_only_a_trace(forked, card):
     copy = type(forked).model_validate_json(forked.to_json())
-    lane = forked.lanes[1]
-    for card in (head_card, layer_card):
-        assert repr(card(copy, step_of(copy), lane.layer, lane.alpha)) == repr(
-            card(forked, step_of(forked), lane.layer, lane.alpha)
-        )
+    assert repr(card(trace=copy, view=looking(copy))) == repr(card(trace=forked, view=looking(forked)))
 
 
 @pytest.mark.parametrize("position", ["before", "after"])
@@ -114,11 +239,14 @@ def test_the_longest_p_hat_bar_is_the_choice_under_a_penalty(compared, position)
             assert head.p_hat.max() == pytest.approx(step.choices[1].p, rel=1e-3)
 
 
-def test_a_beam_that_goes_on_with_another_token_is_said_to(compared):
-    trace = compared("The capital of Japan is", decoding={"num_beams": 4, "max_new_tokens": 8})
-    step = trace.lane_steps(1)[0]
-    other = next(int(t) for t in step.tokens if t != step.choices[1].id)
-    beam = step.model_copy(update={"lanes": (1,), "taken": (other,)})
-    sentence = said(step_sentence(trace, beam, 22, 0.1))
-    assert f"DoLa-static's beam goes on with {token(trace, other)}." in sentence
-    assert "Baseline alone would choose" in sentence
+KINDS = list(zip(HEAD_QUANTITIES * 2, LAYER_QUANTITIES * 2, HEAT_QUANTITIES, strict=True))
+
+
+@pytest.mark.parametrize(("head", "layers", "heat"), KINDS)
+@pytest.mark.parametrize("decoding", [{"temperature": 1.5, "seed": 3}, {"repetition_penalty": 1.3}, {"num_beams": 3}])
+def test_every_chart_of_every_kind_of_run_is_one_that_plotly_takes(compared, decoding, head, layers, heat):
+    trace = compared(decoding=decoding)
+    for index in range(len(trace.lane_steps(1))):
+        view = looking(trace, index, head=head, layers=layers, heat=heat)
+        for card in CARDS:
+            drawn(card(trace=trace, view=view))

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 LANES = (".lane.base", ".lane.dola")
+CHARTS = ("#spine", "#head", "#layers", "#heat-base", "#heat-dola", "#map", "#sweep")
 expect.set_options(timeout=30_000)
 
 
@@ -22,7 +23,7 @@ def finished(page: Page) -> None:
     """Wait until both lanes say why they ended and the charts are drawn."""
     for lane in LANES:
         expect(page.locator(f"{lane} .end")).to_be_visible()
-    for chart in ("#head", "#layers"):
+    for chart in CHARTS:
         expect(page.locator(f"{chart} .main-svg").first).to_be_visible()
 
 

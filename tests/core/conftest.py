@@ -1,11 +1,12 @@
 """Tiny models and what reads them."""
 
 import pytest
-from transformers import PreTrainedModel
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from dola_core.readout import Readout
 from tests.core.reference import NaiveDecoder
-from tests.core.tiny import hooks_on, tiny
+from tests.core.tiny import CONFIGS, hooks_on, prepared, tiny
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,17 @@ def llama() -> PreTrainedModel:
 @pytest.fixture(scope="session")
 def readout(llama) -> Readout:
     return Readout.of(llama)
+
+
+@pytest.fixture(scope="session")
+def readouts() -> list[Readout]:
+    """Models whose heads are wide, usual and narrow, and a bfloat16 one, where many logits are equal."""
+    models = []
+    for sharpness, dtype in ((0.5, "float32"), (1.5, "float32"), (5.0, "float32"), (1.5, "bfloat16")):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(CONFIGS["llama"](), dtype=getattr(torch, dtype))
+        models.append(Readout.of(prepared(model, sharpness=sharpness)))
+    return models
 
 
 @pytest.fixture(scope="session")

@@ -11,27 +11,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from transformers import AutoModelForCausalLM
 
 from dola_core.decoding import compare
 from dola_core.lanes import Decoding, Lane, gumbel_noise
-from dola_core.readout import Readout
 from dola_core.recording import SHOWN, Allowance, Recorder, record_step
 from dola_core.trace import ALPHA_MIN, ModelInfo, Step, Trace
 from tests.core.reference import entropy, jensen_shannon, log_softmax, penalise
-from tests.core.tiny import CONFIGS, N, V, prepared, prompt, texts
+from tests.core.tiny import N, V, prompt, recorded, texts
 
 PROMPT = prompt(7)
 LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
 ALPHAS = (ALPHA_MIN, 0.02, 0.05, 0.1, 0.3, 0.7, 1.0)
-
-
-def recorded(readout, prompt_ids, lanes, decoding, **kwargs) -> Trace:
-    info = ModelInfo(name="tiny", dtype="float32", n_layers=readout.n_layers, vocab_size=readout.vocab_size)
-    recorder = Recorder(info, "a prompt", prompt_ids, lanes, decoding)
-    for advance in compare(readout, prompt_ids, lanes, decoding, **kwargs):
-        recorder.add(advance.tokens, advance.ends, advance.steps)
-    return recorder.trace(piece=lambda i: f" t{i}", text=lambda ids: "".join(f" t{i}" for i in ids))
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +34,6 @@ def trace(readout) -> Trace:
 def document(trace):
     """A fresh copy of the trace as plain JSON values."""
     return lambda: json.loads(trace.to_json())
-
-
-@pytest.fixture(scope="module")
-def readouts() -> list[Readout]:
-    """Models whose heads are wide, usual and narrow, and a bfloat16 one, where many logits are equal."""
-    models = []
-    for sharpness, dtype in ((0.5, "float32"), (1.5, "float32"), (5.0, "float32"), (1.5, "bfloat16")):
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(CONFIGS["llama"](), dtype=getattr(torch, dtype))
-        models.append(Readout.of(prepared(model, sharpness=sharpness)))
-    return models
 
 
 def array(text: str, dtype: str) -> np.ndarray:

@@ -21,6 +21,10 @@ from transformers import (
     Qwen3Config,
 )
 
+from dola_core.decoding import compare
+from dola_core.recording import Recorder
+from dola_core.trace import ModelInfo, Trace
+
 N, V, WIDTH = 30, 97, 32
 
 _SMALL = {
@@ -119,3 +123,12 @@ def texts(comparison) -> list[list[int]]:
         for lane, token in advance.tokens.items():
             written.setdefault(lane, []).append(token)
     return [written[lane] for lane in sorted(written)]
+
+
+def recorded(readout, prompt_ids, lanes, decoding, **kwargs) -> Trace:
+    """A whole comparison's trace; token n is spelled " tn"."""
+    info = ModelInfo(name="tiny", dtype="float32", n_layers=readout.n_layers, vocab_size=readout.vocab_size)
+    recorder = Recorder(info, "a prompt", prompt_ids, lanes, decoding)
+    for advance in compare(readout, prompt_ids, lanes, decoding, **kwargs):
+        recorder.add(advance.tokens, advance.ends, advance.steps)
+    return recorder.trace(piece=lambda i: f" t{i}", text=lambda ids: "".join(f" t{i}" for i in ids))

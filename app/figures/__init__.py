@@ -1,0 +1,10 @@
+"""Charts as Plotly figures, plain dictionaries: trace → numbers → figure, without a model or a browser.
+
+Colours are the light palette's; the browser swaps them in dark mode. Backgrounds are transparent.
+"""
+
+from app.figures.run import heat_card, spine_card
+from app.figures.step import head_card, layer_card
+from app.figures.what_if import map_card, sweep_card
+
+__all__ = ["head_card", "heat_card", "layer_card", "map_card", "spine_card", "sweep_card"]

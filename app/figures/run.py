@@ -1,0 +1,178 @@
+"""The charts of a whole run: how far layer j* is from the last, step by step, and every layer at every step."""
+
+from typing import Any
+
+import numpy as np
+
+from app.figures.style import COLOURSCALE, Figure, figure, label, line_at, norm, penalty
+from app.palette import LIGHT
+from app.view import View
+from app.words import number
+from dola_core.contrast import LN_2
+from dola_core.trace import Step, Trace
+from dola_core.what_if import rechosen
+
+WINDOW = 8
+"""Steps that the heatmap shows at once, each cell with its token; more would be drawn slowly and read by nobody."""
+LABEL = 8
+"""Characters of a token in a cell of the heatmap."""
+
+
+def spine_card(trace: Trace, view: View) -> dict[str, Any]:
+    """JSD of layer j* to the last layer over the steps of one lane's text, with a mark where the choices differ."""
+    steps = trace.lane_steps(view.lane)
+    jsd = [float(step.jsd[view.layer - 1]) for step in steps]
+    now = rechosen(trace, view.lane, view.layer, view.alpha)
+    differ = [i for i, (step, dola) in enumerate(zip(steps, now, strict=True)) if dola != step.choices[0].id]
+    return {
+        "title": "",
+        "sub": f"Jensen–Shannon divergence of layer {view.layer} to the last, nats, 0 to ln 2; ◆ the choices differ",
+        "alt": f"Divergence over {len(steps)} steps, highest {number(max(jsd))} at step {int(np.argmax(jsd)) + 1}.",
+        "figure": _spine(jsd, differ, view),
+    }
+
+
+def _spine(jsd: list[float], differ: list[int], view: View) -> Figure:
+    numbers = list(range(1, len(jsd) + 1))
+    line = {
+        "type": "scatter", "mode": "lines+markers", "x": numbers, "y": [round(value, 4) for value in jsd],
+        "fill": "tozeroy", "fillcolor": LIGHT["line"], "line": {"color": LIGHT["mute"], "width": 1.5},
+        "marker": {"size": 1, "color": LIGHT["mute"]}, "hovertemplate": "step %{x}: %{y:.3f}<extra></extra>",
+    }  # fmt: skip
+    ticks = {
+        "type": "scatter", "mode": "markers", "x": [i + 1 for i in differ], "y": [round(jsd[i], 4) for i in differ],
+        "marker": {"symbol": "diamond", "size": 9, "color": LIGHT["dola"]},
+        "hovertemplate": "step %{x}: the choices differ<extra></extra>",
+    }  # fmt: skip
+    return figure(
+        [line, ticks],
+        height=84,
+        margin={"l": 8, "r": 8, "t": 8, "b": 20},
+        xaxis={"range": [0.5, max(len(jsd), 2) + 0.5], "dtick": max(1, len(jsd) // 12), "tick0": 1, "showgrid": False},
+        yaxis={"range": [-0.02, 0.75], "visible": False},
+        hovermode="x",
+        **line_at("x", view.index + 1),
+    )
+
+
+def heat_card(trace: Trace, lane: int, view: View) -> dict[str, Any]:
+    """Every layer at the steps around the one looked at, for one lane; both lanes show the same steps on one scale."""
+    what = {
+        "JSD": "Jensen–Shannon divergence to the last layer, nats, from ln 2 (pale) to 0 (deep)",
+        "entropy": f"entropy, nats, from ln {trace.model.vocab_size:,} (pale) to 0 (deep)",
+        "p(chosen)": "probability of the lane's choice, from 0 (pale) to 1 (deep)",
+        "rank": "rank of the lane's choice, from last (pale) to 1 (deep), logarithmic",
+    }[view.heat]
+    steps = trace.lane_steps(lane)
+    window = _window(view.index, max(len(trace.lane_steps(n)) for n in range(len(trace.lanes))))
+    return {
+        "title": f"Every layer, every step · {trace.lanes[lane].name}",
+        "sub": f"{what}; in the cell the layer's own first choice; {norm(trace)}; click: go there, j* = that layer"
+        + penalty(trace, "; the last layer after the repetition penalty", ""),
+        "alt": f"Heatmap of {what} in layers 1 to {trace.model.n_layers}, steps {window[0] + 1} to {window[-1] + 1} "
+        f"of {len(steps)}.",
+        "figure": _heat(trace, lane, view, window),
+    }
+
+
+def _window(index: int, steps: int) -> range:
+    """The steps shown around `index`: the same for lanes of any length, so that they scroll together."""
+    start = min(max(0, index - WINDOW // 2), max(0, steps - WINDOW))
+    return range(start, start + WINDOW)
+
+
+def _quantity(trace: Trace, step: Step, lane: int, view: View) -> np.ndarray:
+    """`[N]`: the heatmap's colours of one step, from 0 (paper) to 1 (deep: the layer has decided)."""
+    match view.heat:
+        case "JSD":
+            return 1 - step.jsd.astype(np.float64) / LN_2
+        case "entropy":
+            return 1 - step.layer_entropy.astype(np.float64) / np.log(trace.model.vocab_size)
+        case "p(chosen)":
+            return np.exp(step.log_q_table[step.place(step.choices[lane].id)].astype(np.float64))
+        case "rank":
+            return 1 - np.log(step.rank_table[lane].astype(np.float64)) / np.log(trace.model.vocab_size)
+
+
+def _reading(step: Step, lane: int, view: View) -> list[str]:
+    """`[N]`: the same as numbers to read."""
+    if view.heat == "rank":
+        return [f"{rank:,}" for rank in step.rank_table[lane].tolist()]
+    values = {
+        "JSD": step.jsd,
+        "entropy": step.layer_entropy,
+        "p(chosen)": np.exp(step.log_q_table[step.place(step.choices[lane].id)]),
+    }[view.heat]
+    return [number(float(value)) for value in values]
+
+
+def _heat(trace: Trace, lane: int, view: View, window: range) -> Figure:
+    steps = trace.lane_steps(lane)
+    shown = [steps[index] for index in window if index < len(steps)]
+    taken = [label(trace, step.taken[step.lanes.index(lane)]) for step in shown]
+    return figure(
+        [_cells(trace, lane, view, shown)] if shown else [],
+        height=560,
+        margin={"l": 40, "r": 8, "t": 18, "b": 44},
+        xaxis={
+            "range": [window[0] + 0.5, window[-1] + 1.5],
+            "tickvals": [step.index + 1 for step in shown],
+            "ticktext": [f"{step.index + 1}<br>{_short(name)}" for step, name in zip(shown, taken, strict=True)],
+            "showgrid": False,
+        },
+        yaxis={
+            "range": [0.5, trace.model.n_layers + 0.5],
+            "dtick": 2,
+            "title": {"text": "layer", "standoff": 4},
+            "showgrid": False,
+        },
+        **_marks(trace, view, window),
+    )
+
+
+def _cells(trace: Trace, lane: int, view: View, shown: list[Step]) -> dict[str, Any]:
+    columns = [np.clip(_quantity(trace, step, lane, view), 0, 1).round(3) for step in shown]
+    names = [[label(trace, int(i)) for i in step.top_ids] for step in shown]
+    readings = [_reading(step, lane, view) for step in shown]
+    return {
+        "type": "heatmap",
+        "x": [step.index + 1 for step in shown],
+        "y": list(range(1, trace.model.n_layers + 1)),
+        "z": np.array(columns).T.tolist(),
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": COLOURSCALE,
+        "showscale": False,
+        "text": [[_short(name) for name in row] for row in zip(*names, strict=True)],
+        "texttemplate": "%{text}",
+        "textfont": {"size": 9.5, "family": "DejaVu Sans Mono, monospace"},
+        "customdata": np.array([names, readings]).transpose(2, 1, 0).tolist(),
+        "hovertemplate": "step %{x}, layer %{y}: first choice %{customdata[0]}<br>"
+        f"{view.heat} %{{customdata[1]}}<extra></extra>",
+        "xgap": 2,
+        "ygap": 1,
+    }
+
+
+def _marks(trace: Trace, view: View, window: range) -> dict[str, Any]:
+    """j* as a line across, the step looked at as a frame, the fork as a dashed line."""
+    marks = line_at("y", view.layer)
+    marks["shapes"][0]["line"]["width"] = 2
+    frame = {
+        "type": "rect", "x0": view.index + 0.5, "x1": view.index + 1.5, "y0": 0, "y1": 1, "yref": "paper",
+        "line": {"color": LIGHT["ink"], "width": 1.5},
+    }  # fmt: skip
+    marks["shapes"].append(frame)
+    if trace.fork in window:
+        fork = line_at("x", trace.fork + 0.5, text="the texts part", colour=LIGHT["mute"])
+        fork["shapes"][0]["line"]["dash"] = "dash"
+        marks["shapes"] += fork["shapes"]
+        marks["annotations"] += fork["annotations"]
+    return marks
+
+
+def _short(name: str) -> str:
+    """A label that fits a cell. A cut entity, as `&lt;`, would show its own letters."""
+    if len(name) <= LABEL or "&" in name:
+        return name
+    return name[: LABEL - 1] + "…"

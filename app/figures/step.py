@@ -1,0 +1,248 @@
+"""The two charts of one step: the plausible head, and the candidates through the layers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from app.figures.style import LEGEND, MARKS, Figure, figure, label, line_at, marked, norm, penalty
+from app.palette import LIGHT
+from app.view import View
+from app.words import count, number
+from dola_core.contrast import plausible_head
+from dola_core.lanes import Decoding, Lane, dola_scores
+from dola_core.trace import Step, Trace
+
+SHOWN = 15
+"""Tokens in the head chart."""
+MOST_RANK = 65535
+"""What a recorded rank stands for at least."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The plausible head of a step for a (j*, α), as numbers. Arrays go by recorded token, the most probable first."""
+
+    tokens: np.ndarray
+    q_N: np.ndarray
+    q_J: np.ndarray
+    F: np.ndarray
+    """`log q_N − log q_j*` in nats, of cut tokens too; with the penalty if it comes after the contrast."""
+    p_hat: np.ndarray
+    """0 outside the head."""
+    kept: np.ndarray
+    """Whether the token is in the head."""
+    threshold: float
+    """α · max q_N"""
+    complete: bool
+    """Whether the whole head was recorded for this α."""
+
+    @classmethod
+    def of(cls, step: Step, layer: int, alpha: float, decoding: Decoding) -> "Head":
+        """Read the head of `step` for layer 1..N−1 and α; `p_hat` has the penalty where `decoding` puts it."""
+        exact = torch.from_numpy(step.exact_log_q.copy())[None]
+        seen = torch.from_numpy(step.seen.astype(np.int64))[None]
+        lane = Lane(name="", layer=layer, alpha=alpha)
+        scores = dola_scores(lane, decoding, seen, exact[..., -1], exact[..., layer - 1])[0]
+        rough = len(step.tokens) - len(scores)
+        log_q = step.log_q_table
+        F = log_q[:, -1] - log_q[:, layer - 1]
+        kept = np.pad(plausible_head(exact[0, :, -1], alpha).numpy(), (0, rough))
+        F[kept] = scores.numpy()[kept[: len(scores)]]
+        q_N = np.exp(log_q[:, -1])
+        return cls(
+            tokens=step.tokens,
+            q_N=q_N,
+            q_J=np.exp(log_q[:, layer - 1]),
+            F=F,
+            p_hat=np.pad(scores.softmax(-1).numpy(), (0, rough)),
+            kept=kept,
+            threshold=alpha * float(q_N.max()),
+            complete=alpha >= step.exact_alpha,
+        )
+
+    @property
+    def size(self) -> int:
+        """Recorded tokens in the head."""
+        return int(self.kept.sum())
+
+    @property
+    def mass(self) -> float:
+        """Their share of `q_N`."""
+        return float(self.q_N[self.kept].sum())
+
+    @property
+    def climbed(self) -> np.ndarray:
+        """How many places of the head each of its tokens rises from `q_N` to `p_hat`; 0 outside."""
+        places = np.flatnonzero(self.kept)
+        after = np.argsort(np.argsort(-self.p_hat[places], kind="stable"), kind="stable")
+        before = np.argsort(np.argsort(-self.q_N[places], kind="stable"), kind="stable")
+        climbed = np.zeros(len(self.tokens), dtype=np.int64)
+        climbed[places] = before - after
+        return climbed
+
+
+def head_card(trace: Trace, view: View) -> dict[str, Any]:
+    """The head chart with its title, its grey line and its text twin, for `Chart`."""
+    step = view.step(trace)
+    head = Head.of(step, view.layer, view.alpha, trace.decoding)
+    cut = int((~head.kept).sum())
+    more = "" if head.complete else "; p̂ over the recorded tokens only, more are plausible"
+    what = {
+        "probability": f"probability on this prefix, q_N against q_{view.layer}",
+        "log-ratio F": f"F = log q_N − log q_{view.layer} in nats, a log-ratio and no probability",
+    }[view.head]
+    return {
+        "title": "Plausible head",
+        "sub": f"{what}; {norm(trace)}; {count(head.size)} kept, cut tokens stay, greyed{more}"
+        + penalty(trace, "", "; the repetition penalty is in p̂ and in the baseline's choice, not in q_N"),
+        "alt": f"Bars of q_N, q_{view.layer} and p-hat: {head.size} at or above {number(head.threshold)}, {cut} below.",
+        "figure": (_ratio_chart if view.head == "log-ratio F" else _probability_chart)(trace, view, head),
+    }
+
+
+def _shown(head: Head, chosen: tuple[int, int]) -> list[int]:
+    return [i for i in range(len(head.tokens)) if i < SHOWN or head.tokens[i] in chosen]
+
+
+def _bars(trace: Trace, head: Head, order: list[int], values: np.ndarray, name: str, **style: Any) -> dict[str, Any]:
+    strength = style.pop("strength", 1.0)
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": name,
+        "y": list(range(len(order))),
+        "x": [round(float(values[i]), 5) for i in order],
+        "marker": {"opacity": [strength if head.kept[i] else 0.28 * strength for i in order], **style},
+        "customdata": [[label(trace, int(head.tokens[i])), int(head.tokens[i])] for i in order],
+        "hovertemplate": f"%{{customdata[0]}} (id %{{customdata[1]}})<br>{name} = %{{x:.4f}}<extra></extra>",
+    }
+
+
+def _token_axis(trace: Trace, view: View, head: Head, order: list[int], chosen: tuple[int, int]) -> dict[str, Any]:
+    """Tokens from the most probable down, with the marks of the lanes that choose them and how far they climb."""
+
+    def arrow(climbed: int) -> str:
+        return f" ↑{climbed}" if climbed > 0 else f" ↓{-climbed}" if climbed < 0 else ""
+
+    names = [
+        ("⌖ " if int(head.tokens[i]) in view.pinned else "")
+        + marked(trace, int(head.tokens[i]), chosen)
+        + arrow(int(head.climbed[i]))
+        + " "
+        for i in order
+    ]
+    return {
+        "tickvals": list(range(len(order))),
+        "ticktext": names,
+        "range": [len(order) - 0.5, -0.5],
+        "automargin": True,
+    }
+
+
+def _probability_chart(trace: Trace, view: View, head: Head) -> Figure:
+    """Bars of q_N, q_j* and p̂ for the most probable tokens, the threshold, and the cut tokens greyed."""
+    chosen = (view.step(trace).choices[0].id, view.dola_choice(trace))
+    order = _shown(head, chosen)
+    widest = float(max(head.q_N.max(), head.q_J[order].max(), head.p_hat.max()))
+    return figure(
+        [
+            _bars(trace, head, order, head.q_N, "q_N", color=LIGHT["base"]),
+            _bars(trace, head, order, head.q_J, f"q_{view.layer}", color=LIGHT["early"], strength=0.75),
+            _bars(trace, head, order, head.p_hat, "p̂ DoLa", color=LIGHT["dola"]),
+        ],
+        height=100 + 28 * len(order),
+        margin={"l": 46, "r": 14, "t": 58, "b": 40},
+        showlegend=True,
+        legend=LEGEND,
+        barmode="group",
+        bargap=0.3,
+        bargroupgap=0.04,
+        xaxis={"range": [0, min(1.0, 1.06 * widest)]},
+        yaxis=_token_axis(trace, view, head, order, chosen),
+        **line_at("x", head.threshold, text=f"α·max = {number(head.threshold)}"),
+    )
+
+
+def _ratio_chart(trace: Trace, view: View, head: Head) -> Figure:
+    """Bars of F, largest where layer j* believed least of what the last layer believes; cut tokens greyed."""
+    chosen = (view.step(trace).choices[0].id, view.dola_choice(trace))
+    order = _shown(head, chosen)
+    widest = 1.08 * max(1e-3, float(np.abs(head.F[order]).max()))
+    low, high = (-widest if head.F[order].min() < 0 else 0), (widest if head.F[order].max() > 0 else 0)
+    return figure(
+        [_bars(trace, head, order, head.F, "F", color=LIGHT["dola"])],
+        height=60 + 28 * len(order),
+        bargap=0.45,
+        xaxis={"range": [low, high], "title": {"text": "nats", "standoff": 6}, "zeroline": True},
+        yaxis=_token_axis(trace, view, head, order, chosen),
+    )
+
+
+def layer_card(trace: Trace, view: View) -> dict[str, Any]:
+    """The layer chart with its title, its grey line and its text twin, for `Chart`."""
+    what = {"probability": "probability read from every layer", "rank": "rank in every layer, 1 is its first choice"}
+    untold = "; rank is recorded for the tokens that the lanes chose" if view.layers == "rank" else ""
+    kind = "probability" if view.layers == "probability" else "rank"
+    return {
+        "title": "Through the layers",
+        "sub": f"{what[view.layers]}; {norm(trace)}; early layers are unreliable{untold}"
+        + penalty(trace, "; the last layer after the repetition penalty", ""),
+        "alt": f"Lines: {kind} of both lanes' tokens in layers 1 to {trace.model.n_layers}, j* = {view.layer} marked.",
+        "figure": _layer_chart(trace, view),
+    }
+
+
+def _layer_chart(trace: Trace, view: View) -> Figure:
+    """Probability or rank of both lanes' tokens, and of pinned ones, read from every layer, with j* as a line."""
+    step = view.step(trace)
+    lanes = [
+        (step.choices[0].id, f"{MARKS[0]} ", LIGHT["base"], "solid", "circle"),
+        (view.dola_choice(trace), f"{MARKS[1]} ", LIGHT["dola"], "dash", "diamond"),
+    ]
+    pins = [
+        (token_id, "⌖ ", LIGHT["early"], "dot", symbol)
+        for token_id, symbol in zip(view.pinned, ("square", "triangle-up", "x"), strict=False)
+        if token_id in step.tokens and token_id not in (lanes[0][0], lanes[1][0])
+    ]
+    lines = []
+    for token_id, mark, colour, dash, symbol in [*lanes, *pins]:
+        values = _through_layers(step, token_id, view)
+        if values is not None:
+            lines.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "name": mark + label(trace, token_id),
+                    "x": list(range(1, trace.model.n_layers + 1)),
+                    "y": values,
+                    "line": {"color": colour, "dash": dash, "width": 2.5},
+                    "marker": {"symbol": symbol, "size": 6, "color": colour},
+                    "hovertemplate": "layer %{x}: %{y:.4~f}<extra></extra>",
+                }
+            )
+    ranks = {"type": "log", "autorange": "reversed", "title": {"text": "rank", "standoff": 4}, "tickformat": "d"}
+    return figure(
+        lines,
+        height=520,
+        margin={"l": 52, "r": 14, "t": 58, "b": 40},
+        showlegend=True,
+        legend=LEGEND,
+        xaxis={
+            "title": {"text": "layer", "standoff": 6},
+            "range": [0.5, trace.model.n_layers + 0.5],
+            "dtick": 5,
+            "tick0": 0,
+        },
+        yaxis={"rangemode": "tozero"} if view.layers == "probability" else ranks,
+        **line_at("x", view.layer, text=f"j* = {view.layer}"),
+    )
+
+
+def _through_layers(step: Step, token_id: int, view: View) -> list[float] | None:
+    """A token's probability or rank by layer; None where the rank was not recorded."""
+    if view.layers == "probability":
+        return [round(float(p), 5) for p in np.exp(step.log_q_table[step.place(token_id)])]
+    chosen = [choice.id for choice in step.choices]
+    return step.rank_table[chosen.index(token_id)].tolist() if token_id in chosen else None

@@ -1,0 +1,153 @@
+"""What lies below the controls: strips, sentence and charts of a trace, seen through a `View`."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from app.components import Chart, Notice, Sentence, Strips
+from app.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
+from app.sentences import difference_sentence, say, step_sentence
+from app.strips import strips
+from app.view import HEAD_QUANTITIES, HEAT_QUANTITIES, LAYER_QUANTITIES, OVERLAYS, View
+from dola_core.trace import Trace
+
+Changes = dict[Component, Any]
+
+
+@dataclass(frozen=True)
+class Inspector:
+    """The components, and what they show."""
+
+    trace: gr.State
+    pinned: gr.State
+    notice: Notice
+    lanes: Strips
+    below: gr.Column
+    count: Sentence
+    previous: gr.Button
+    next: gr.Button
+    overlay: gr.Radio
+    spine: Chart
+    lane: gr.Radio
+    step: gr.Slider
+    sentence: Sentence
+    head_kind: gr.Radio
+    head: Chart
+    layer_kind: gr.Radio
+    layers: Chart
+    heat_kind: gr.Radio
+    heat_base: Chart
+    heat_dola: Chart
+    map: Chart
+    sweep: Chart
+
+    @property
+    def outputs(self) -> set[Component]:
+        """Everything a handler may change."""
+        return {getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def switches(self) -> tuple[Component, ...]:
+        """What a visitor moves to look at something else; with the trace, a view is read from them."""
+        return self.lane, self.step, self.overlay, self.head_kind, self.layer_kind, self.heat_kind
+
+    @property
+    def inputs(self) -> set[Component]:
+        """What `view` reads."""
+        return {self.trace, self.pinned, *self.switches}
+
+    def view(self, values: Changes, layer: int, alpha: float) -> View:
+        """How the visitor looks at the trace now."""
+        return View(
+            lane=values[self.lane], index=values[self.step] - 1, layer=layer, alpha=alpha,
+            overlay=values[self.overlay], head=values[self.head_kind], layers=values[self.layer_kind],
+            heat=values[self.heat_kind], pinned=tuple(values[self.pinned]),
+        )  # fmt: skip
+
+    def streaming(self, trace: Trace, note: str) -> Changes:
+        """A comparison under way: the strips only, nothing selected."""
+        return {
+            self.trace: trace,
+            self.notice: {"text": note, "tone": "busy"},
+            self.lanes: strips(trace, None),
+        }
+
+    def done(self, trace: Trace, view: View) -> Changes:
+        """A comparison at its end; the charts stay as they were if nothing was written."""
+        shown = self.at(trace, view)
+        return {self.trace: trace, self.notice: None, self.lanes: strips(trace, None), **shown}
+
+    def failed(self, sentence: str) -> Changes:
+        """One sentence instead of a comparison; what is on the page stays."""
+        return {self.notice: {"text": sentence, "tone": "error"}}
+
+    def at(self, trace: Trace | None, view: View) -> Changes:
+        """Everything that shows a view; nothing changes if there is nothing to look at."""
+        seen = view.within(trace) if trace is not None else None
+        if trace is None or seen is None:
+            return {}
+        return {
+            self.lanes: strips(trace, seen),
+            self.below: gr.Column(visible=True),
+            self.count: say(difference_sentence(trace, seen)),
+            self.spine: spine_card(trace, seen),
+            self.lane: trace.lanes[seen.lane].name,
+            self.step: gr.Slider(value=seen.index + 1, maximum=max(2, len(trace.lane_steps(seen.lane)))),
+            self.pinned: list(seen.pinned),
+            self.sentence: step_sentence(trace, seen),
+            self.head: head_card(trace, seen),
+            self.layers: layer_card(trace, seen),
+            self.heat_base: heat_card(trace, 0, seen),
+            self.heat_dola: heat_card(trace, 1, seen),
+            self.map: map_card(trace, seen),
+            self.sweep: sweep_card(trace, seen),
+        }
+
+
+def _segments(choices: tuple[str, ...], name: str, elem_id: str) -> gr.Radio:
+    """A small switch in a card's corner."""
+    return gr.Radio(
+        list(choices), value=choices[0], label=name, show_label=False, elem_id=elem_id, elem_classes="duet-segments",
+        container=False,
+    )  # fmt: skip
+
+
+def inspector() -> Inspector:
+    """Lay out strips, sentence and charts."""
+    trace, pinned, notice, lanes = gr.State(), gr.State([]), Notice(), Strips()
+    with gr.Column(visible=False) as below:
+        with gr.Row(elem_classes="duet-spine"):
+            count = Sentence()
+            previous = gr.Button("‹ previous difference", size="sm", elem_id="previous")
+            next_ = gr.Button("next difference ›", size="sm", elem_id="next")
+            overlay = _segments(OVERLAYS, "overlay of the strips", "overlay")
+        spine = Chart(elem_id="spine")
+        with gr.Row(elem_classes="duet-spine duet-columns"):
+            lane = gr.Radio(
+                ["Baseline", "DoLa-static"], value="DoLa-static", type="index", label="text", elem_id="lane",
+                elem_classes="duet-quiet",
+            )  # fmt: skip
+            step = gr.Slider(1, 2, value=1, step=1, label="step", elem_id="step", elem_classes="duet-quiet")
+        sentence = Sentence(elem_classes="duet-say")
+        with gr.Row(elem_classes="duet-columns"):
+            with gr.Column(elem_classes="duet-card"):
+                head_kind = _segments(HEAD_QUANTITIES, "quantity of the head chart", "head-kind")
+                head = Chart(elem_id="head")
+            with gr.Column(elem_classes="duet-card"):
+                layer_kind = _segments(LAYER_QUANTITIES, "quantity of the layer chart", "layer-kind")
+                layers = Chart(elem_id="layers")
+        with gr.Column(elem_classes="duet-card"):
+            heat_kind = _segments(HEAT_QUANTITIES, "quantity of the heatmaps", "heat-kind")
+            with gr.Row(elem_classes="duet-columns"):
+                heat_base, heat_dola = Chart(elem_id="heat-base"), Chart(elem_id="heat-dola")
+        with gr.Row(elem_classes="duet-columns"):
+            with gr.Column(elem_classes="duet-card"):
+                map_ = Chart(elem_id="map")
+            with gr.Column(elem_classes="duet-card"):
+                sweep = Chart(elem_id="sweep")
+    return Inspector(
+        trace, pinned, notice, lanes, below, count, previous, next_, overlay, spine, lane, step, sentence, head_kind,
+        head, layer_kind, layers, heat_kind, heat_base, heat_dola, map_, sweep,
+    )  # fmt: skip

@@ -1,0 +1,150 @@
+"""Reading a comparison: what-ifs, the keyboard, the charts and their clicks, in a real browser."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_page import compare, finished, set_slider
+
+PROMPT = "The capital of Australia is"
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture
+def run(page: Page) -> Page:
+    """A page after a comparison."""
+    compare(page, PROMPT)
+    finished(page)
+    return page
+
+
+def click_point(page: Page, chart: str, x: float, y: float) -> None:
+    """Click into a chart at the place of its data coordinates (a category of y by its number)."""
+    plot = page.locator(f"{chart} .plot")
+    plot.scroll_into_view_if_needed()
+    place = plot.evaluate(
+        """(plot, [x, y]) => {
+            const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+            return [box.x + xaxis._offset + xaxis.l2p(x), box.y + yaxis._offset + yaxis.l2p(y)];
+        }""",
+        [x, y],
+    )
+    page.mouse.move(*place)
+    page.mouse.click(*place)
+
+
+def layer(page: Page) -> str:
+    return page.locator("#layer input[type=number]").input_value()
+
+
+def test_at_alpha_one_dola_agrees_and_the_strip_says_what_would_change(run):
+    different = run.locator(".lane.dola .t.d").count()
+    set_slider(run, "alpha", 1)
+    expect(run.locator(".lane.dola .t.d")).to_have_count(0)
+    expect(run.locator(".lane.dola .t.w")).to_have_count(different)
+    if different:
+        expect(run.locator(".lane.dola .t.dim").first).to_be_visible()
+        expect(run.locator(".duet-spine").first).to_contain_text("would change")
+    expect(run.locator("#sweep .sub")).to_contain_text("at α = 1")
+    expect(run.locator("#spine")).to_be_visible()
+
+
+def test_the_whole_page_is_driven_by_keys(run):
+    page = run
+    page.locator(".lane.dola .t[data-index='0']").click()
+    expect(page.locator(".duet-say.block")).to_contain_text("Step 1.")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".duet-say.block")).to_contain_text("Step 2.")
+    page.keyboard.press("End")
+    last = page.locator(".lane.dola .t[data-index]").count()
+    expect(page.locator(".duet-say.block")).to_contain_text(f"Step {last}.")
+    page.keyboard.press("Home")
+    expect(page.locator(".duet-say.block")).to_contain_text("Step 1.")
+    before = int(layer(page))
+    page.keyboard.press("[")
+    expect(page.locator("#layer input[type=number]")).to_have_value(str(before - 1))
+    expect(page.locator("#head .sub")).to_contain_text(f"q_{before - 1}")
+    page.keyboard.press("]")
+    expect(page.locator("#layer input[type=number]")).to_have_value(str(before))
+    page.keyboard.press("?")
+    expect(page.locator("dialog.duet-help")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog.duet-help")).to_be_hidden()
+
+
+def test_keys_in_a_field_are_only_text(run):
+    field = run.locator("#prompt textarea")
+    before = layer(run)
+    field.fill("")
+    field.press_sequentially("[n?]")
+    assert field.input_value() == "[n?]"
+    assert layer(run) == before
+    expect(run.locator("dialog.duet-help")).to_be_hidden()
+
+
+def test_differences_are_walked_by_button_and_by_key(page):
+    set_slider(page, "layer", 12)
+    set_slider(page, "alpha", 0.01)
+    compare(page, PROMPT)
+    finished(page)
+    differ = page.locator(".lane.dola .t.d").evaluate_all("nodes => nodes.map(n => +n.dataset.index + 1)")
+    assert differ
+    page.locator(".lane.dola .t[data-index]").last.click()
+    page.click("#previous")
+    inside = [d for d in differ if d < page.locator(".lane.dola .t[data-index]").count()]
+    expect(page.locator("#step input[type=number]")).to_have_value(str(inside[-1]))
+    page.keyboard.press("Home")
+    expect(page.locator("#step input[type=number]")).to_have_value("1")
+    page.evaluate("document.activeElement.blur()")
+    after = [d for d in differ if d > 1]
+    if after:
+        page.keyboard.press("n")
+        expect(page.locator("#step input[type=number]")).to_have_value(str(after[0]))
+
+
+def test_a_cell_of_the_heatmap_leads_to_its_step_and_layer(run):
+    shown = run.locator("#heat-base .plot").evaluate("plot => plot.data[0].x")
+    step = next(x for x in shown if run.locator("#step input[type=number]").input_value() != str(x))
+    click_point(run, "#heat-base", step, 9)
+    expect(run.locator("#layer input[type=number]")).to_have_value("9")
+    expect(run.locator("#step input[type=number]")).to_have_value(str(step))
+    expect(run.locator(".lane.base .t.sel")).to_have_attribute("data-index", str(step - 1))
+    expect(run.locator("#layers .plot")).to_contain_text("j* = 9")
+
+
+def test_a_cell_of_the_map_and_a_bar_of_the_sweep_become_the_setting(run):
+    click_point(run, "#map", 5, 7)
+    expect(run.locator("#layer input[type=number]")).to_have_value("5")
+    expect(run.locator("#alpha input[type=number]")).to_have_value("0.5")
+    expect(run.locator("#sweep .sub")).to_contain_text("at α = 0.5")
+
+
+def test_a_token_of_the_head_is_pinned_into_the_layer_chart(run):
+    expect(run.locator("#layers .legendtext")).to_have_count(2)
+    # The bar of q_N of the third token, however short, begins at 0.
+    click_point(run, "#head", 0.0001, 2 - 0.27)
+    expect(run.locator("#layers .legend")).to_contain_text("⌖")
+
+
+@pytest.mark.parametrize(
+    ("switch", "option", "chart", "said"),
+    [
+        ("head-kind", "log-ratio F", "#head", "a log-ratio and no probability"),
+        ("layer-kind", "rank", "#layers", "rank in every layer"),
+        ("heat-kind", "entropy", "#heat-dola", "entropy, nats"),
+        ("heat-kind", "p(chosen)", "#heat-base", "probability of the lane's choice"),
+        ("heat-kind", "rank", "#heat-dola", "rank of the lane's choice"),
+    ],
+)
+def test_switches_change_what_a_chart_shows(run, switch, option, chart, said):
+    run.locator(f"#{switch}").get_by_text(option, exact=True).click()
+    expect(run.locator(f"{chart} .sub")).to_contain_text(said)
+
+
+def test_an_overlay_tints_the_tokens(run):
+    expect(run.locator(".t.tint")).to_have_count(0)
+    run.locator("#overlay").get_by_text("probability", exact=True).click()
+    expect(run.locator(".lane.base .t.tint").first).to_be_visible()
+    assert re.search(r"probability 0|probability 1", run.locator(".lane.base .t.tint").first.get_attribute("title"))

@@ -1,0 +1,72 @@
+"""What-ifs over a whole trace equal the single ones, and say where there is none."""
+
+import numpy as np
+import pytest
+
+from dola_core.lanes import Decoding, Lane
+from dola_core.what_if import changes, rechosen, winners
+from tests.core.tiny import N, recorded
+
+LANES = [Lane(name="plain"), Lane(name="dola", layer=22)]
+ALPHAS = (0.01, 0.1, 0.5, 1.0)
+KINDS = (
+    Decoding(max_new_tokens=6),
+    Decoding(max_new_tokens=6, temperature=1.2, top_p=0.9, seed=5),
+    Decoding(max_new_tokens=6, repetition_penalty=1.4, penalty_position="after"),
+)
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=["greedy", "sampled", "penalised"])
+def trace(request, readouts):
+    return recorded(readouts[2], [1, 5, 9], LANES, request.param)
+
+
+def single(step, layer, alpha, decoding):
+    """One what-if, or None where there is none."""
+    try:
+        return step.what_if(layer, alpha, decoding)
+    except ValueError:
+        return None
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+def test_all_layers_at_once_are_each_layer_alone(trace, alpha):
+    for step in trace.steps:
+        alone = [single(step, layer, alpha, trace.decoding) for layer in range(1, N)]
+        together = winners(step, [alpha], trace.decoding)[0].tolist()
+        assert together == [-1 if token is None else token for token in alone]
+
+
+@pytest.mark.parametrize("lane", [0, 1])
+def test_a_text_read_again_with_the_settings_of_the_run_chooses_as_it_did(trace, lane):
+    assert rechosen(trace, lane, 22, 0.1) == [step.choices[1].id for step in trace.lane_steps(lane)]
+
+
+@pytest.mark.parametrize("lane", [0, 1])
+def test_a_text_read_again_with_other_settings_is_each_step_read_again(trace, lane):
+    steps = trace.lane_steps(lane)
+    told = [single(step, 5, 0.02, trace.decoding) for step in steps]
+    ran = [step.choices[1].id for step in steps]
+    assert rechosen(trace, lane, 5, 0.02) == [b if a is None else a for a, b in zip(told, ran, strict=True)]
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+def test_changes_are_counted_against_the_run_and_only_where_the_record_tells(trace, alpha):
+    found = changes(trace, alpha)
+    steps = trace.lane_steps(1)
+    told = [step for step in steps if alpha >= step.exact_alpha]
+    assert (found.steps, found.untold) == (len(told), len(steps) - len(told))
+    for layer in (1, 11, 22, N - 1):
+        naive = sum(step.what_if(layer, alpha, trace.decoding) != step.choices[1].id for step in told)
+        assert found.counts[layer - 1] == naive
+    if alpha == 0.1:
+        assert found.counts[21] == 0
+
+
+def test_a_flat_step_has_no_winners_below_what_it_records(readouts):
+    flat = recorded(readouts[0], [1, 5, 9], LANES, Decoding(max_new_tokens=1)).steps[0]
+    assert flat.exact_alpha > 0.01
+    won = winners(flat, (0.01, 1.0), Decoding())
+    assert (won[0] == -1).all()
+    assert (won[1] >= 0).all()
+    assert won.dtype == np.int64
