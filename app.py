@@ -15,7 +15,8 @@ from app.settings import Settings, read_settings
 SETTINGS = read_settings(sys.argv[1:] if __name__ == "__main__" else [])
 
 from app.components import routes  # noqa: E402
-from app.page import FRAME, build, css  # noqa: E402
+from app.page import FRAME, build  # noqa: E402
+from app.sharing import css  # noqa: E402
 from app.theme import theme  # noqa: E402
 from dola_core.models import LoadError, load_model  # noqa: E402
 

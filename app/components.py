@@ -83,6 +83,24 @@ class Notice(_Drawn):
     kind = "notice"
 
 
+class Crumbs(_Drawn):
+    """The way from the first run to the one shown, `[text, …]`; clicking one triggers `select` with its `by`."""
+
+    kind = "crumbs"
+
+
+class Outbox(_Drawn):
+    """Hands something over: `{"kind": "file" | "link" | "report", …}` is saved, copied, or put together and saved."""
+
+    kind = "outbox"
+
+
+class Inbox(_Drawn):
+    """Reads a trace that is chosen or dropped on the page, and triggers `upload` with its `text`. Nothing is stored."""
+
+    kind = "inbox"
+
+
 class Chart(_Drawn):
     """A Plotly figure under a title and one grey line: `{"title", "sub", "figure"}`, redrawn in place."""
 

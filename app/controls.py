@@ -50,9 +50,17 @@ class Controls:
         """Everything a run reads."""
         return {c for c in vars(self).values() if not isinstance(c, gr.Button)}
 
+    def settings(self, values: dict[Component, Any]) -> dict[str, Any]:
+        """{control: value}"""
+        return {name: values[c] for name, c in vars(self).items() if c in self.inputs}
+
+    def layers(self, n_layers: int) -> gr.Slider:
+        """The slider of j* for a model, or an opened trace, of so many layers."""
+        return gr.Slider(maximum=n_layers - 1, label=f"contrast layer j* (1 to {n_layers - 1})")
+
     def request(self, values: dict[Component, Any]) -> Request:
         """What was asked for, checked; raises `RequestError`."""
-        asked = {name: values[c] for name, c in vars(self).items() if c in self.inputs}
+        asked = self.settings(values)
         prompt, chat, layer, alpha = (asked.pop(name) for name in ("prompt", "chat", "layer", "alpha"))
         stop = asked.pop("stop_text")
         asked["stop"] = (stop.replace("\\n", "\n"),) if stop else ()

@@ -6,14 +6,25 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.components import Chart, Notice, Sentence, Strips
+from app.components import Chart, Crumbs, Notice, Sentence, Strips
 from app.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
 from app.sentences import difference_sentence, say, step_sentence
 from app.strips import strips
 from app.view import HEAD_QUANTITIES, HEAT_QUANTITIES, LAYER_QUANTITIES, OVERLAYS, View
+from app.words import token
 from dola_core.trace import Trace
 
 Changes = dict[Component, Any]
+MAX_TRAIL = 8
+"""Runs that a visitor can go back to; the oldest is forgotten first."""
+
+
+@dataclass(frozen=True)
+class Crumb:
+    """A run on the way to the one shown, and how it came about, in a few words."""
+
+    label: str
+    trace: Trace
 
 
 @dataclass(frozen=True)
@@ -21,8 +32,10 @@ class Inspector:
     """The components, and what they show."""
 
     trace: gr.State
+    trail: gr.State
     pinned: gr.State
     notice: Notice
+    crumbs: Crumbs
     lanes: Strips
     below: gr.Column
     count: Sentence
@@ -33,6 +46,8 @@ class Inspector:
     lane: gr.Radio
     step: gr.Slider
     sentence: Sentence
+    run_on: gr.Button
+    force: gr.Button
     head_kind: gr.Radio
     head: Chart
     layer_kind: gr.Radio
@@ -56,7 +71,7 @@ class Inspector:
     @property
     def inputs(self) -> set[Component]:
         """What `view` reads."""
-        return {self.trace, self.pinned, *self.switches}
+        return {self.trace, self.trail, self.pinned, *self.switches}
 
     def view(self, values: Changes, layer: int, alpha: float) -> View:
         """How the visitor looks at the trace now."""
@@ -74,10 +89,18 @@ class Inspector:
             self.lanes: strips(trace, None),
         }
 
-    def done(self, trace: Trace, view: View) -> Changes:
-        """A comparison at its end; the charts stay as they were if nothing was written."""
-        shown = self.at(trace, view)
-        return {self.trace: trace, self.notice: None, self.lanes: strips(trace, None), **shown}
+    def done(self, trail: list[Crumb], view: View) -> Changes:
+        """The last comparison of a trail at its end; the charts stay as they were if nothing was written."""
+        trail = trail[-MAX_TRAIL:]
+        trace = trail[-1].trace
+        return {
+            self.trace: trace,
+            self.trail: trail,
+            self.notice: None,
+            self.crumbs: [crumb.label for crumb in trail] if len(trail) > 1 else [],
+            self.lanes: strips(trace, None),
+            **self.at(trace, view),
+        }
 
     def failed(self, sentence: str) -> Changes:
         """One sentence instead of a comparison; what is on the page stays."""
@@ -97,6 +120,7 @@ class Inspector:
             self.step: gr.Slider(value=seen.index + 1, maximum=max(2, len(trace.lane_steps(seen.lane)))),
             self.pinned: list(seen.pinned),
             self.sentence: step_sentence(trace, seen),
+            self.force: _force_button(trace, seen),
             self.head: head_card(trace, seen),
             self.layers: layer_card(trace, seen),
             self.heat_base: heat_card(trace, 0, seen),
@@ -104,6 +128,14 @@ class Inspector:
             self.map: map_card(trace, seen),
             self.sweep: sweep_card(trace, seen),
         }
+
+
+def _force_button(trace: Trace, view: View) -> gr.Button:
+    """The button names the token that was pinned last, if it is one of this step's."""
+    token_id = view.forced(trace)
+    if token_id is None:
+        return gr.Button(visible=False)
+    return gr.Button(f"Continue both from {token(trace, token_id)}", visible=True)
 
 
 def _segments(choices: tuple[str, ...], name: str, elem_id: str) -> gr.Radio:
@@ -116,7 +148,8 @@ def _segments(choices: tuple[str, ...], name: str, elem_id: str) -> gr.Radio:
 
 def inspector() -> Inspector:
     """Lay out strips, sentence and charts."""
-    trace, pinned, notice, lanes = gr.State(), gr.State([]), Notice(), Strips()
+    trace, trail, pinned, notice = gr.State(), gr.State([]), gr.State([]), Notice()
+    crumbs, lanes = Crumbs(elem_id="crumbs"), Strips()
     with gr.Column(visible=False) as below:
         with gr.Row(elem_classes="duet-spine"):
             count = Sentence()
@@ -131,6 +164,9 @@ def inspector() -> Inspector:
             )  # fmt: skip
             step = gr.Slider(1, 2, value=1, step=1, label="step", elem_id="step", elem_classes="duet-quiet")
         sentence = Sentence(elem_classes="duet-say")
+        with gr.Row(elem_classes="duet-spine"):
+            run_on = gr.Button("Run both on from this step", size="sm", elem_id="run-on")
+            force = gr.Button(visible=False, size="sm", elem_id="force")
         with gr.Row(elem_classes="duet-columns"):
             with gr.Column(elem_classes="duet-card"):
                 head_kind = _segments(HEAD_QUANTITIES, "quantity of the head chart", "head-kind")
@@ -148,6 +184,6 @@ def inspector() -> Inspector:
             with gr.Column(elem_classes="duet-card"):
                 sweep = Chart(elem_id="sweep")
     return Inspector(
-        trace, pinned, notice, lanes, below, count, previous, next_, overlay, spine, lane, step, sentence, head_kind,
-        head, layer_kind, layers, heat_kind, heat_base, heat_dola, map_, sweep,
+        trace, trail, pinned, notice, crumbs, lanes, below, count, previous, next_, overlay, spine, lane, step,
+        sentence, run_on, force, head_kind, head, layer_kind, layers, heat_kind, heat_base, heat_dola, map_, sweep,
     )  # fmt: skip

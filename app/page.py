@@ -10,35 +10,26 @@ import gradio as gr
 from gradio.components import Component
 
 from app import moves
-from app.components import ASSETS, Sentence
+from app.components import Sentence
 from app.controls import Controls, controls
-from app.inspector import Changes, Inspector, inspector
-from app.palette import css_variables
-from app.run import RequestError, run
+from app.inspector import Changes, Crumb, Inspector, inspector
+from app.run import RequestError, Update, run, run_on
 from app.sentences import say
 from app.settings import Settings
+from app.sharing import QUICK, SILENT, sharing, wire_sharing
 from app.stops import Stops
 from app.view import View
+from app.words import token
 from dola_core.models import LoadedModel
 from dola_core.trace import Trace
 
 LOG = logging.getLogger(__name__)
 TITLE = "<h1>Do<b>La</b> <i>Duet</i></h1>"
-SILENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-# One at a time and in order, so that an older answer never overtakes a newer one; each takes milliseconds.
-QUICK: dict[str, Any] = {"concurrency_id": "look", "concurrency_limit": 1, **SILENT}
-
-
 # Gradio confines `css` to what lies inside this frame, so the frame's own measures go into the head.
 FRAME = """<style>
 .gradio-container .main.fillable { max-width: 1280px; padding: 12px 20px 40px; margin: 0 auto; }
 @media (max-width: 760px) { .gradio-container .main.fillable { padding: 10px; } }
 </style>"""
-
-
-def css() -> str:
-    """The page's style sheet."""
-    return css_variables() + (ASSETS / "duet.css").read_text(encoding="utf-8")
 
 
 def build(loaded: LoadedModel, settings: Settings) -> gr.Blocks:
@@ -47,15 +38,21 @@ def build(loaded: LoadedModel, settings: Settings) -> gr.Blocks:
         with gr.Row(elem_classes="duet-head"):
             gr.HTML(TITLE, apply_default_css=False)
             Sentence(say(loaded.label))
+            hand = sharing()
         ask, view = controls(loaded, settings), inspector()
         if loaded.preset.finding:
             Sentence(say(loaded.preset.finding), elem_classes="duet-finding")
-        _wire_runs(loaded, ask, view)
+        shared, ran = gr.State(), gr.State()
+        _wire_runs(loaded, settings, ask, view, shared, ran)
         _wire_looks(ask, view)
+        wire_sharing(page, loaded, hand, ask, view, shared, ran)
     return page
 
 
-def _wire_runs(loaded: LoadedModel, ask: Controls, view: Inspector) -> None:
+def _wire_runs(
+    loaded: LoadedModel, settings: Settings, ask: Controls, view: Inspector, shared: gr.State, ran: gr.State
+) -> None:
+    """Runs, with Stop; `ran` keeps what was asked for, and `shared` what the link said that brought the visitor."""
     stops, ticket = Stops(), gr.State(0)
 
     def hear(visitor: gr.Request) -> Changes:
@@ -65,17 +62,20 @@ def _wire_runs(loaded: LoadedModel, ask: Controls, view: Inspector) -> None:
     def stop(visitor: gr.Request) -> None:
         stops.stop(str(visitor.session_hash))
 
-    def compare(values: Changes, visitor: gr.Request) -> Iterator[Changes]:
+    def play(
+        updates: Iterator[Update], trail: list[Crumb], label: str, values: Changes, visitor: gr.Request
+    ) -> Iterator[Changes]:
+        """Show a run while it is written, and at its end: where the texts part, or else the first step."""
         last = None
 
         def done(trace: Trace) -> Changes:
-            """Opened where the texts part, or else at the first step."""
-            seen = view.view(values, request.layer, request.alpha)
-            return view.done(trace, replace(seen, lane=1, index=trace.fork or 0, pinned=()))
+            ran_with = trace.lanes[1]
+            seen = view.view(values, ran_with.layer, ran_with.alpha)
+            opened = replace(seen, lane=1, index=trace.fork or 0, pinned=())
+            return view.done([*trail, Crumb(label, trace)], opened) | {ask.layer: ask.layers(trace.model.n_layers)}
 
         try:
-            request = ask.request(values)
-            with closing(run(loaded, request)) as updates:
+            with closing(updates):
                 for last in updates:
                     if last.finished:
                         yield done(last.trace)
@@ -92,18 +92,53 @@ def _wire_runs(loaded: LoadedModel, ask: Controls, view: Inspector) -> None:
             what = type(error).__name__
             yield {**kept, **view.failed(f"The comparison failed ({what}). Try again, with fewer tokens.")}
 
+    def compare(values: Changes, visitor: gr.Request) -> Iterator[Changes]:
+        try:
+            request = ask.request(values)
+        except RequestError as error:
+            yield view.failed(str(error))
+            return
+        asked, link = ask.settings(values), values[shared]
+        for changes in play(run(loaded, request), [], "start", values, visitor):
+            trail = changes.get(view.trail)
+            verdict = link.verdict(asked, trail[-1].trace.digest) if trail and link else ""
+            note = {view.notice: {"text": verdict, "tone": ""}} if verdict else {}
+            yield changes | {ran: asked} | note
+
+    def go_on(values: Changes, visitor: gr.Request, *, force: bool) -> Iterator[Changes]:
+        trace, trail = values[view.trace], values[view.trail]
+        seen = view.view(values, values[ask.layer], values[ask.alpha]).within(trace) if trace else None
+        if seen is None:
+            yield view.failed("There is nothing to go on from yet; press Compare first.")
+            return
+        token_id = seen.forced(trace) if force else None
+        label = f"step {seen.index + 1}" + ("" if token_id is None else f" → {token(trace, token_id)}")
+        updates = run_on(loaded, trace, seen, token=token_id, max_new_tokens=settings.max_new_tokens)
+        for changes in play(updates, trail, label, values, visitor):
+            yield changes | {ran: None}
+
+    def run_on_here(values: Changes, visitor: gr.Request) -> Iterator[Changes]:
+        yield from go_on(values, visitor, force=False)
+
+    def force_here(values: Changes, visitor: gr.Request) -> Iterator[Changes]:
+        yield from go_on(values, visitor, force=True)
+
     # First a word that needs no place in the queue, so that a visitor who has to wait sees that it was heard.
     at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **SILENT}
-    heard = gr.on([ask.compare.click, ask.prompt.submit], hear, None, [ticket, view.notice], **at_once)
-    heard.then(
-        compare,
-        ask.inputs | view.inputs | {ticket},
-        view.outputs,
-        concurrency_limit=1,
-        concurrency_id="model",
-        trigger_mode="multiple",  # else a press while the last run still ends would be dropped
-        **SILENT,
-    )
+    for asked, answer in (
+        ([ask.compare.click, ask.prompt.submit], compare),
+        ([view.run_on.click], run_on_here),
+        ([view.force.click], force_here),
+    ):
+        gr.on(asked, hear, None, [ticket, view.notice], **at_once).then(
+            answer,
+            ask.inputs | view.inputs | {ticket, shared},
+            view.outputs | {ask.layer, ran},
+            concurrency_limit=1,
+            concurrency_id="model",
+            trigger_mode="multiple",  # else a press while the last run still ends would be dropped
+            **SILENT,
+        )
     ask.stop.click(stop, **at_once)
 
 

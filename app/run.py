@@ -7,6 +7,7 @@ from functools import cache
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from app.view import View
 from dola_core.beams import BeamProgress, BeamResult, beam_search
 from dola_core.decoding import check_comparison, compare
 from dola_core.lanes import Decoding, Lane
@@ -65,32 +66,67 @@ def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
 
     The generator may be closed at any point. Raises `RequestError` for a prompt that cannot be completed.
     """
-    piece = cache(loaded.piece)  # every update asks for the same few hundred tokens again
-    lanes = (Lane(name="Baseline"), Lane(name="DoLa-static", layer=request.layer, alpha=request.alpha))
     try:
         prompt_ids = loaded.encode(request.prompt, chat=request.chat)
-        check_comparison(loaded.readout, prompt_ids, lanes, request.decoding)
     except ValueError as error:
         raise RequestError(str(error)) from error
-    recorder = Recorder(loaded.info, request.prompt, prompt_ids, lanes, request.decoding)
+    yield from _run(
+        loaded, _recorder(loaded, request.prompt, prompt_ids, request.layer, request.alpha, request.decoding)
+    )
+
+
+def run_on(
+    loaded: LoadedModel, trace: Trace, view: View, *, token: int | None = None, max_new_tokens: int
+) -> Iterator[Update]:
+    """Run both decoders on from a step of a trace: what its lane wrote before the step, and then `token` if given.
+
+    They decode as the trace did, with the view's (j*, α) and at most `max_new_tokens` tokens; the prefix is read in one
+    forward pass. Raises `RequestError` if the trace is another model's or the prefix leaves no room.
+    """
+    if (trace.model.name, trace.model.vocab_size) != (loaded.info.name, loaded.info.vocab_size):
+        raise RequestError(
+            f"This trace is of the model {trace.model.name}; start the page with that model to go on from it."
+        )
+    written = trace.lane_ids(view.lane)[: view.index] + ([] if token is None else [token])
+    decoding = trace.decoding.model_copy(update={"max_new_tokens": min(trace.decoding.max_new_tokens, max_new_tokens)})
+    prompt_ids = [*trace.prompt_ids, *written]
+    yield from _run(
+        loaded,
+        _recorder(loaded, trace.prompt + loaded.text(written), prompt_ids, view.layer, view.alpha, decoding),
+    )
+
+
+def _recorder(
+    loaded: LoadedModel, prompt: str, prompt_ids: list[int], layer: int, alpha: float, decoding: Decoding
+) -> Recorder:
+    lanes = (Lane(name="Baseline"), Lane(name="DoLa-static", layer=layer, alpha=alpha))
+    try:
+        check_comparison(loaded.readout, prompt_ids, lanes, decoding)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+    return Recorder(loaded.info, prompt, prompt_ids, lanes, decoding)
+
+
+def _run(loaded: LoadedModel, recorder: Recorder) -> Iterator[Update]:
+    piece = cache(loaded.piece)  # every update asks for the same few hundred tokens again
 
     def update(note: str = "", *, finished: bool = False) -> Update:
         return Update(recorder.trace(piece, loaded.text), note, finished)
 
     yield update("reading the prompt …")
     scripts = {}
-    if request.decoding.num_beams > 1:
+    if recorder.decoding.num_beams > 1:
         for event in _search(loaded, recorder):
             if isinstance(event, BeamProgress):
-                yield update(f"searching beams of {lanes[event.lane].name}: step {event.step} …")
+                yield update(f"searching beams of {recorder.lanes[event.lane].name}: step {event.step} …")
             else:
                 best = event.beams[0]
                 scripts[event.lane] = (best.ids, best.end)
     steps = compare(
         loaded.readout,
-        prompt_ids,
-        lanes,
-        request.decoding,
+        recorder.prompt_ids,
+        recorder.lanes,
+        recorder.decoding,
         eos_ids=loaded.eos_ids,
         text_of=loaded.text,
         scripts=scripts,

@@ -36,6 +36,19 @@ def difference_sentence(trace: Trace, view: View) -> str:
     return f"{text} {asked} {len(changed)} {verb}, the first at step {changed[0] + 1}; what follows it is dimmed."
 
 
+def settings_sentence(trace: Trace) -> str:
+    """Which model made a trace, and with what settings."""
+    decoding, ran = trace.decoding, trace.lanes[1]
+    how = "greedy"
+    if decoding.num_beams > 1:
+        how = f"{decoding.num_beams} beams"
+    elif decoding.samples:
+        how = f"sampled, temperature {decoding.temperature:g}, seed {decoding.seed}"
+    penalty = f", repetition penalty {decoding.repetition_penalty:g}" if decoding.repetition_penalty != 1 else ""
+    norm = "" if decoding.early_norm else ", layer j* read raw, without the final norm"
+    return f"{trace.model.name} in {trace.model.dtype}; j* = {ran.layer}, α = {ran.alpha:g}, {how}{penalty}{norm}."
+
+
 def step_sentence(trace: Trace, view: View) -> list[Part]:
     """The step in words; the text twin of both its charts."""
     step, decoding = view.step(trace), trace.decoding

@@ -47,6 +47,10 @@ class View:
         pinned = others if token in self.pinned else (*others, token)[-MAX_PINNED:]
         return replace(self, pinned=pinned)
 
+    def forced(self, trace: Trace) -> int | None:
+        """The token to go on from instead of the lanes' own: the last pinned, if it is a candidate at this step."""
+        return self.pinned[-1] if self.pinned and self.pinned[-1] in self.step(trace).tokens else None
+
     def as_run(self, trace: Trace) -> bool:
         """Whether (j*, α) are those that the DoLa lane ran with."""
         return (self.layer, self.alpha) == (trace.lanes[1].layer, trace.lanes[1].alpha)

@@ -109,7 +109,7 @@ def _steps(
     allowance = Allowance(limit * len(state.lanes))
     state.start(prompt_ids)
     for index in range(limit):
-        reading = state.read(index, row_of)
+        reading = state.read(row_of)
         tokens = {
             lane: scripts[lane][0][index] if lane in scripts else reading.chosen[lane][row]
             for lane, row in row_of.items()
@@ -223,14 +223,14 @@ class _LockStep:
         return readout.head(torch.stack([*early, mature]))
 
     @torch.no_grad()
-    def read(self, index: int, row_of: dict[int, int]) -> _Reading:
+    def read(self, row_of: dict[int, int]) -> _Reading:
         """Score and choose: every lane on every row if that is recorded, else on its own row only."""
         decoding = self.decoding
         plain = log_softmax(penalised(decoding, self.ids, self.logits[-1]))
         log_q = log_softmax(self.logits)
         if decoding.penalty_position == "before":
             log_q[-1] = plain
-        noise = gumbel_noise(decoding, index, plain.shape[-1])
+        noise = gumbel_noise(decoding, self.ids.shape[-1], plain.shape[-1])
         noise = None if noise is None else noise.to(plain.device)
         scores = {
             number: plain

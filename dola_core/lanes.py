@@ -111,14 +111,15 @@ def _draw(decoding: Decoding, scores: Tensor, noise: Tensor) -> Tensor:
     return possible[(warped[0] + noise[possible]).argmax()]
 
 
-def gumbel_noise(decoding: Decoding, step: int, vocab_size: int) -> Tensor | None:
-    """The noise that all lanes share at `step`: `[V]`, float32, on the CPU; None when decoding greedily.
+def gumbel_noise(decoding: Decoding, position: int, vocab_size: int) -> Tensor | None:
+    """The noise that all lanes share at `position`, counted in tokens from the prompt's first: `[V]`, float32, CPU.
 
-    Counter-based (Philox), so the noise of a step depends on seed and step alone, not on what was drawn before.
+    None when decoding greedily. Counter-based (Philox), so the noise of a position depends on seed and position alone,
+    not on what was drawn before: a text that is taken up again in the middle goes on as it did.
     """
     if not decoding.samples:
         return None
-    generator = np.random.Generator(np.random.Philox(key=decoding.seed, counter=[0, 0, 0, step]))
+    generator = np.random.Generator(np.random.Philox(key=decoding.seed, counter=[0, 0, 0, position]))
     return torch.from_numpy(generator.gumbel(size=vocab_size).astype(np.float32))
 
 

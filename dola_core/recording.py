@@ -1,6 +1,5 @@
 """Recording a comparison: tensors of one step in, what the trace keeps out."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 
 from dola_core.contrast import entropy, jensen_shannon, plausible_head
 from dola_core.lanes import Decoding, Lane
-from dola_core.trace import ALPHA_MIN, Choice, EndReason, ModelInfo, Step, Trace
+from dola_core.trace import ALPHA_MIN, Choice, EndReason, ModelInfo, Step, Trace, digest_of
 
 SHOWN = 15
 """Tokens a step records if its head has no more: enough for a chart with the cut tokens in it."""
@@ -60,7 +59,7 @@ class Recorder:
             texts=tuple(text(lane) for lane in self.ids),
             ends=tuple(self.ends),
             pieces={i: piece(i) for i in sorted(ids)},
-            digest=hashlib.sha256(repr(self.ids).encode()).hexdigest()[:16],
+            digest=digest_of(self.ids),
         )
 
 

@@ -9,6 +9,7 @@ very numbers that the choice compared; what only charts show is float16.
 """
 
 import base64
+import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,9 @@ SCHEMA = 1
 ALPHA_MIN = 0.01
 """The smallest α a what-if answers for."""
 
+ROUNDING = 1e-3
+"""How far above 0 a log-probability may come out."""
+
 EndReason = Literal["eos", "length", "stop", "stopped"]
 """End of text, length limit, stop string, stopped by the user."""
 
@@ -36,6 +40,8 @@ def _array(dtype: str) -> Any:
             if len(raw) % np.dtype(dtype).itemsize:
                 raise ValueError("the array is cut off")
             value = np.frombuffer(raw, dtype=dtype)
+        if not isinstance(value, np.ndarray):
+            raise ValueError("an array must be numbers in base64")
         array = np.ascontiguousarray(value, dtype=dtype).ravel()
         if not np.isfinite(array).all():
             raise ValueError("the array holds a number that is not finite")
@@ -126,6 +132,10 @@ class Step(_Record):
             raise ValueError("the step's tokens do not fit together")
         if not {*self.taken, *(c.id for c in self.choices)} <= set(self.tokens.tolist()):
             raise ValueError("the step's tokens do not fit together")
+        if self.log_q.max() > ROUNDING or (len(self.rough_log_q) and self.rough_log_q.max() > ROUNDING):
+            raise ValueError("a log-probability is above 0")
+        if self.ranks.min() < 1 or self.jsd.min() < 0 or self.layer_entropy.min() < 0 or self.top_p.min() < 0:
+            raise ValueError("a rank is below 1, or a divergence, an entropy or a probability below 0")
         return self
 
     @property
@@ -172,6 +182,11 @@ class Step(_Record):
         return tokens[by_id][choose(decoding, scores, noise).numpy()].tolist()
 
 
+def digest_of(ids: list[list[int]]) -> str:
+    """SHA-256 of every lane's generated ids, its first 16 digits."""
+    return hashlib.sha256(repr(ids).encode()).hexdigest()[:16]
+
+
 class Trace(_Record):
     """A finished or running comparison. `Trace.model_validate_json` and `to_json` are its JSON both ways."""
 
@@ -204,6 +219,9 @@ class Trace(_Record):
         for lane in self.lanes:
             if lane.layer is not None:
                 check_layer(lane.layer, self.model.n_layers)
+        for lane in range(n):
+            if [s.index for s in self.lane_steps(lane)] != list(range(len(self.lane_steps(lane)))):
+                raise ValueError("a lane's steps must be numbered from 0 and none may be missing")
         ids = [self.prompt_ids, *(a for s in self.steps for a in (s.tokens, s.top_ids))]
         if max((max(a) for a in ids if len(a)), default=0) >= self.model.vocab_size:
             raise ValueError("a token lies outside the vocabulary")
@@ -228,6 +246,10 @@ class Trace(_Record):
     def stopped(self) -> "Trace":
         """The same trace with the lanes that were still running marked as stopped by the user."""
         return self.model_copy(update={"ends": tuple(end or "stopped" for end in self.ends)})
+
+    def intact(self) -> bool:
+        """Whether the generated ids are those that the digest was taken of."""
+        return self.digest == digest_of([self.lane_ids(lane) for lane in range(len(self.lanes))])
 
     @property
     def fork(self) -> int | None:

@@ -221,5 +221,114 @@
     new ResizeObserver(() => plot.data && window.Plotly.Plots.resize(plot)).observe(plot);
   };
 
-  window.Duet = { strips, sentence, notice, chart };
+  const crumbs = (root, props, watch, trigger) => {
+    root.setAttribute("role", "navigation");
+    root.setAttribute("aria-label", "runs so far");
+    onValue(props, watch, (labels) => {
+      root.hidden = !labels?.length;
+      root.replaceChildren(
+        ...(labels || []).map((label, number) => {
+          const last = number === labels.length - 1;
+          const node = make(last ? "span" : "button", "", label);
+          if (last) node.setAttribute("aria-current", "page");
+          else node.addEventListener("click", () => trigger("select", { by: number }));
+          return node;
+        }),
+      );
+    });
+  };
+
+  const save = (name, text, type) => {
+    const link = make("a");
+    link.href = URL.createObjectURL(new Blob([text], { type }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  };
+
+  // One file that draws itself: the page's own scripts, its style, and the parts as data.
+  const report = async ({ css, parts }, toDark) => {
+    const sources = [...document.querySelectorAll("script[src*='gradio_api/duet/']")].map((script) => script.src);
+    const scripts = await Promise.all([...new Set(sources)].map(async (source) => (await fetch(source)).text()));
+    const data = JSON.stringify({ parts, toDark }).replaceAll("<", "\\u003c");
+    const draw = `
+      document.body.classList.toggle("dark", matchMedia("(prefers-color-scheme: dark)").matches);
+      const { parts, toDark } = JSON.parse(document.getElementById("data").textContent);
+      for (const { kind, value } of parts) {
+        const card = document.createElement("div"), root = document.createElement("div");
+        card.className = kind === "chart" ? "duet-card" : "duet-say";
+        root.className = "duet-" + kind;
+        card.append(root);
+        document.body.append(card);
+        Duet[kind](root, { value }, () => {}, () => {}, toDark);
+      }`;
+    const inline = (script) => `<script>${script.replace(/<\/script/gi, "<\\/script")}</` + "script>";
+    const frame = "body{max-width:1240px;margin:0 auto;padding:20px;font-family:system-ui,sans-serif;background:var(--duet-paper);color:var(--duet-ink)}body>div{margin-bottom:16px}";
+    return [
+      '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
+      `<title>DoLa Duet report</title><style>${css}${frame}</style><body>`,
+      ...scripts.map(inline),
+      `<script type="application/json" id="data">${data}</` + "script>",
+      inline(draw),
+    ].join("\n");
+  };
+
+  const outbox = (root, props, watch, trigger, toDark) => {
+    root.setAttribute("role", "status");
+    const copy = async (query) => {
+      const url = `${location.origin}${location.pathname}?${query}`;
+      const field = make("input");
+      field.readOnly = true;
+      field.value = url;
+      field.setAttribute("aria-label", "link to these settings");
+      let said = "Link copied:";
+      try {
+        await navigator.clipboard.writeText(url);
+      } catch {
+        said = "Copy this link:";
+      }
+      root.replaceChildren(make("span", "", said), field);
+      root.hidden = false;
+      field.select();
+    };
+    root.hidden = true;
+    watch("value", async () => {
+      const value = props.value;
+      if (!value) return;
+      root.hidden = true;
+      if (value.kind === "link") await copy(value.query);
+      if (value.kind === "file") save(value.name, value.text, "application/json");
+      if (value.kind === "report") save(value.name, await report(value, toDark), "text/html");
+    });
+  };
+
+  const MAX_FILE = 10_000_000;
+
+  const inbox = (root, props, watch, trigger) => {
+    const field = make("input");
+    field.type = "file";
+    field.accept = ".json,application/json";
+    field.hidden = true;
+    field.setAttribute("aria-label", "a saved trace");
+    const button = make("button", "", "Open trace");
+    button.addEventListener("click", () => field.click());
+    root.append(button, field);
+    const read = async (file) => {
+      if (!file) return;
+      trigger("upload", { size: file.size, text: file.size > MAX_FILE ? "" : await file.text() });
+    };
+    field.addEventListener("change", async () => {
+      await read(field.files[0]);
+      field.value = "";
+    });
+    const files = (event) => event.dataTransfer?.types.includes("Files");
+    document.addEventListener("dragover", (event) => files(event) && event.preventDefault());
+    document.addEventListener("drop", (event) => {
+      if (!files(event)) return;
+      event.preventDefault();
+      read(event.dataTransfer.files[0]);
+    });
+  };
+
+  window.Duet = { strips, sentence, notice, chart, crumbs, outbox, inbox };
 })();

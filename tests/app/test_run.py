@@ -1,8 +1,9 @@
 import pytest
 
 from app.controls import EXAMPLES
-from app.run import Request, RequestError, run
+from app.run import Request, RequestError, run, run_on
 from dola_core.trace import Trace
+from tests.app.looking import looking
 
 ASKED = {"prompt": "The capital of Japan is", "layer": 22, "alpha": 0.1, "decoding": {"max_new_tokens": 6}}
 
@@ -91,3 +92,42 @@ def test_the_examples_show_a_mended_a_harmed_and_an_agreed_answer(compared):
     assert harmed[0].startswith(" Au")
     assert not harmed[1].startswith(" Au")
     assert agreed[0][:6] == agreed[1][:6] == " Tokyo"
+
+
+@pytest.mark.parametrize("decoding", [{}, {"temperature": 1.0, "seed": 7}], ids=["greedy", "sampled"])
+def test_going_on_from_a_step_with_the_same_settings_writes_the_same(loaded, compared, decoding):
+    trace = compared(layer=12, alpha=0.01, decoding={"max_new_tokens": 12} | decoding)
+    for lane in (0, 1):
+        for index in (0, len(trace.lane_ids(lane)) // 2):
+            view = looking(trace, index, lane=lane)
+            on = list(run_on(loaded, trace, view, max_new_tokens=12))[-1].trace
+            rest = trace.lane_ids(lane)[index:]
+            assert on.lane_ids(lane)[: len(rest)] == rest
+            assert on.prompt_ids == (*trace.prompt_ids, *trace.lane_ids(lane)[:index])
+
+
+def test_going_on_with_other_settings_writes_what_the_what_if_said(loaded, compared):
+    trace = compared(layer=12, alpha=0.01, decoding={"max_new_tokens": 12})
+    for step in trace.lane_steps(1):
+        for layer, alpha in ((3, 0.5), (28, 0.1)):
+            if alpha >= step.exact_alpha:
+                view = looking(trace, step.index, layer=layer, alpha=alpha)
+                on = list(run_on(loaded, trace, view, max_new_tokens=1))[-1].trace
+                assert on.lane_ids(1) == [view.dola_choice(trace)]
+
+
+def test_a_forced_token_is_read_as_part_of_the_prompt(loaded, compared):
+    trace = compared()
+    view = looking(trace, 1)
+    other = int(view.step(trace).tokens[3])
+    on = list(run_on(loaded, trace, view, token=other, max_new_tokens=3))[-1].trace
+    assert on.prompt_ids == (*trace.prompt_ids, trace.lane_ids(1)[0], other)
+    assert on.prompt.endswith(loaded.piece(other))
+    assert len(on.lane_ids(0)) <= 3
+
+
+def test_another_models_trace_cannot_be_gone_on_from(loaded, compared):
+    trace = compared()
+    foreign = trace.model_copy(update={"model": trace.model.model_copy(update={"name": "other"})})
+    with pytest.raises(RequestError, match="of the model other"):
+        next(run_on(loaded, foreign, looking(foreign, 0), max_new_tokens=3))

@@ -279,10 +279,18 @@ class TestSampling:
             for lane, text in zip(BOTH, texts(compare(readout, PROMPT, BOTH, decoding, record=False)), strict=True):
                 for step, token in enumerate(text):
                     p = warp(naive.scores(PROMPT + text[:step], lane.layer, lane.alpha, **penalty), **warpers)
-                    noise = gumbel_noise(decoding, step, V).numpy()
+                    noise = gumbel_noise(decoding, len(PROMPT) + step, V).numpy()
                     assert p[token] > 0
                     kept = [i for i in range(V) if p[i] > 0]
                     assert token == max(kept, key=lambda i: float(torch.tensor(p[i]).log()) + noise[i])
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, Decoding(max_new_tokens=8, temperature=1.1, top_p=0.95, seed=4)], ids=str)
+def test_a_text_taken_up_again_in_the_middle_goes_on_as_it_did(readout, decoding):
+    for lane, text in zip(BOTH, texts(compare(readout, PROMPT, BOTH, decoding)), strict=True):
+        for cut in (1, 4):
+            rest = decoding.model_copy(update={"max_new_tokens": len(text) - cut})
+            assert texts(compare(readout, PROMPT + text[:cut], [lane], rest)) == [text[cut:]]
 
 
 class TestScripts:

@@ -1,0 +1,89 @@
+"""Links carry settings there and back, and whatever stands in one, settings that can be run come out."""
+
+import asyncio
+from urllib.parse import parse_qsl
+
+import gradio as gr
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app import link
+from app.controls import Controls, controls
+from app.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def ask(loaded) -> Controls:
+    async def make() -> Controls:
+        with gr.Blocks():
+            return controls(loaded, Settings())
+
+    return asyncio.run(make())  # outside of a running loop Gradio would make loops of its own and leave them open
+
+
+@pytest.fixture(scope="module")
+def start(ask):
+    """How the page starts."""
+    return {name: c.value for name, c in vars(ask).items() if c in ask.inputs}
+
+
+def made(ask, settings, **more):
+    said = link.query(ask, settings, **({"model": "atlas-30l", "step": 1, "digest": ""} | more))
+    return said, dict(parse_qsl(said, keep_blank_values=True))
+
+
+def test_a_short_prompt_makes_a_short_readable_link(ask, start):
+    said, _ = made(ask, start | {"prompt": "The capital of Peru is", "layer": 12, "alpha": 0.1})
+    assert said == "prompt=The+capital+of+Peru+is&j=12&a=0.1&step=1&model=atlas-30l"
+
+
+def test_settings_survive_a_link(ask, start):
+    settings = start | {
+        "prompt": "naïve & ü? 100 % = 😀\n${x}", "layer": 3, "alpha": 0.25, "max_new_tokens": 7, "temperature": 0.7,
+        "top_p": 0.9, "top_k": 5, "repetition_penalty": 1.2, "penalty_position": "after it", "early_norm": False,
+        "num_beams": 2, "seed": 99, "stop_text": "\\n", "chat": True,
+    }  # fmt: skip
+    _, parameters = made(ask, settings, step=9, digest="abc")
+    shared = link.read(ask, parameters)
+    assert shared.settings == settings
+    assert (shared.step, shared.model, shared.digest) == (9, "atlas-30l", "abc")
+
+
+def test_a_plain_address_is_no_link(ask):
+    assert link.read(ask, {}) is None
+    assert link.read(ask, {"__theme": "dark", "logs": "x"}) is None
+
+
+@given(parameters=st.dictionaries(st.sampled_from([*link.NAMES, "step", "model", "hash", "other"]), st.text()))
+def test_whatever_a_link_says_it_can_be_run(ask, start, parameters):
+    shared = link.read(ask, parameters)
+    if shared is None:
+        return
+    values = {getattr(ask, name): value for name, value in (start | shared.settings).items()}
+    if values[ask.num_beams] > 1:
+        values[ask.temperature] = 0.0
+    request = ask.request(values)
+    assert 1 <= request.layer <= 29
+    assert shared.step >= 1
+    assert len(request.prompt) <= link.MAX_TEXT
+
+
+@pytest.mark.parametrize(
+    ("text", "layer"),
+    [("0", 1), ("-7", 1), ("1e9", 29), ("inf", 29), ("22.4", 22), ("nan", None), ("x", None), ("", None)],
+)
+def test_a_layer_is_clamped_or_passed_over(ask, text, layer):
+    shared = link.read(ask, {"prompt": "p", "j": text})
+    assert shared.settings.get("layer") == layer
+
+
+def test_the_verdict_compares_only_what_was_shared(ask, start):
+    settings = start | {"prompt": "p", "layer": 5}
+    _, parameters = made(ask, settings, digest="abc")
+    shared = link.read(ask, parameters)
+    assert shared.verdict(settings, "abc") == "Same text as shared."
+    assert "differs" in shared.verdict(settings, "abd")
+    assert shared.verdict(settings | {"layer": 6}, "abc") == ""
+    _, silent = made(ask, settings)
+    assert link.read(ask, silent).verdict(settings, "abc") == ""

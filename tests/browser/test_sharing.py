@@ -1,0 +1,164 @@
+"""Links, traces, reports and branches, in a real browser."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_inspector import click_point
+from tests.browser.test_page import LANES, compare, decoding, finished, set_slider
+
+PROMPT = "The capital of Australia is"
+expect.set_options(timeout=30_000)
+
+
+def texts(page):
+    return ["".join(page.locator(f"{lane} .t[data-index]").all_inner_texts()) for lane in LANES]
+
+
+def saved(page, button, folder: Path) -> Path:
+    """What a button of the page's corner saves."""
+    with page.expect_download() as download:
+        page.click(button)
+    file = folder / download.value.suggested_filename
+    download.value.save_as(file)
+    return file
+
+
+def test_a_link_opened_in_a_fresh_profile_fills_the_page_waits_and_gives_the_same_text(page, browser, server):
+    set_slider(page, "layer", 12)
+    decoding(page, **{"new tokens": 9, "temperature": 0.5})
+    compare(page, f"{PROMPT} ${{alert(1)}}")
+    finished(page)
+    page.click("#link")
+    url = page.locator("#outbox input").input_value()
+    assert url.startswith(server.url)
+    assert "j=12" in url
+    other = browser.new_context().new_page()
+    other.set_default_timeout(60_000)
+    other.goto(url)
+    expect(other.locator(".duet-notice")).to_contain_text("come from a link")
+    assert other.locator(".lane.dola .t[data-index]").count() == 0, "nothing runs before Compare is pressed"
+    assert other.locator("#prompt textarea").input_value() == f"{PROMPT} ${{alert(1)}}"
+    assert other.locator("#layer input[type=number]").input_value() == "12"
+    other.click("#compare")
+    expect(other.locator(".duet-notice")).to_contain_text("Same text as shared.")
+    assert texts(other) == texts(page)
+    other.context.close()
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["prompt=%24%7Balert(1)%7D&j=1e99&a=nan&k=-5", "j=<script>alert(1)</script>", "prompt=&new=99999999999&at=x"],
+)
+def test_a_hostile_link_is_clamped(page, server, query):
+    page.goto(f"{server.url}?{query}")
+    page.wait_for_selector("#compare")
+    compare(page, PROMPT)
+    finished(page)
+
+
+def test_a_trace_saved_and_dropped_gives_the_same_page(page, server, tmp_path):
+    set_slider(page, "layer", 9)
+    compare(page, PROMPT)
+    finished(page)
+    before, sentence = texts(page), page.locator(".duet-say .duet-sentence").inner_text()
+    file = saved(page, "#trace", tmp_path)
+    assert json.loads(file.read_text())["schema"] == 1
+    page.goto(server.url)
+    page.wait_for_selector("#compare")
+    page.locator("#inbox input").set_input_files(file)
+    expect(page.locator(".duet-notice")).to_contain_text("Nothing was run here")
+    finished(page)
+    assert texts(page) == before
+    assert page.locator(".duet-say .duet-sentence").inner_text() == sentence
+    assert page.locator("#layer input[type=number]").input_value() == "9"
+
+
+def test_a_spoiled_trace_gets_a_sentence_and_changes_nothing(page, tmp_path):
+    compare(page, PROMPT)
+    finished(page)
+    before = texts(page)
+    for content, said in (
+        ("{", "not a trace"),
+        ('{"schema": 2}', "another version"),
+        ("a" * 10_000_001, "larger than"),
+    ):
+        (tmp_path / "spoiled.json").write_text(content)
+        page.locator("#inbox input").set_input_files(tmp_path / "spoiled.json")
+        expect(page.locator(".duet-notice.error")).to_contain_text(said)
+    assert texts(page) == before
+
+
+def test_markup_in_a_dropped_trace_is_only_text(page, tmp_path):
+    compare(page, PROMPT)
+    finished(page)
+    document = json.loads(saved(page, "#trace", tmp_path).read_text())
+    nasty = "<img src=x onerror=alert(1)>${alert(1)}{{x}}</script>"
+    document["pieces"] = dict.fromkeys(document["pieces"], nasty)
+    document["lanes"][0]["name"] = document["prompt"] = document["texts"][0] = nasty
+    (tmp_path / "nasty.json").write_text(json.dumps(document))
+    page.locator("#inbox input").set_input_files(tmp_path / "nasty.json")
+    expect(page.locator(".lane.base h2")).to_contain_text("${alert(1)}")
+    expect(page.locator("#head .plot")).to_contain_text("onerror")
+    assert page.locator(".duet-strips img, .duet-chart img, .duet-strips script").count() == 0
+
+
+def test_a_report_opens_by_itself_without_any_request(page, browser, tmp_path):
+    compare(page, PROMPT)
+    finished(page)
+    file = saved(page, "#report", tmp_path)
+    context = browser.new_context(offline=True)
+    alone = context.new_page()
+    errors, requests = [], []
+    alone.on("pageerror", lambda error: errors.append(str(error)))
+    alone.on("request", lambda request: requests.append(request.url))
+    alone.goto(file.as_uri())
+    expect(alone.locator(".main-svg").first).to_be_visible()
+    assert texts(alone) == texts(page)
+    assert alone.locator(".duet-chart").count() == 7
+    alone.locator(".lane.base .t[data-index='1']").click()
+    expect(alone.locator(".lane.base .ghost")).to_contain_text("step 2")
+    assert errors == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    context.close()
+
+
+def test_a_pinned_token_is_forced_and_the_crumbs_lead_back(page):
+    compare(page, PROMPT)
+    finished(page)
+    page.locator(".lane.dola .t[data-index='1']").click()
+    expect(page.locator("#step input[type=number]")).to_have_value("2")
+    expect(page.locator("#force")).to_be_hidden()
+    before = texts(page)
+    token = page.locator("#head .plot").evaluate("plot => plot.data[0].customdata[2][0]")
+    click_point(page, "#head", 0.0001, 2 - 0.27)
+    expect(page.locator("#force")).to_contain_text("Continue both from")
+    page.click("#force")
+    expect(page.locator(".duet-crumbs")).to_contain_text("step 2 →")
+    finished(page)
+    prompt = page.locator(".lane.base .t.p").all_inner_texts()
+    assert prompt[-1] == token.replace("&lt;", "<").replace("&amp;", "&")
+    page.locator(".duet-crumbs button").first.click()
+    expect(page.locator(".duet-crumbs")).to_be_hidden()
+    expect(page.locator(".lane.base .t.p")).to_have_count(len(prompt) - 2)
+    assert texts(page) == before
+
+
+def test_running_on_with_the_shown_settings_really_runs(page):
+    compare(page, PROMPT)
+    finished(page)
+    page.locator(".lane.dola .t[data-index='1']").click()
+    expect(page.locator("#step input[type=number]")).to_have_value("2")
+    set_slider(page, "layer", 5)
+    page.click("#run-on")
+    expect(page.locator(".duet-crumbs")).to_contain_text("step 2")
+    finished(page)
+    expect(page.locator(".lane.dola h2")).to_contain_text("j* = 5")
+
+
+def test_without_a_run_there_is_nothing_to_take_along(page):
+    for button in ("#trace", "#report"):
+        page.click(button)
+        expect(page.locator(".duet-notice.error")).to_contain_text("press Compare first")
