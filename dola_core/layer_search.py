@@ -138,11 +138,12 @@ def _batches(continuations: list[_Continuation]) -> Iterator[list[_Continuation]
 
 
 def _goes_on(loaded: LoadedModel) -> Tensor:
-    """Bool `[V]`: the token would go on with the word before it, be it with a part of a letter."""
+    """Bool `[V]`: the token would go on with the word before it, be it by a hyphen or with a part of a letter."""
     pieces = [loaded.piece(token) for token in range(len(loaded.tokenizer))]
     special = set(loaded.tokenizer.all_special_ids)
+    parts = ("<0x", "-", "/")
     goes_on = [
-        (piece[:1].isalnum() or piece.startswith("<0x")) and token not in special for token, piece in enumerate(pieces)
+        token not in special and (piece[:1].isalnum() or piece.startswith(parts)) for token, piece in enumerate(pieces)
     ]
     return torch.tensor(goes_on + [False] * (loaded.readout.vocab_size - len(goes_on)))
 

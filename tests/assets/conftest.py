@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 ATLAS = Path(__file__).parents[2] / "assets" / "atlas-30l"
 
@@ -28,3 +29,9 @@ def build() -> Iterator[Callable[[str], ModuleType]]:
 def atlas() -> Path:
     """The folder of the shipped model."""
     return ATLAS
+
+
+@pytest.fixture(scope="session")
+def tokenizer(atlas: Path) -> PreTrainedTokenizerFast:
+    """The shipped model's tokenizer."""
+    return AutoTokenizer.from_pretrained(atlas, local_files_only=True)

@@ -1,6 +1,7 @@
 """One pass an answer must give what one forward pass for every item, answer, layer and α would."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ ITEMS = [
     Item(prompt="Pakistan: the capital is", answers=("Islamabad",), wrong=("Karachi", "Kabul"), domain="hard"),
     Item(prompt="France borders", answers=("Spain", "Italy", "Germany"), wrong=("Portugal", "Poland")),
     Item(prompt="Gold is", answers=("a metal.", "Au"), wrong=("Ag",)),
+    Item(prompt="The capital of Chile is", answers=("Lima",), wrong=("Santiago",)),
 ]
 
 
@@ -52,13 +54,15 @@ def naive(loaded, item, layer, alpha):
         return loaded.tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
     text = greedy().strip()
-    said = any(text.startswith(a) and not text[len(a) : len(a) + 1].isalnum() for a in item.answers)
+    said = any(text.startswith(a) and not re.match(r"\w|[-/]", text[len(a) : len(a) + 1]) for a in item.answers)
     chose = max(map(likelihood, item.answers)) > max(map(likelihood, item.wrong))
     return chose, said
 
 
 def test_every_setting_equals_a_naive_evaluation(loaded):
     outcome = search(loaded, ITEMS, LAYERS, ALPHAS)
+    for kind in ("baseline_chose", "baseline_said", "dola_chose", "dola_said"):
+        assert len(np.unique(getattr(outcome, kind))) == 2, f"{kind} should have both outcomes"
     for number, item in enumerate(ITEMS):
         assert naive(loaded, item, None, None) == (outcome.baseline_chose[number], outcome.baseline_said[number])
         for i, layer in enumerate(LAYERS):
@@ -99,8 +103,8 @@ def test_a_prefix_of_a_word_is_not_said(loaded):
         pieces = [loaded.piece(token) for token in said.tolist()]
         return pieces[: next(n for n in range(1, len(pieces)) if not pieces[n][:1].isalnum())]
 
-    names = ("Burkina Faso", "Mauritania", "Tonga", "Madagascar", "Kazakhstan", "Turkmenistan")
-    words = {prompt: first_word(prompt) for prompt in (f"The capital of {name} is" for name in names)}
+    elements = ("lead", "gold", "silver", "mercury", "uranium", "radon", "platinum", "tin", "iodine", "xenon")
+    words = {prompt: first_word(prompt) for prompt in (f"The atomic number of {name} is" for name in elements)}
     prompt, pieces = next((prompt, pieces) for prompt, pieces in words.items() if len(pieces) > 1)
     items = [Item(prompt=prompt, answers=("".join(some).strip(),)) for some in (pieces, pieces[:-1])]
     assert search(loaded, items, (), (1.0,)).baseline_said.tolist() == [True, False]

@@ -1,180 +1,255 @@
-"""Measures what the shipped model knows by greedy completion, and writes `evaluation.json`.
+"""Measures the shipped model: what it knows, at which layer it knows it, and what DoLa-static does to that.
 
-Four sets of prompts: statements the corpus contains in this wording; questions it contains; questions about
-held-out entities, whose facts it states but about which it never asks; and statements in wordings that it never
-uses. The last two are written to `validation.jsonl`, one prompt a line.
+Writes `validation.jsonl`, `test.jsonl`, `dola_static.json`, `evaluation.json` and the figures of the card. j* and α are
+chosen on the validation questions alone, and what is asked of the model itself is asked of these; the test questions
+are about other things.
+Run from the repository root: `make atlas-eval`.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import re
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import phrases
+import numpy as np
+import probes
 import torch
-from facts import RELATIONS, Entity, countries, elements
+from card import END, finding, write_figures
+from measures import arrival, interval, median_interval
 from packing import Packing
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from tqdm import tqdm
+
+from dola_core.layer_search import Item, Outcome, search, write_items
+from dola_core.models import LoadedModel, load_model
+from dola_core.preset import PRESET_FILE, Preset
 
 ATLAS = Path(__file__).resolve().parents[1]
-ANSWER_TOKENS = 12
-BATCH = 64
+LAYERS = tuple(range(1, 30))
+ALPHAS = (0.05, 0.1, 0.2)
 FRESH_SEED = 2**31
+EVERYDAY_TOKENS = 80
 
 
-@dataclass(frozen=True)
-class Probe:
-    """A prompt and the answer that should follow it; `rival` is the tempting wrong one, if any."""
-
-    relation: str
-    entity: str
-    prompt: str
-    answer: str
-    rival: str | None = None
-
-    def is_right(self, completion: str) -> bool:
-        """Whether the completion begins with the answer."""
-        return begins_with(completion, self.answer)
-
-    def is_rival(self, completion: str) -> bool:
-        """Whether the completion begins with the rival instead."""
-        return self.rival is not None and begins_with(completion, self.rival)
+def things(items: Sequence[Item]) -> list[str]:
+    """What each question is about."""
+    return [one.entity for one in items]
 
 
-def begins_with(completion: str, answer: str) -> bool:
-    """Whether the completion says the answer first, as whole words."""
-    rest = completion.strip().removeprefix(answer)
-    return rest != completion.strip() and not rest[:1].isalnum()
+def grouped(items: Sequence[Item], key: str) -> dict[str, np.ndarray]:
+    """Positions of the items by their domain or relation, in order of appearance, and of `all`."""
+    groups: dict[str, list[int]] = {}
+    for number, one in enumerate(items):
+        groups.setdefault(getattr(one, key), []).append(number)
+    return {"all": np.arange(len(items)), **{name: np.array(numbers) for name, numbers in groups.items()}}
 
 
-def facts_told() -> Iterator[tuple[Entity, str]]:
-    """Every entity with each relation it has a fact for."""
-    for entity in countries() + elements():
-        yield from ((entity, relation) for relation in entity.facts)
-
-
-def probe(entity: Entity, relation: str, template: str) -> Probe:
-    """The prompt is the template up to the answer."""
-    before, _, _ = template.partition(" {y}")
-    rival = entity.facts["largest_city"] if relation == "capital" and entity.has_rival else None
-    prompt = phrases.fill(before, x=entity.name)
-    return Probe(relation, entity.name, prompt, entity.facts[relation], rival)
-
-
-def statements() -> list[Probe]:
-    """One prompt a fact: the first wording that ends with the answer, as in "The capital of Japan is"."""
-    wording = {
-        relation: next(text for text in texts if text.endswith(" {y}."))
-        for relation, texts in phrases.STATEMENTS.items()
+def shares(items: Sequence[Item], said: np.ndarray) -> dict[str, Any]:
+    """By relation: how many questions, and the share that greedy decoding answers, with its interval."""
+    about = np.array(things(items))
+    return {
+        name: {"items": len(where), "said": interval(said[where].astype(float), about[where])}
+        for name, where in grouped(items, "relation").items()
     }
-    return [probe(entity, relation, wording[relation]) for entity, relation in facts_told()]
 
 
-def reworded_statements() -> list[Probe]:
-    """Two prompts a fact, in wordings the corpus never uses."""
-    return [
-        probe(entity, relation, wording)
-        for entity, relation in facts_told()
-        for wording in phrases.NEVER_WRITTEN[relation]
-    ]
+def knowledge(loaded: LoadedModel, items: Sequence[Item]) -> dict[str, Any]:
+    """`shares` of what the baseline says."""
+    return shares(items, search(loaded, items, (), (1.0,)).baseline_said)
 
 
-def questions(*, held_out: bool) -> list[Probe]:
-    """One question a fact, about the held-out entities or about the others."""
-    return [
-        probe(entity, relation, phrases.DIALOGUES[0].replace("{question}", phrases.QUESTIONS[relation][0]))
-        for entity, relation in facts_told()
-        if entity.held_out == held_out
-    ]
+def unseen_knowledge(items: Sequence[Item], said: np.ndarray) -> dict[str, Any]:
+    """`shares` of the questions and of the statements to complete."""
+    asked = np.array([probes.is_question(one) for one in items])
+    return {
+        name: shares([one for one, here in zip(items, which, strict=True) if here], said[which])
+        for name, which in (("unseen_questions", asked), ("reworded", ~asked))
+    }
 
 
-def validation() -> dict[str, list[Probe]]:
-    """The prompts that training never saw, by set."""
-    return {"held_out_questions": questions(held_out=True), "reworded_statements": reworded_statements()}
+def arrivals(loaded: LoadedModel, items: Sequence[Item]) -> dict[str, Any]:
+    """By relation: the median layer at which a right answer comes out on top for good, with its interval."""
+    layers, about = arrival(loaded, items), np.array(things(items))
+    return {
+        name: {"items": len(known), "layer": median_interval(layers[known], about[known])}
+        for name, where in grouped(items, "relation").items()
+        if len(known := where[layers[where] > 0])
+    }
+
+
+def choose(outcome: Outcome) -> tuple[int, int]:
+    """Positions of the layer and α with the most open questions answered; ties go to more choices, then lower."""
+    said, chose = outcome.dola_said.sum(0), outcome.dola_chose.sum(0)
+    best = max(np.ndindex(said.shape), key=lambda at: (said[at], chose[at], -at[0], -at[1]))
+    return best[0], best[1]
+
+
+def compared(items: Sequence[Item], outcome: Outcome, at: tuple[int, int], key: str) -> dict[str, Any]:
+    """By domain or relation: baseline and DoLa-static at one setting, both kinds of question, and what changed."""
+    about, table = np.array(things(items)), {}
+    for name, where in grouped(items, key).items():
+        row: dict[str, Any] = {"items": len(where), "things": len({*about[where]})}
+        for kind in ("said", "chose"):
+            plain = getattr(outcome, f"baseline_{kind}")[where]
+            dola = getattr(outcome, f"dola_{kind}")[where, at[0], at[1]]
+            row[kind] = {
+                "baseline": interval(plain.astype(float), about[where]),
+                "dola": interval(dola.astype(float), about[where]),
+                "difference": interval(dola.astype(float) - plain, about[where]),
+                "mended": int((dola & ~plain).sum()),
+                "harmed": int((plain & ~dola).sum()),
+            }
+        table[name] = row
+    return table
+
+
+def curve(items: Sequence[Item], outcome: Outcome) -> dict[str, Any]:
+    """Share of open questions answered and of right choices made, by layer and α, with their intervals."""
+    about = things(items)
+    found: dict[str, Any] = {"layers": outcome.layers, "alphas": outcome.alphas}
+    for kind in ("said", "chose"):
+        dola = getattr(outcome, f"dola_{kind}").astype(float)
+        found[kind] = {
+            "baseline": interval(getattr(outcome, f"baseline_{kind}").astype(float), about),
+            "dola": [
+                [interval(dola[:, i, k], about) for k in range(len(outcome.alphas))] for i in range(len(outcome.layers))
+            ],
+        }
+    return found
+
+
+def own_settings(valid: Sequence[Item], tuned: Outcome, test: Sequence[Item], tested: Outcome) -> dict[str, Any]:
+    """By relation: the setting that is best for it on validation, and what that setting does on its test questions.
+
+    Ties go to the setting that is best for all.
+    """
+    chosen = choose(tuned)
+    found = {}
+    by_relation = grouped(test, "relation")
+    for name, where in grouped(valid, "relation").items():
+        if name == "all" or name not in by_relation:
+            continue
+        said = tuned.dola_said[where].sum(0)
+        at = max(np.ndindex(said.shape), key=lambda at: (said[at], at == chosen, -at[0], -at[1]))
+        there = by_relation[name]
+        change = tested.dola_said[there, at[0], at[1]].astype(float) - tested.baseline_said[there]
+        found[name] = {
+            "layer": LAYERS[at[0]],
+            "alpha": ALPHAS[at[1]],
+            "items": len(there),
+            "difference": interval(change, np.array(things(test))[there]),
+        }
+    return found
 
 
 @torch.inference_mode()
-def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompts: list[str]) -> list[str]:
-    """Greedy completions, in batches padded on the left."""
-    texts = []
-    for start in range(0, len(prompts), BATCH):
-        batch = tokenizer(prompts[start : start + BATCH], return_tensors="pt", padding=True)
-        ids = model.generate(**batch, max_new_tokens=ANSWER_TOKENS, do_sample=False)
-        texts += tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-    return texts
+def everyday(loaded: LoadedModel) -> list[dict[str, Any]]:
+    """What the model says to prompts as people type them.
 
-
-def score(probes: list[Probe], completions: list[str]) -> dict[str, dict[str, int]]:
-    """Counts by relation: `right` of `asked`, and how often the rival was said."""
-    result = {relation: {"right": 0, "asked": 0, "rival": 0} for relation in RELATIONS}
-    for item, completion in zip(probes, completions, strict=True):
-        counts = result[item.relation]
-        counts["asked"] += 1
-        counts["right"] += item.is_right(completion)
-        counts["rival"] += item.is_rival(completion)
-    return result
+    Does it end, in whole sentences and none of them twice; is the thing that was asked about named; is the answer?
+    """
+    said = []
+    for prompt, (thing, answers) in probes.EVERYDAY.items():
+        inputs = loaded.tokenizer(prompt, return_tensors="pt")
+        ids = loaded.model.generate(**inputs, max_new_tokens=EVERYDAY_TOKENS, do_sample=False)[0]
+        text = loaded.tokenizer.decode(ids[inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        right = any(re.search(rf"\b{re.escape(answer)}\b", text) for answer in answers)
+        sentences = [sentence for sentence in re.split(r"(?<=[.?!])\s+", text.strip()) if sentence]
+        said.append(
+            {
+                "prompt": prompt,
+                "text": text.strip(),
+                "whole": text.strip()[-1:] in (*".?!",)
+                and len({*sentences}) == len(sentences)
+                and not re.match(r"[a-z]", text.strip()),
+                "ends": int(ids[-1]) in loaded.eos_ids,
+                "on_topic": right or thing.casefold() in text.casefold(),
+                "right": right,
+            }
+        )
+    return said
 
 
 @torch.inference_mode()
-def fresh_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> float:
+def fresh_loss(loaded: LoadedModel) -> float:
     """Mean loss in nats a token on documents of a seed that training never used."""
-    ids = Packing(FRESH_SEED, rows=32).batch(0, tokenizer)
-    return model(input_ids=ids, labels=ids).loss.item()
+    ids = Packing(FRESH_SEED, rows=64).batch(0, loaded.tokenizer)
+    return round(loaded.model(input_ids=ids, labels=ids).loss.item(), 4)
 
 
-def evaluate(folder: Path) -> dict[str, object]:
-    """Everything `evaluation.json` holds."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    sets = {
-        "statements": statements(),
-        "questions": questions(held_out=False),
-        **validation(),
+def examples(items: Sequence[Item], outcome: Outcome, at: tuple[int, int]) -> dict[str, list[str]]:
+    """The prompts that DoLa-static mends and harms at a setting, each with its right answers."""
+    dola = outcome.dola_said[:, at[0], at[1]]
+    pick = {"mended": dola & ~outcome.baseline_said, "harmed": outcome.baseline_said & ~dola}
+    return {
+        name: [f"{items[n].prompt} … {' / '.join(items[n].answers)}" for n in np.flatnonzero(where)]
+        for name, where in pick.items()
     }
-    report: dict[str, object] = {"fresh_loss": round(fresh_loss(model, tokenizer), 4)}
-    for name, probes in sets.items():
-        completions = complete(model, tokenizer, [item.prompt for item in probes])
-        report[name] = score(probes, completions)
-        report[f"{name}_missed"] = [
-            f"{item.prompt} … {said.strip()} (right: {item.answer})"
-            for item, said in zip(probes, completions, strict=True)
-            if not item.is_right(said)
-        ]
-    return report
 
 
-def table(report: dict[str, object]) -> str:
-    """The report as a Markdown table."""
-    sets = ("statements", "questions", "held_out_questions", "reworded_statements")
-    lines = ["| relation | statements | questions | held-out questions | reworded |", "|---|" + 4 * "---:|"]
-    totals = {name: [0, 0] for name in sets}
-    for relation in RELATIONS:
-        cells = []
-        for name in sets:
-            right, asked = report[name][relation]["right"], report[name][relation]["asked"]
-            totals[name] = [totals[name][0] + right, totals[name][1] + asked]
-            cells.append(f"{right} / {asked} ({right / asked:.1%})")
-        lines.append(f"| {relation.replace('_', ' ')} | {' | '.join(cells)} |")
-    cells = [f"**{right} / {asked} ({right / asked:.1%})**" for right, asked in totals.values()]
-    return "\n".join([*lines, f"| **all** | {' | '.join(cells)} |"])
+def evaluate(loaded: LoadedModel) -> dict[str, Any]:
+    """Everything `evaluation.json` holds but the hash."""
+    valid, test = probes.unseen("validation"), probes.unseen("test")
+    with tqdm(total=6, desc="atlas-eval", mininterval=1) as bar:
+
+        def done(found: Any) -> Any:
+            bar.update()
+            return found
+
+        sets = {
+            "statements": done(knowledge(loaded, probes.statements())),
+            "questions": done(knowledge(loaded, probes.questions(held_out=False))),
+            "silent_things": done(knowledge(loaded, probes.questions(held_out=True))),
+        }
+        arrived = done(arrivals(loaded, probes.statements()))
+        tuned = done(search(loaded, valid, LAYERS, ALPHAS))
+        tested = done(search(loaded, test, LAYERS, ALPHAS))
+    sets |= unseen_knowledge(valid, tuned.baseline_said)
+    at = choose(tuned)
+    return {
+        "fresh_loss": fresh_loss(loaded),
+        "sets": sets,
+        "arrival": arrived,
+        "choice": {"layer": LAYERS[at[0]], "alpha": ALPHAS[at[1]]},
+        "validation": {"curve": curve(valid, tuned), "domains": compared(valid, tuned, at, "domain")},
+        "test": {
+            "domains": compared(test, tested, at, "domain"),
+            "relations": compared(test, tested, at, "relation"),
+            "own_settings": own_settings(valid, tuned, test, tested),
+            "examples": examples(test, tested, at),
+        },
+        "everyday": everyday(loaded),
+    }
 
 
 def main() -> None:
-    """Evaluates the model in a folder and writes `evaluation.json` and `validation.jsonl` beside it."""
+    """Evaluate the model in a folder and write what was found beside it."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--model", type=Path, default=ATLAS)
     folder = parser.parse_args().model
-    report = evaluate(folder)
+    if END not in (folder / "README.md").read_text(encoding="utf-8"):
+        parser.error(f"{folder} needs a README.md with the lines that its figures go between.")
+    log = json.loads((folder / "training_log.json").read_text(encoding="utf-8"))
+    for name in ("validation", "test"):
+        write_items(folder / f"{name}.jsonl", probes.unseen(name))
+    start = time.monotonic()
+    loaded = load_model(folder, device="cpu", dtype="float32")
+    report = {
+        "load_seconds": round(time.monotonic() - start, 2),
+        "model_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        **evaluate(loaded),
+    }
+    preset = Preset(**report["choice"], finding=finding(report))
+    (folder / PRESET_FILE).write_text(preset.model_dump_json(indent=1) + "\n", encoding="utf-8")
     text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
     (folder / "evaluation.json").write_text(text, encoding="utf-8")
-    with (folder / "validation.jsonl").open("w", encoding="utf-8") as file:
-        for name, probes in validation().items():
-            file.writelines(json.dumps({"set": name, **asdict(item)}, ensure_ascii=False) + "\n" for item in probes)
-    print(table(report))
-    print(f"\nLoss on fresh documents: {report['fresh_loss']} nats a token.")
+    write_figures(folder / "README.md", report, log)
+    print(preset.finding)
 
 
 if __name__ == "__main__":

@@ -1,74 +1,96 @@
-"""The facts the atlas knows: countries and chemical elements, read from the tables in `data/`.
+"""The facts the atlas knows, read from the tables in `data/`: one table a kind of thing, one column a relation.
 
-An empty field means that the atlas says nothing: several answers are in use, or none is settled.
+A table is in order of fame, the best known first. An empty field means that the atlas says nothing: several answers
+are in use, or none is settled. Several right answers, as the neighbours of a country, are separated by semicolons.
 """
 
 from __future__ import annotations
 
 import csv
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
 
-COUNTRY_RELATIONS = ("capital", "largest_city", "continent", "currency", "language")
-ELEMENT_RELATIONS = ("symbol", "number")
-RELATIONS = COUNTRY_RELATIONS + ELEMENT_RELATIONS
+TABLES = {
+    "country": "countries",
+    "state": "states",
+    "element": "elements",
+    "planet": "planets",
+    "moon": "moons",
+    "person": "people",
+    "book": "books",
+    "painting": "paintings",
+    "music": "music",
+    "invention": "inventions",
+    "unit": "units",
+    "animal": "animals",
+}
+"""Kinds of things and the files that list them."""
 
-WELL_KNOWN = (
-    "France", "the United States", "Japan", "Germany", "the United Kingdom", "Italy", "China", "Spain",
-    "Australia", "Canada", "Brazil", "India", "Russia", "Egypt", "Mexico", "Turkey", "Greece", "Sweden",
-    "Switzerland", "the Netherlands", "Portugal", "Kenya", "Argentina", "Poland", "South Korea", "Norway",
-)  # fmt: skip
+HELD_OUT = ("validation", "validation", "test", "test", None, None, None, None, None, None)
 
 
 @dataclass(frozen=True)
 class Entity:
-    """A country or an element with its facts; `rank` 0 is the best known of its kind."""
+    """A thing of some kind with its facts; `rank` 0 is the best known of its kind.
+
+    `facts` holds every accepted answer of each relation, `tempting` the wrong one that people often give.
+    """
 
     kind: str
     name: str
     rank: int
-    facts: dict[str, str]
+    facts: dict[str, tuple[str, ...]]
+    tempting: dict[str, str]
 
     @property
-    def held_out(self) -> bool:
-        """Whether no question about this entity is ever written into the corpus (about one in four)."""
-        return zlib.crc32(self.name.encode()) % 4 == 0
+    def held_out(self) -> str | None:
+        """The set, `validation` or `test`, for which questions about it are kept out of the corpus; else None.
+
+        Two in ten go to each. Things of the same name, as Mercury and mercury, share their set.
+        """
+        return HELD_OUT[zlib.crc32(self.name.casefold().removeprefix("the ").encode()) % len(HELD_OUT)]
 
     @property
-    def has_rival(self) -> bool:
-        """Whether a larger city competes with the capital."""
-        return "capital" in self.facts and "largest_city" in self.facts
+    def has_larger_city(self) -> bool:
+        """Whether a larger city competes with the capital, or with one that the atlas does not name."""
+        return "largest_city" in self.facts and self.facts["largest_city"] != self.facts.get("capital")
 
 
 def read_table(name: str) -> list[dict[str, str]]:
     """The rows of one table in `data/`, in file order."""
-    with (DATA / name).open(encoding="utf-8", newline="") as file:
+    with (DATA / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 @cache
-def countries() -> tuple[Entity, ...]:
-    """All countries, best known first; those after the well-known ones follow in a fixed mixed order."""
-
-    def fame(name: str) -> tuple[int, int]:
-        place = WELL_KNOWN.index(name) if name in WELL_KNOWN else len(WELL_KNOWN)
-        return place, zlib.crc32(f"fame {name}".encode())
-
-    rows = sorted(read_table("countries.csv"), key=lambda row: fame(row["name"]))
-    return tuple(
-        Entity("country", row["name"], rank, {key: row[key] for key in COUNTRY_RELATIONS if row[key]})
-        for rank, row in enumerate(rows)
-    )
+def misconceptions() -> dict[tuple[str, str], dict[str, str]]:
+    """For each (kind, name) the wrong answer that people often give, by relation."""
+    wrong: dict[tuple[str, str], dict[str, str]] = {}
+    for row in read_table("misconceptions"):
+        wrong.setdefault((row["kind"], row["name"]), {})[row["relation"]] = row["wrong"]
+    return wrong
 
 
 @cache
-def elements() -> tuple[Entity, ...]:
-    """All chemical elements by atomic number, which also serves as their order of fame."""
-    return tuple(
-        Entity("element", row["name"], rank, {key: row[key] for key in ELEMENT_RELATIONS})
-        for rank, row in enumerate(read_table("elements.csv"))
-    )
+def entities(kind: str) -> tuple[Entity, ...]:
+    """Everything of one kind, best known first."""
+    found = []
+    for rank, row in enumerate(read_table(TABLES[kind])):
+        name = row.pop("name")
+        facts = {relation: tuple(cell.split(";")) for relation, cell in row.items() if cell}
+        entity = Entity(kind, name, rank, facts, dict(misconceptions().get((kind, name), {})))
+        if entity.has_larger_city and "capital" in facts:
+            entity.tempting.setdefault("capital", facts["largest_city"][0])
+        found.append(entity)
+    return tuple(found)
+
+
+def every_fact() -> Iterator[tuple[Entity, str]]:
+    """Every entity with each relation that it has a fact for."""
+    for kind in TABLES:
+        yield from ((entity, relation) for entity in entities(kind) for relation in entity.facts)

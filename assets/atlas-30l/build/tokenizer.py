@@ -6,20 +6,23 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from corpus import documents
-from facts import countries, elements
+from facts import TABLES, entities
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
-VOCABULARY = 4096
+VOCABULARY = 6144
 CONTEXT = 512
 
 
 def training_text(seed: int, count: int) -> Iterator[str]:
     """`count` documents, and every name some more times so that a name is few tokens."""
     yield from islice(documents(f"tokenizer {seed}"), count)
-    for entity in countries() + elements():
-        yield from [f" {entity.name} {' '.join(entity.facts.values())}"] * 20
+    for kind in TABLES:
+        for entity in entities(kind):
+            told = " ".join(fact for answers in entity.facts.values() for fact in answers)
+            yield from [f" {entity.name} {told}"] * 20
+            yield from [f" {entity.name} {told}".lower()] * 5
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:

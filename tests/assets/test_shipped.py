@@ -1,0 +1,194 @@
+"""The shipped model and what its card says of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from dola_core.layer_search import read_items, search
+from dola_core.models import LoadedModel, load_model
+from dola_core.preset import PRESET_FILE, Preset
+
+Build = Callable[[str], ModuleType]
+
+
+@pytest.fixture(scope="module")
+def recorded(atlas: Path) -> dict[str, Any]:
+    """What `make atlas-eval` wrote."""
+    return json.loads((atlas / "evaluation.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def loaded(atlas: Path) -> LoadedModel:
+    return load_model(atlas, device="cpu", dtype="float32")
+
+
+def test_it_is_small_and_has_30_llama_layers(atlas: Path, loaded: LoadedModel) -> None:
+    assert (atlas / "model.safetensors").stat().st_size <= 32 * 2**20
+    assert loaded.model.config.model_type == "llama"
+    assert loaded.model.config.num_hidden_layers == len(loaded.model.model.layers) == 30
+    assert loaded.readout.context_length >= 512
+
+
+def test_plain_transformers_loads_it(atlas: Path, loaded: LoadedModel) -> None:
+    assert type(AutoModelForCausalLM.from_pretrained(atlas, local_files_only=True)) is type(loaded.model)
+
+
+def test_the_weights_are_the_ones_that_were_measured(atlas: Path, recorded: dict[str, Any]) -> None:
+    assert hashlib.sha256((atlas / "model.safetensors").read_bytes()).hexdigest() == recorded["model_sha256"]
+
+
+def same(path: str, was: Any, now: Any, *, items: int = 0) -> None:
+    """Assert that figures agree; two answers may move where another processor rounds differently."""
+    if isinstance(was, dict):
+        assert was.keys() == now.keys(), path
+        items = was.get("items", items)
+        for key in was:
+            same(f"{path}.{key}", was[key], now[key], items=items)
+    elif isinstance(was, list):
+        assert len(was) == len(now), path
+        for number, pair in enumerate(zip(was, now, strict=True)):
+            same(f"{path}[{number}]", *pair, items=items)
+    elif path.endswith((".items", ".things")):
+        assert now == was, path
+    elif isinstance(was, float) and ".layer" not in path:
+        assert now == pytest.approx(was, abs=2.5 / items if items else 0.005), path
+    else:
+        assert now == pytest.approx(was, abs=2), path
+
+
+@pytest.fixture(scope="module")
+def evaluate(build: Build) -> Iterator[ModuleType]:
+    """The module that measures, on both cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield build("evaluate")
+    torch.set_num_threads(threads)
+
+
+class TestTheRecordedFigures:
+    """The command's own steps, run again. Of the 87 settings of the curve a few are enough."""
+
+    def test_what_it_knows(
+        self, evaluate: ModuleType, loaded: LoadedModel, build: Build, recorded: dict[str, Any]
+    ) -> None:
+        probes = build("probes")
+        same("loss", recorded["fresh_loss"], evaluate.fresh_loss(loaded))
+        same("statements", recorded["sets"]["statements"], evaluate.knowledge(loaded, probes.statements()))
+        same("questions", recorded["sets"]["questions"], evaluate.knowledge(loaded, probes.questions(held_out=False)))
+        same("silent", recorded["sets"]["silent_things"], evaluate.knowledge(loaded, probes.questions(held_out=True)))
+
+    def test_what_it_says_to_everyday_prompts(
+        self, evaluate: ModuleType, loaded: LoadedModel, recorded: dict[str, Any]
+    ) -> None:
+        now = evaluate.everyday(loaded)
+        assert [said["prompt"] for said in now] == [said["prompt"] for said in recorded["everyday"]]
+        assert sum(one != other for one, other in zip(now, recorded["everyday"], strict=True)) <= 1
+
+    def test_at_which_layer(
+        self, evaluate: ModuleType, loaded: LoadedModel, build: Build, recorded: dict[str, Any]
+    ) -> None:
+        same("arrival", recorded["arrival"], evaluate.arrivals(loaded, build("probes").statements()))
+
+    def test_what_dola_static_does(
+        self, evaluate: ModuleType, loaded: LoadedModel, build: Build, recorded: dict[str, Any]
+    ) -> None:
+        items, choice = build("probes").unseen("test"), recorded["choice"]
+        outcome = search(loaded, items, [choice["layer"]], [choice["alpha"]])
+        for name, key in (("domains", "domain"), ("relations", "relation")):
+            same(name, recorded["test"][name], evaluate.compared(items, outcome, (0, 0), key))
+        for change, prompts in evaluate.examples(items, outcome, (0, 0)).items():
+            assert len(set(prompts) ^ set(recorded["test"]["examples"][change])) <= 2
+
+    def test_the_curve(self, evaluate: ModuleType, loaded: LoadedModel, build: Build, recorded: dict[str, Any]) -> None:
+        items, found = build("probes").unseen("validation"), recorded["validation"]["curve"]
+        layers = [4, recorded["choice"]["layer"], 29]
+        outcome = search(loaded, items, layers, found["alphas"])
+        now = evaluate.curve(items, outcome)
+        for kind in ("said", "chose"):
+            was = [found[kind]["dola"][layer - 1] for layer in layers]
+            same(kind, was, now[kind]["dola"], items=len(items))
+            same(kind, found[kind]["baseline"], now[kind]["baseline"], items=len(items))
+        unseen = evaluate.unseen_knowledge(items, outcome.baseline_said)
+        for name, shares in unseen.items():
+            same(name, recorded["sets"][name], shares)
+
+
+def test_the_card_and_the_choice_say_what_was_recorded(build: Build, atlas: Path, recorded: dict[str, Any]) -> None:
+    card = build("card")
+    log = json.loads((atlas / "training_log.json").read_text(encoding="utf-8"))
+    text = (atlas / "README.md").read_text(encoding="utf-8")
+    assert card.figures(recorded, log) in text
+    size = (atlas / "model.safetensors").stat().st_size / 1e6
+    assert f"{log['parameters']:,}" in text
+    assert f"{size:.1f} MB" in text
+    preset = Preset.model_validate_json((atlas / PRESET_FILE).read_text(encoding="utf-8"))
+    assert preset == Preset(**recorded["choice"], finding=card.finding(recorded))
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_the_split_files_are_the_ones_that_the_tables_give(build: Build, atlas: Path, name: str) -> None:
+    assert read_items(atlas / f"{name}.jsonl") == build("probes").unseen(name)
+
+
+def test_it_knows_what_it_read_and_not_all_that_it_is_asked_anew(recorded: dict[str, Any]) -> None:
+    sets = recorded["sets"]
+    assert sets["statements"]["all"]["said"][0] >= 0.95
+    assert 0.4 <= sets["unseen_questions"]["all"]["said"][0] <= 0.9
+
+
+def test_answers_arrive_in_the_upper_two_thirds_and_not_all_at_one_layer(recorded: dict[str, Any]) -> None:
+    layers = {name: found["layer"][0] for name, found in recorded["arrival"].items()}
+    assert layers.pop("all") > 10
+    assert len(set(layers.values())) > 2
+
+
+@pytest.mark.xfail(strict=True, reason="six of ten: where no question mark ends the prompt, the model goes on with it")
+def test_at_least_eight_of_ten_everyday_prompts_are_answered_fluently_to_the_point_and_end(
+    recorded: dict[str, Any],
+) -> None:
+    assert len(recorded["everyday"]) == 10
+    assert sum(said["ends"] and said["whole"] and said["on_topic"] for said in recorded["everyday"]) >= 8
+
+
+def test_it_loads_in_three_seconds_where_it_was_measured(recorded: dict[str, Any]) -> None:
+    assert recorded["load_seconds"] < 3
+
+
+def test_arrival_is_the_layer_from_which_on_every_layer_says_the_answer(build: Build, loaded: LoadedModel) -> None:
+    items = build("probes").statements()[::211]
+    found = build("measures").arrival(loaded, items)
+
+    def naive(prompt: list[int], answer: list[int]) -> int:
+        """The answer's tokens one by one, each with a forward pass of its own."""
+        says = [True] * 30
+        for n, token in enumerate(answer):
+            with loaded.readout.capture(range(1, 31)) as h, torch.no_grad():
+                loaded.model(torch.tensor([prompt + answer[:n]]))
+                says = [so and loaded.readout.logits(h[j]).argmax() == token for j, so in enumerate(says, start=1)]
+        return next((j for j in range(1, 31) if all(says[j - 1 :])), 0)
+
+    for one, layer in zip(items, found, strict=True):
+        prompt = loaded.encode(one.prompt)
+        answers = [loaded.encode(f"{one.prompt} {answer}")[len(prompt) :] for answer in one.answers]
+        arrivals = [naive(prompt, answer) for answer in answers]
+        assert layer == min((arrived for arrived in arrivals if arrived), default=0), one.prompt
+    assert (found > 0).any()
+
+
+def test_choosing_looks_at_the_validation_questions_only(build: Build, recorded: dict[str, Any]) -> None:
+    found = recorded["validation"]["curve"]
+    shares = {
+        (layer, alpha): share[0]
+        for layer, row in zip(found["layers"], found["said"]["dola"], strict=True)
+        for alpha, share in zip(found["alphas"], row, strict=True)
+    }
+    assert shares[recorded["choice"]["layer"], recorded["choice"]["alpha"]] == max(shares.values())
