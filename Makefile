@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test lint format screenshots atlas atlas-eval browser clean
+.PHONY: demo test lint format screenshots atlas atlas-eval traces bench-page browser clean
 
 demo: $(VENV)/.user
 	$(BIN)/python app.py $(ARGS)
@@ -24,10 +24,16 @@ screenshots: $(VENV)/.dev browser
 	$(BIN)/python assets/pictures/build.py
 
 atlas: $(VENV)/.user
-	$(BIN)/python assets/atlas-30l/build/train.py --steps 1900 --compile $(ARGS)
+	PYTHONPATH=. $(BIN)/python assets/atlas-30l/build/train.py --compile $(ARGS)
 
 atlas-eval: $(VENV)/.user
-	$(BIN)/python assets/atlas-30l/build/evaluate.py $(ARGS)
+	PYTHONPATH=. $(BIN)/python assets/atlas-30l/build/evaluate.py $(ARGS)
+
+traces: $(VENV)/.user
+	$(BIN)/python assets/traces/build.py
+
+bench-page: $(VENV)/.dev browser
+	$(BIN)/python tests/benchmarks/page.py
 
 # A Chromium for the browser tests: the system's, else Debian's package, else Playwright's own download.
 browser: $(VENV)/.dev

@@ -101,6 +101,18 @@ class Inbox(_Drawn):
     kind = "inbox"
 
 
+class StepSlider(gr.Slider):
+    """A slider whose range follows what is shown: a value that was in range a moment ago is no error."""
+
+    def get_block_name(self) -> str:
+        """In the browser it is Gradio's own slider."""
+        return "slider"
+
+    def preprocess(self, payload: float) -> int:
+        """The value as it comes; a view moves it to a step that there is."""
+        return int(payload) if isinstance(payload, int | float) and abs(payload) < 1e9 else 1
+
+
 class Chart(_Drawn):
     """A Plotly figure under a title and one grey line: `{"title", "sub", "figure"}`, redrawn in place."""
 

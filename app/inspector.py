@@ -1,20 +1,22 @@
 """What lies below the controls: strips, sentence and charts of a trace, seen through a `View`."""
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 import gradio as gr
 from gradio.components import Component
 
-from app.components import Chart, Crumbs, Notice, Sentence, Strips
+from app.components import Chart, Crumbs, Notice, Sentence, StepSlider, Strips
+from app.controls import Changes
 from app.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
+from app.language import ENGLISH, Language, language
 from app.sentences import difference_sentence, say, step_sentence
 from app.strips import strips
 from app.view import HEAD_QUANTITIES, HEAT_QUANTITIES, LAYER_QUANTITIES, OVERLAYS, View
 from app.words import token
 from dola_core.trace import Trace
 
-Changes = dict[Component, Any]
+LANES = ("Baseline", "DoLa-static")
+"""What the switch between the texts calls the lanes, whatever a trace calls them."""
 MAX_TRAIL = 8
 """Runs that a visitor can go back to; the oldest is forgotten first."""
 
@@ -31,6 +33,7 @@ class Crumb:
 class Inspector:
     """The components, and what they show."""
 
+    language: gr.Radio
     trace: gr.State
     trail: gr.State
     pinned: gr.State
@@ -71,7 +74,11 @@ class Inspector:
     @property
     def inputs(self) -> set[Component]:
         """What `view` reads."""
-        return {self.trace, self.trail, self.pinned, *self.switches}
+        return {self.language, self.trace, self.trail, self.pinned, *self.switches}
+
+    def words(self, values: Changes) -> Language:
+        """The visitor's language."""
+        return language(values[self.language])
 
     def view(self, values: Changes, layer: int, alpha: float) -> View:
         """How the visitor looks at the trace now."""
@@ -79,14 +86,15 @@ class Inspector:
             lane=values[self.lane], index=values[self.step] - 1, layer=layer, alpha=alpha,
             overlay=values[self.overlay], head=values[self.head_kind], layers=values[self.layer_kind],
             heat=values[self.heat_kind], pinned=tuple(values[self.pinned]),
+            words=self.words(values),
         )  # fmt: skip
 
-    def streaming(self, trace: Trace, note: str) -> Changes:
+    def streaming(self, trace: Trace, note: str, view: View) -> Changes:
         """A comparison under way: the strips only, nothing selected."""
         return {
             self.trace: trace,
             self.notice: {"text": note, "tone": "busy"},
-            self.lanes: strips(trace, None),
+            self.lanes: strips(trace, view, running=True),
         }
 
     def done(self, trail: list[Crumb], view: View) -> Changes:
@@ -98,13 +106,37 @@ class Inspector:
             self.trail: trail,
             self.notice: None,
             self.crumbs: [crumb.label for crumb in trail] if len(trail) > 1 else [],
-            self.lanes: strips(trace, None),
+            self.lanes: strips(trace, replace(view, index=0)),
+            self.overlay: view.overlay,
+            self.head_kind: view.head,
+            self.layer_kind: view.layers,
+            self.heat_kind: view.heat,
             **self.at(trace, view),
         }
 
     def failed(self, sentence: str) -> Changes:
-        """One sentence instead of a comparison; what is on the page stays."""
+        """One sentence instead of what was asked for; what is on the page stays."""
         return {self.notice: {"text": sentence, "tone": "error"}}
+
+    def translated(self, words: Language) -> Changes:
+        """The words of its buttons and switches in another language; no value changes."""
+        segments = {
+            self.overlay: (OVERLAYS, "overlay"),
+            self.head_kind: (HEAD_QUANTITIES, "head_kind"),
+            self.layer_kind: (LAYER_QUANTITIES, "layer_kind"),
+            self.heat_kind: (HEAT_QUANTITIES, "heat_kind"),
+        }
+        return {
+            **{
+                switch: gr.Radio(_options(values, words), label=words(f"inspector.{name}"))
+                for switch, (values, name) in segments.items()
+            },
+            self.lane: gr.Radio(label=words("inspector.lane")),
+            self.step: StepSlider(label=words("inspector.step")),
+            self.previous: gr.Button(words("inspector.previous")),
+            self.next: gr.Button(words("inspector.next")),
+            self.run_on: gr.Button(words("inspector.run_on")),
+        }
 
     def at(self, trace: Trace | None, view: View) -> Changes:
         """Everything that shows a view; nothing changes if there is nothing to look at."""
@@ -116,8 +148,8 @@ class Inspector:
             self.below: gr.Column(visible=True),
             self.count: say(difference_sentence(trace, seen)),
             self.spine: spine_card(trace, seen),
-            self.lane: trace.lanes[seen.lane].name,
-            self.step: gr.Slider(value=seen.index + 1, maximum=max(2, len(trace.lane_steps(seen.lane)))),
+            self.lane: LANES[seen.lane],
+            self.step: StepSlider(value=seen.index + 1, maximum=max(2, len(trace.lane_steps(seen.lane)))),
             self.pinned: list(seen.pinned),
             self.sentence: step_sentence(trace, seen),
             self.force: _force_button(trace, seen),
@@ -135,47 +167,55 @@ def _force_button(trace: Trace, view: View) -> gr.Button:
     token_id = view.forced(trace)
     if token_id is None:
         return gr.Button(visible=False)
-    return gr.Button(f"Continue both from {token(trace, token_id)}", visible=True)
+    return gr.Button(view.words("inspector.force", token=token(trace, token_id)), visible=True)
 
 
-def _segments(choices: tuple[str, ...], name: str, elem_id: str) -> gr.Radio:
+def _options(values: tuple[str, ...], words: Language) -> list[tuple[str, str]]:
+    """The options of a switch as they are called, and as a view calls them."""
+    keys = {"log-ratio F": "ratio", "p(chosen)": "chosen"}
+    return [(words(f"option.{keys.get(value, value)}"), value) for value in values]
+
+
+def _segments(values: tuple[str, ...], name: str) -> gr.Radio:
     """A small switch in a card's corner."""
     return gr.Radio(
-        list(choices), value=choices[0], label=name, show_label=False, elem_id=elem_id, elem_classes="duet-segments",
-        container=False,
+        _options(values, ENGLISH), value=values[0], label=ENGLISH(f"inspector.{name}"), show_label=False,
+        elem_id=name.replace("_", "-"), elem_classes="duet-segments", container=False,
     )  # fmt: skip
 
 
-def inspector() -> Inspector:
-    """Lay out strips, sentence and charts."""
+def inspector(switch: gr.Radio) -> Inspector:
+    """Lay out strips, sentence and charts, in English; `switch` is the switch of the language."""
     trace, trail, pinned, notice = gr.State(), gr.State([]), gr.State([]), Notice()
     crumbs, lanes = Crumbs(elem_id="crumbs"), Strips()
     with gr.Column(visible=False) as below:
         with gr.Row(elem_classes="duet-spine"):
             count = Sentence()
-            previous = gr.Button("‹ previous difference", size="sm", elem_id="previous")
-            next_ = gr.Button("next difference ›", size="sm", elem_id="next")
-            overlay = _segments(OVERLAYS, "overlay of the strips", "overlay")
+            previous = gr.Button(ENGLISH("inspector.previous"), size="sm", elem_id="previous")
+            next_ = gr.Button(ENGLISH("inspector.next"), size="sm", elem_id="next")
+            overlay = _segments(OVERLAYS, "overlay")
         spine = Chart(elem_id="spine")
         with gr.Row(elem_classes="duet-spine duet-columns"):
             lane = gr.Radio(
-                ["Baseline", "DoLa-static"], value="DoLa-static", type="index", label="text", elem_id="lane",
-                elem_classes="duet-quiet",
+                list(LANES), value=LANES[1], type="index", label=ENGLISH("inspector.lane"),
+                elem_id="lane", elem_classes="duet-quiet",
             )  # fmt: skip
-            step = gr.Slider(1, 2, value=1, step=1, label="step", elem_id="step", elem_classes="duet-quiet")
+            step = StepSlider(
+                1, 2, value=1, step=1, label=ENGLISH("inspector.step"), elem_id="step", elem_classes="duet-quiet"
+            )  # fmt: skip
         sentence = Sentence(elem_classes="duet-say")
         with gr.Row(elem_classes="duet-spine"):
-            run_on = gr.Button("Run both on from this step", size="sm", elem_id="run-on")
+            run_on = gr.Button(ENGLISH("inspector.run_on"), size="sm", elem_id="run-on")
             force = gr.Button(visible=False, size="sm", elem_id="force")
         with gr.Row(elem_classes="duet-columns"):
             with gr.Column(elem_classes="duet-card"):
-                head_kind = _segments(HEAD_QUANTITIES, "quantity of the head chart", "head-kind")
+                head_kind = _segments(HEAD_QUANTITIES, "head_kind")
                 head = Chart(elem_id="head")
             with gr.Column(elem_classes="duet-card"):
-                layer_kind = _segments(LAYER_QUANTITIES, "quantity of the layer chart", "layer-kind")
+                layer_kind = _segments(LAYER_QUANTITIES, "layer_kind")
                 layers = Chart(elem_id="layers")
         with gr.Column(elem_classes="duet-card"):
-            heat_kind = _segments(HEAT_QUANTITIES, "quantity of the heatmaps", "heat-kind")
+            heat_kind = _segments(HEAT_QUANTITIES, "heat_kind")
             with gr.Row(elem_classes="duet-columns"):
                 heat_base, heat_dola = Chart(elem_id="heat-base"), Chart(elem_id="heat-dola")
         with gr.Row(elem_classes="duet-columns"):
@@ -184,6 +224,6 @@ def inspector() -> Inspector:
             with gr.Column(elem_classes="duet-card"):
                 sweep = Chart(elem_id="sweep")
     return Inspector(
-        trace, trail, pinned, notice, crumbs, lanes, below, count, previous, next_, overlay, spine, lane, step,
+        switch, trace, trail, pinned, notice, crumbs, lanes, below, count, previous, next_, overlay, spine, lane, step,
         sentence, run_on, force, head_kind, head, layer_kind, layers, heat_kind, heat_base, heat_dola, map_, sweep,
     )  # fmt: skip

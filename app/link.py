@@ -1,7 +1,7 @@
 """A link that brings somebody else to the same settings: readable, short, and nothing but settings.
 
-Prompt, j* and α are always written, the rest where it differs from how the page starts. Whatever stands in a link that
-somebody opens, values that the controls take come out of it; what is not understood is passed over.
+Prompt, j*, α and the length are always written, the rest where it differs from how the page starts. Whatever stands in
+a link that somebody opens, values that the controls take come out of it; what is not understood is passed over.
 """
 
 import math
@@ -16,10 +16,9 @@ from gradio.components import Component
 from app.controls import Controls
 from dola_core.models import well_formed
 
-ALWAYS = {"prompt": "prompt", "j": "layer", "a": "alpha"}
+ALWAYS = {"prompt": "prompt", "j": "layer", "a": "alpha", "new": "max_new_tokens"}
 """Names in a link and the controls they set."""
 NAMES = ALWAYS | {
-    "new": "max_new_tokens",
     "t": "temperature",
     "p": "top_p",
     "k": "top_k",
@@ -49,12 +48,10 @@ class Shared:
     """The step they looked at, from 1."""
 
     def verdict(self, ran: Mapping[str, Any], digest: str) -> str:
-        """In words, whether a result is the one that was shared; nothing if something else was asked for."""
+        """The key of the words that say whether a result is the one that was shared; "" if another was asked for."""
         if not self.digest or any(ran.get(name) != value for name, value in self.settings.items()):
             return ""
-        if digest == self.digest:
-            return "Same text as shared."
-        return "This text differs from the one that was shared: another model, version or hardware made it."
+        return "page.same_text" if digest == self.digest else "page.other_text"
 
 
 def query(controls: Controls, settings: Mapping[str, Any], *, model: str, step: int, digest: str) -> str:
@@ -64,19 +61,25 @@ def query(controls: Controls, settings: Mapping[str, Any], *, model: str, step: 
         value = settings[control]
         if name in ALWAYS or value != getattr(controls, control).value:
             said[name] = int(value) if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
-    said["prompt"] = str(said["prompt"])[:MAX_TEXT]
+    if len(said["prompt"]) > MAX_TEXT:
+        said["prompt"], digest = said["prompt"][:MAX_TEXT], ""
     return urlencode(said | {"step": step, "model": model} | ({"hash": digest} if digest else {}))
 
 
 def read(controls: Controls, parameters: Mapping[str, str]) -> Shared | None:
-    """What a link's parameters say, clamped to what the controls take; None if they say nothing."""
+    """What a link's parameters say, clamped to what the controls take; None if they say nothing.
+
+    A setting that it does not mention is as the page starts with it.
+    """
     settings = {}
     for name, control in NAMES.items():
-        value = _value(getattr(controls, control), str(parameters[name])) if name in parameters else None
+        component = getattr(controls, control)
+        value = _value(component, str(parameters[name])) if name in parameters and component.visible else None
         if value is not None:
             settings[control] = value
     if not settings:
         return None
+    settings = {control: getattr(controls, control).value for control in NAMES.values()} | settings
     step = _whole(str(parameters.get("step", "1")))
     model, digest = (well_formed(str(parameters.get(name, "")))[:MAX_NAME] for name in ("model", "hash"))
     return Shared(settings, model, digest, max(1, step) if step is not None else 1)

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import gradio as gr
+
 from app.view import View
 from dola_core.trace import ALPHA_MIN, Trace
 from dola_core.what_if import rechosen
@@ -17,7 +19,7 @@ FIELDS = ("lane", "step", "x", "y", "custom", "by")
 def to_token(trace: Trace, view: View, data: dict[str, Any]) -> View:
     """A token of a strip: `lane` and `step`, counted from 1."""
     lane = data.get("lane")
-    return _at_step(replace(view, lane=lane) if lane in (0, 1) else view, data.get("step"))
+    return _at_step(replace(view, lane=lane) if _whole(lane) and lane in (0, 1) else view, data.get("step"))
 
 
 def to_step(trace: Trace, view: View, data: dict[str, Any]) -> View:
@@ -43,7 +45,7 @@ def to_setting(trace: Trace, view: View, data: dict[str, Any]) -> View:
     """A cell of the map: layer `x` becomes j* and `y`, as text, α."""
     try:
         alpha = float(data.get("y"))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return view
     moved = _at_layer(trace, view, data.get("x"))
     return replace(moved, alpha=alpha) if ALPHA_MIN <= alpha <= 1 else moved
@@ -75,6 +77,19 @@ def to_difference(direction: int) -> Move:
         return replace(view, index=min(beyond, key=lambda index: abs(index - view.index))) if beyond else view
 
     return move
+
+
+def read(event: gr.EventData) -> dict[str, Any]:
+    """The fields of an event that a move may look at, whatever the browser sent."""
+    return {name: field(event, name) for name in FIELDS}
+
+
+def field(event: gr.EventData, name: str) -> Any:
+    """One field of an event; None if it has none, or no data at all."""
+    try:
+        return getattr(event, name)
+    except (AttributeError, TypeError):
+        return None
 
 
 def _at_step(view: View, step: Any) -> View:

@@ -2,15 +2,25 @@
 
 from pydantic import ValidationError
 
+from app.language import VisitorError
 from dola_core.trace import SCHEMA, Trace
 
 MAX_CHARACTERS = 10_000_000
 """The largest file that is opened."""
-TOO_LARGE = f"That file is larger than {MAX_CHARACTERS // 1_000_000} MB; a trace is smaller."
 
 
-class TraceError(ValueError):
-    """The file holds no trace that can be shown; the message is one sentence for the visitor."""
+MAX_SHOWN, MAX_WORK = 1_000_000, 100_000
+"""Characters of the strips, and steps × layers of the what-ifs, that are shown."""
+
+
+class TraceError(VisitorError):
+    """The file holds no trace that can be shown."""
+
+
+def check_size(characters: object) -> None:
+    """Raises `TraceError` for a file that is too large to be read."""
+    if isinstance(characters, int) and characters > MAX_CHARACTERS:
+        raise TraceError("error.too_large", size=MAX_CHARACTERS // 1_000_000)
 
 
 def open_trace(text: object) -> Trace:
@@ -20,28 +30,32 @@ def open_trace(text: object) -> Trace:
     has something to show, and that its tokens are the ones it was recorded with.
     """
     if not isinstance(text, str) or not text.strip():
-        raise TraceError("That file is empty or no text; choose a trace saved from this page.")
-    if len(text) > MAX_CHARACTERS:
-        raise TraceError(TOO_LARGE)
+        raise TraceError("error.empty_file")
+    check_size(len(text))
     try:
         trace = Trace.model_validate_json(text)
     except ValidationError as error:
-        raise TraceError(_sentence(error)) from error
+        raise _mistake(error) from error
     except RecursionError as error:
-        raise TraceError("That file is nested too deeply to be a trace.") from error
+        raise TraceError("error.too_deep") from error
     if [lane.layer is None for lane in trace.lanes] != [True, False]:
-        raise TraceError("That trace does not compare a baseline with one DoLa-static lane; no other is shown.")
+        raise TraceError("error.other_lanes")
     if not trace.lane_steps(0) or not trace.lane_steps(1):
-        raise TraceError("That trace holds no steps; there is nothing to show.")
+        raise TraceError("error.no_steps")
+    shown = [*trace.prompt_ids, *trace.lane_ids(0), *trace.lane_ids(1)]
+    characters = sum(len(trace.pieces.get(token, "")) for token in shown)
+    if characters > MAX_SHOWN or len(trace.steps) * trace.model.n_layers > MAX_WORK:
+        raise TraceError("error.too_long")
     if not trace.intact():
-        raise TraceError("That trace is damaged: its tokens are not the ones it was saved with.")
+        raise TraceError("error.damaged")
     return trace
 
 
-def _sentence(error: ValidationError) -> str:
+def _mistake(error: ValidationError) -> TraceError:
     mistake = error.errors()[0]
-    where = ".".join(str(part) for part in mistake["loc"][:4])
+    where = ".".join(str(part)[:60] for part in mistake["loc"][:4])
     if where == "schema":
-        return f"That trace has another version than this page reads ({SCHEMA}); open it with the page that saved it."
-    reason = mistake["msg"].removeprefix("Value error, ")[:200]
-    return f"That file is not a trace: {f'{where}: ' if where else ''}{reason[:1].lower()}{reason[1:].rstrip('.')}."
+        return TraceError("error.other_version", version=SCHEMA)
+    reason = mistake["msg"].removeprefix("Value error, ")[:200].rstrip(".")
+    reason = f"{where}: {reason}" if where else reason
+    return TraceError("error.no_such_trace", reason=reason[:1].lower() + reason[1:])

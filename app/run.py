@@ -1,12 +1,13 @@
 """One comparison for the page: what the visitor asked for → a stream of traces."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from app.language import VisitorError
 from app.view import View
 from dola_core.beams import BeamProgress, BeamResult, beam_search
 from dola_core.decoding import check_comparison, compare
@@ -15,12 +16,14 @@ from dola_core.models import LoadedModel, well_formed
 from dola_core.recording import Recorder
 from dola_core.trace import ALPHA_MIN, Trace
 
+MAX_BEAMS = 8
+"""The most beams that a visitor can ask for."""
 TEXT_INTERVAL = 1 / 12
 """Seconds between updates of the strips: faster than reading, slow enough for the browser."""
 
 
-class RequestError(ValueError):
-    """What was asked for cannot be run; the message is one sentence for the visitor."""
+class RequestError(VisitorError):
+    """What was asked for cannot be run."""
 
 
 class Request(BaseModel):
@@ -48,7 +51,8 @@ class Request(BaseModel):
             mistake = error.errors()[0]
             name = str(mistake["loc"][-1]).replace("_", " ") if mistake["loc"] else ""
             text = mistake["msg"].removeprefix("Value error, ")
-            raise RequestError(f"{name}: {text}." if name and not text.endswith(".") else text) from error
+            text = f"{name}: {text}." if name and not text.endswith(".") else text
+            raise RequestError("error.plain", text=text) from error
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ class Update:
 
     trace: Trace
     note: str = ""
-    """Progress in words, for work without tokens to show yet."""
+    """The key of words for progress, where there are no tokens to show yet."""
+    values: Mapping[str, object] = field(default_factory=dict)
+    """What to fill in."""
     finished: bool = False
 
 
@@ -69,7 +75,7 @@ def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
     try:
         prompt_ids = loaded.encode(request.prompt, chat=request.chat)
     except ValueError as error:
-        raise RequestError(str(error)) from error
+        raise RequestError("error.plain", text=str(error)) from error
     yield from _run(
         loaded, _recorder(loaded, request.prompt, prompt_ids, request.layer, request.alpha, request.decoding)
     )
@@ -83,17 +89,22 @@ def run_on(
     They decode as the trace did, with the view's (j*, α) and at most `max_new_tokens` tokens; the prefix is read in one
     forward pass. Raises `RequestError` if the trace is another model's or the prefix leaves no room.
     """
-    if (trace.model.name, trace.model.vocab_size) != (loaded.info.name, loaded.info.vocab_size):
-        raise RequestError(
-            f"This trace is of the model {trace.model.name}; start the page with that model to go on from it."
-        )
+    if _made_by(trace) != _made_by(loaded):
+        raise RequestError("error.other_model", model=trace.model.name)
     written = trace.lane_ids(view.lane)[: view.index] + ([] if token is None else [token])
-    decoding = trace.decoding.model_copy(update={"max_new_tokens": min(trace.decoding.max_new_tokens, max_new_tokens)})
+    asked = trace.decoding
+    bounds = {"max_new_tokens": min(asked.max_new_tokens, max_new_tokens), "num_beams": min(asked.num_beams, MAX_BEAMS)}
+    decoding = asked.model_copy(update=bounds)
     prompt_ids = [*trace.prompt_ids, *written]
     yield from _run(
         loaded,
         _recorder(loaded, trace.prompt + loaded.text(written), prompt_ids, view.layer, view.alpha, decoding),
     )
+
+
+def _made_by(source: Trace | LoadedModel) -> tuple[str, int, int]:
+    info = source.model if isinstance(source, Trace) else source.info
+    return info.name, info.n_layers, info.vocab_size
 
 
 def _recorder(
@@ -103,22 +114,22 @@ def _recorder(
     try:
         check_comparison(loaded.readout, prompt_ids, lanes, decoding)
     except ValueError as error:
-        raise RequestError(str(error)) from error
+        raise RequestError("error.plain", text=str(error)) from error
     return Recorder(loaded.info, prompt, prompt_ids, lanes, decoding)
 
 
 def _run(loaded: LoadedModel, recorder: Recorder) -> Iterator[Update]:
     piece = cache(loaded.piece)  # every update asks for the same few hundred tokens again
 
-    def update(note: str = "", *, finished: bool = False) -> Update:
-        return Update(recorder.trace(piece, loaded.text), note, finished)
+    def update(note: str = "", *, finished: bool = False, **values: object) -> Update:
+        return Update(recorder.trace(piece, loaded.text), note, values, finished)
 
-    yield update("reading the prompt …")
+    yield update("page.reading")
     scripts = {}
     if recorder.decoding.num_beams > 1:
         for event in _search(loaded, recorder):
             if isinstance(event, BeamProgress):
-                yield update(f"searching beams of {recorder.lanes[event.lane].name}: step {event.step} …")
+                yield update("page.searching", lane=recorder.lanes[event.lane].name, step=event.step)
             else:
                 best = event.beams[0]
                 scripts[event.lane] = (best.ids, best.end)

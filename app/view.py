@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
 
-from dola_core.trace import Step, Trace
+from app.language import ENGLISH, Language
+from dola_core.trace import ALPHA_MIN, Step, Trace
 from dola_core.what_if import rechosen_at
 
 Overlay = Literal["agreement", "probability", "entropy", "JSD"]
@@ -31,11 +32,22 @@ class View:
     layers: LayerQuantity = "probability"
     heat: HeatQuantity = "JSD"
     pinned: tuple[int, ...] = ()
+    words: Language = ENGLISH
 
     def within(self, trace: Trace) -> Self | None:
-        """The same with `index` moved to a step that the lane's text has; None if it has none."""
+        """The same, moved to a step that the lane's text has and to a layer and an α that the trace has.
+
+        None if the lane wrote nothing.
+        """
         steps = len(trace.lane_steps(self.lane))
-        return replace(self, index=min(max(self.index, 0), steps - 1)) if steps else None
+        if not steps:
+            return None
+        return replace(
+            self,
+            index=min(max(self.index, 0), steps - 1),
+            layer=min(max(self.layer, 1), trace.model.n_layers - 1),
+            alpha=min(max(self.alpha, ALPHA_MIN), 1.0),
+        )
 
     def step(self, trace: Trace) -> Step:
         """The step looked at."""

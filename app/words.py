@@ -1,20 +1,13 @@
-"""How the page says things: one place that formats a token for the eye, and the sentences made from a trace."""
+"""How the page writes tokens and numbers: one place that formats them for the eye."""
 
 import re
 from collections.abc import Sequence
 
-from dola_core.trace import EndReason, Trace
+from dola_core.trace import Trace
 
 BYTES = re.compile(r"(<0x[0-9A-F]{2}>)+")
 
 WHITESPACE = str.maketrans({" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"})
-
-END_WORDS: dict[EndReason, str] = {
-    "eos": "end of text",
-    "length": "length limit",
-    "stop": "stop string",
-    "stopped": "stopped by you",
-}
 
 
 def visible(text: str) -> str:
@@ -46,11 +39,6 @@ def running_text(trace: Trace, ids: Sequence[int]) -> list[str]:
             pending = pending if error.reason == "unexpected end of data" else b""
             shown.append("…" if pending else visible(piece))
     return shown
-
-
-def count(tokens: int) -> str:
-    """A number of tokens in words."""
-    return "1 token" if tokens == 1 else f"{tokens} tokens"
 
 
 def number(p: float) -> str:

@@ -69,7 +69,8 @@ def beam_search(
         raise ValueError("Stop strings need text_of, to see what a lane has written.")
 
     def stopped(ids: list[int]) -> bool:
-        return bool(decoding.stop) and any(s in text_of(ids) for s in decoding.stop)
+        text = text_of(ids) if decoding.stop and text_of else ""
+        return any(s in text for s in decoding.stop)
 
     return _search(readout, list(prompt_ids), list(lanes), decoding, limit, list(eos_ids), stopped)
 

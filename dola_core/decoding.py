@@ -144,8 +144,10 @@ def _end(
     """Why a lane ends after what it has written, or None."""
     if written[-1] in eos_ids:
         return "eos"
-    if stop and text_of is not None and any(s in text_of(written) for s in stop):
-        return "stop"
+    if stop and text_of is not None:
+        text = text_of(written)
+        if any(s in text for s in stop):
+            return "stop"
     return "length" if len(written) >= limit else None
 
 

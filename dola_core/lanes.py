@@ -32,7 +32,7 @@ class Lane(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: str = Field(max_length=100)
     layer: int | None = Field(None, strict=True, ge=1)
     alpha: Annotated[float, BeforeValidator(check_alpha)] = 0.1
 
@@ -54,7 +54,7 @@ class Decoding(BaseModel):
     min_p: float = Field(0.0, ge=0.0, le=1.0, allow_inf_nan=False)
     num_beams: int = Field(1, ge=1, le=16)
     seed: int = Field(0, ge=0, le=MAX_SEED)
-    stop: tuple[str, ...] = ()
+    stop: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=8)] = ()
     """A lane ends when its new text contains one of these."""
 
     @model_validator(mode="after")

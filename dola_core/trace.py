@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, PlainSerializer, model_validator
 
 from dola_core.contrast import check_alpha, check_layer
 from dola_core.lanes import Decoding, Lane, choose, dola_scores
@@ -24,6 +24,8 @@ SCHEMA = 1
 ALPHA_MIN = 0.01
 """The smallest α a what-if answers for."""
 
+MAX_TOKENS, MAX_LANES, MAX_STEPS, MAX_PROMPT, MAX_TEXT, MAX_PIECE = 1000, 256, 20_000, 200_000, 2_000_000, 1000
+"""Bounds far above what is recorded, so that a file cannot ask for more work than a run."""
 ROUNDING = 1e-3
 """How far above 0 a log-probability may come out."""
 
@@ -62,11 +64,11 @@ class _Record(BaseModel):
 class ModelInfo(_Record):
     """Which model made a trace."""
 
-    name: str
-    revision: str | None = None
-    dtype: str
-    n_layers: int = Field(ge=2, le=1000)
-    vocab_size: int = Field(ge=1)
+    name: str = Field(max_length=300)
+    revision: str | None = Field(None, max_length=300)
+    dtype: str = Field(max_length=30)
+    n_layers: int = Field(ge=2, le=256)
+    vocab_size: int = Field(ge=2, le=10_000_000)
 
 
 class Choice(_Record):
@@ -126,8 +128,11 @@ class Step(_Record):
             raise ValueError("the step's arrays do not fit together")
         if exact == 0 or len(self.log_q) != exact * n or len(self.noise) not in (0, exact):
             raise ValueError("the step's arrays do not fit together")
-        if len(self.lanes) != len(self.taken) or not set(self.lanes) <= set(range(len(self.choices))):
+        lanes = set(self.lanes)
+        if not len(self.lanes) == len(self.taken) == len(lanes) or not lanes <= set(range(len(self.choices))):
             raise ValueError("the step's lanes do not fit together")
+        if k > MAX_TOKENS or len(np.unique(self.tokens)) != k:
+            raise ValueError("the step's tokens do not fit together")
         if len(self.seen) and self.seen.max() >= exact:
             raise ValueError("the step's tokens do not fit together")
         if not {*self.taken, *(c.id for c in self.choices)} <= set(self.tokens.tolist()):
@@ -194,19 +199,19 @@ class Trace(_Record):
 
     version: Literal[1] = Field(SCHEMA, alias="schema")
     model: ModelInfo
-    prompt: str
-    prompt_ids: tuple[Annotated[int, Field(ge=0)], ...]
-    lanes: tuple[Lane, ...]
+    prompt: str = Field(max_length=MAX_TEXT)
+    prompt_ids: Annotated[tuple[Annotated[int, Field(ge=0)], ...], FailFast(), Field(max_length=MAX_PROMPT)]
+    lanes: Annotated[tuple[Lane, ...], FailFast(), Field(max_length=MAX_LANES)]
     decoding: Decoding
-    steps: tuple[Step, ...]
+    steps: Annotated[tuple[Step, ...], FailFast(), Field(max_length=MAX_STEPS)]
     """Ordered by index; steps of one index by the first lane of their row."""
-    texts: tuple[str, ...]
+    texts: Annotated[tuple[Annotated[str, Field(max_length=MAX_TEXT)], ...], Field(max_length=MAX_LANES)]
     """What each lane wrote, without the prompt."""
-    ends: tuple[EndReason | None, ...]
+    ends: Annotated[tuple[EndReason | None, ...], FailFast(), Field(max_length=MAX_LANES)]
     """Why each lane stopped; None while it runs."""
-    pieces: dict[int, str]
+    pieces: dict[int, Annotated[str, Field(max_length=MAX_PIECE)]]
     """Text of every token id that occurs."""
-    digest: str
+    digest: str = Field(max_length=64)
     """SHA-256 of the generated ids: two runs with equal digests wrote the same tokens."""
 
     @model_validator(mode="after")
@@ -219,9 +224,16 @@ class Trace(_Record):
         for lane in self.lanes:
             if lane.layer is not None:
                 check_layer(lane.layer, self.model.n_layers)
-        for lane in range(n):
-            if [s.index for s in self.lane_steps(lane)] != list(range(len(self.lane_steps(lane)))):
-                raise ValueError("a lane's steps must be numbered from 0 and none may be missing")
+        if any((len(step.noise) > 0) != self.decoding.samples for step in self.steps):
+            raise ValueError("steps hold noise where a run samples, and only there")
+        written = [0] * n
+        for step in self.steps:
+            for lane in step.lanes:
+                if step.index != written[lane]:
+                    raise ValueError("a lane's steps must be numbered from 0 and none may be missing")
+                written[lane] += 1
+        if max(written, default=0) > self.decoding.max_new_tokens:
+            raise ValueError("a lane has more steps than were asked for")
         ids = [self.prompt_ids, *(a for s in self.steps for a in (s.tokens, s.top_ids))]
         if max((max(a) for a in ids if len(a)), default=0) >= self.model.vocab_size:
             raise ValueError("a token lies outside the vocabulary")

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from app.figures.style import COLOURSCALE, Figure, figure, label, line_at, norm, penalty
+from app.figures.style import COLOURSCALE, Figure, figure, is_penalised, label, line_at, norm
 from app.palette import LIGHT
 from app.view import View
 from app.words import number
@@ -24,25 +24,26 @@ def spine_card(trace: Trace, view: View) -> dict[str, Any]:
     jsd = [float(step.jsd[view.layer - 1]) for step in steps]
     now = rechosen(trace, view.lane, view.layer, view.alpha)
     differ = [i for i, (step, dola) in enumerate(zip(steps, now, strict=True)) if dola != step.choices[0].id]
+    words, top = view.words, int(np.argmax(jsd))
     return {
         "title": "",
-        "sub": f"Jensen–Shannon divergence of layer {view.layer} to the last, nats, 0 to ln 2; ◆ the choices differ",
-        "alt": f"Divergence over {len(steps)} steps, highest {number(max(jsd))} at step {int(np.argmax(jsd)) + 1}.",
+        "sub": words("chart.spine_sub", layer=view.layer),
+        "alt": words("chart.spine_alt", n=len(steps), most=number(jsd[top]), step=top + 1),
         "figure": _spine(jsd, differ, view),
     }
 
 
 def _spine(jsd: list[float], differ: list[int], view: View) -> Figure:
-    numbers = list(range(1, len(jsd) + 1))
+    numbers, step = list(range(1, len(jsd) + 1)), view.words("chart.step")
     line = {
         "type": "scatter", "mode": "lines+markers", "x": numbers, "y": [round(value, 4) for value in jsd],
         "fill": "tozeroy", "fillcolor": LIGHT["line"], "line": {"color": LIGHT["mute"], "width": 1.5},
-        "marker": {"size": 1, "color": LIGHT["mute"]}, "hovertemplate": "step %{x}: %{y:.3f}<extra></extra>",
+        "marker": {"size": 1, "color": LIGHT["mute"]}, "hovertemplate": f"{step} %{{x}}: %{{y:.3f}}<extra></extra>",
     }  # fmt: skip
     ticks = {
         "type": "scatter", "mode": "markers", "x": [i + 1 for i in differ], "y": [round(jsd[i], 4) for i in differ],
         "marker": {"symbol": "diamond", "size": 9, "color": LIGHT["dola"]},
-        "hovertemplate": "step %{x}: the choices differ<extra></extra>",
+        "hovertemplate": f"{step} %{{x}}: {view.words('chart.differ_here')}<extra></extra>",
     }  # fmt: skip
     return figure(
         [line, ticks],
@@ -57,20 +58,19 @@ def _spine(jsd: list[float], differ: list[int], view: View) -> Figure:
 
 def heat_card(trace: Trace, lane: int, view: View) -> dict[str, Any]:
     """Every layer at the steps around the one looked at, for one lane; both lanes show the same steps on one scale."""
-    what = {
-        "JSD": "Jensen–Shannon divergence to the last layer, nats, from ln 2 (pale) to 0 (deep)",
-        "entropy": f"entropy, nats, from ln {trace.model.vocab_size:,} (pale) to 0 (deep)",
-        "p(chosen)": "probability of the lane's choice, from 0 (pale) to 1 (deep)",
-        "rank": "rank of the lane's choice, from last (pale) to 1 (deep), logarithmic",
-    }[view.heat]
+    words, n = view.words, trace.model.n_layers
+    key = {"p(chosen)": "chosen"}.get(view.heat, view.heat)
+    what = words(f"chart.heat_{key}", vocabulary=f"{trace.model.vocab_size:,}")
     steps = trace.lane_steps(lane)
     window = _window(view.index, max(len(trace.lane_steps(n)) for n in range(len(trace.lanes))))
+    sub = words("chart.heat_sub", what=what, norm=norm(trace, words))
+    if is_penalised(trace, "before"):
+        sub += words("chart.last_penalised")
+    first, last = window[0] + 1, window[-1] + 1
     return {
-        "title": f"Every layer, every step · {trace.lanes[lane].name}",
-        "sub": f"{what}; in the cell the layer's own first choice; {norm(trace)}; click: go there, j* = that layer"
-        + penalty(trace, "; the last layer after the repetition penalty", ""),
-        "alt": f"Heatmap of {what} in layers 1 to {trace.model.n_layers}, steps {window[0] + 1} to {window[-1] + 1} "
-        f"of {len(steps)}.",
+        "title": words("chart.heat", lane=trace.lanes[lane].name),
+        "sub": sub,
+        "alt": words("chart.heat_alt", what=what, n=n, first=first, last=last, steps=len(steps)),
         "figure": _heat(trace, lane, view, window),
     }
 
@@ -123,7 +123,7 @@ def _heat(trace: Trace, lane: int, view: View, window: range) -> Figure:
         yaxis={
             "range": [0.5, trace.model.n_layers + 0.5],
             "dtick": 2,
-            "title": {"text": "layer", "standoff": 4},
+            "title": {"text": view.words("chart.layer"), "standoff": 4},
             "showgrid": False,
         },
         **_marks(trace, view, window),
@@ -134,6 +134,7 @@ def _cells(trace: Trace, lane: int, view: View, shown: list[Step]) -> dict[str, 
     columns = [np.clip(_quantity(trace, step, lane, view), 0, 1).round(3) for step in shown]
     names = [[label(trace, int(i)) for i in step.top_ids] for step in shown]
     readings = [_reading(step, lane, view) for step in shown]
+    words, option = view.words, {"p(chosen)": "chosen"}.get(view.heat, view.heat)
     return {
         "type": "heatmap",
         "x": [step.index + 1 for step in shown],
@@ -147,8 +148,8 @@ def _cells(trace: Trace, lane: int, view: View, shown: list[Step]) -> dict[str, 
         "texttemplate": "%{text}",
         "textfont": {"size": 9.5, "family": "DejaVu Sans Mono, monospace"},
         "customdata": np.array([names, readings]).transpose(2, 1, 0).tolist(),
-        "hovertemplate": "step %{x}, layer %{y}: first choice %{customdata[0]}<br>"
-        f"{view.heat} %{{customdata[1]}}<extra></extra>",
+        "hovertemplate": f"{words('chart.step')} %{{x}}, {words('chart.layer')} %{{y}}: {words('chart.first_choice')} "
+        f"%{{customdata[0]}}<br>{words(f'option.{option}')} %{{customdata[1]}}<extra></extra>",
         "xgap": 2,
         "ygap": 1,
     }
@@ -164,7 +165,7 @@ def _marks(trace: Trace, view: View, window: range) -> dict[str, Any]:
     }  # fmt: skip
     marks["shapes"].append(frame)
     if trace.fork in window:
-        fork = line_at("x", trace.fork + 0.5, text="the texts part", colour=LIGHT["mute"])
+        fork = line_at("x", trace.fork + 0.5, text=view.words("chart.part"), colour=LIGHT["mute"])
         fork["shapes"][0]["line"]["dash"] = "dash"
         marks["shapes"] += fork["shapes"]
         marks["annotations"] += fork["annotations"]

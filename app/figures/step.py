@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.figures.style import LEGEND, MARKS, Figure, figure, label, line_at, marked, norm, penalty
+from app.figures.style import LEGEND, MARKS, Figure, figure, is_penalised, label, line_at, marked, norm
 from app.palette import LIGHT
 from app.view import View
-from app.words import count, number
+from app.words import number
 from dola_core.contrast import plausible_head
 from dola_core.lanes import Decoding, Lane, dola_scores
 from dola_core.trace import Step, Trace
@@ -87,17 +87,19 @@ def head_card(trace: Trace, view: View) -> dict[str, Any]:
     """The head chart with its title, its grey line and its text twin, for `Chart`."""
     step = view.step(trace)
     head = Head.of(step, view.layer, view.alpha, trace.decoding)
+    words, n = view.words, head.size
+    what = words("chart.head_ratio" if view.head == "log-ratio F" else "chart.head_probability", layer=view.layer)
+    kept = words("chart.head_kept_one") if n == 1 else words("chart.head_kept", n=n)
+    sub = f"{what}; {norm(trace, words)}; {kept}"
+    if not head.complete:
+        sub += words("chart.head_more")
+    if is_penalised(trace, "after"):
+        sub += words("chart.head_penalty")
     cut = int((~head.kept).sum())
-    more = "" if head.complete else "; p̂ over the recorded tokens only, more are plausible"
-    what = {
-        "probability": f"probability on this prefix, q_N against q_{view.layer}",
-        "log-ratio F": f"F = log q_N − log q_{view.layer} in nats, a log-ratio and no probability",
-    }[view.head]
     return {
-        "title": "Plausible head",
-        "sub": f"{what}; {norm(trace)}; {count(head.size)} kept, cut tokens stay, greyed{more}"
-        + penalty(trace, "", "; the repetition penalty is in p̂ and in the baseline's choice, not in q_N"),
-        "alt": f"Bars of q_N, q_{view.layer} and p-hat: {head.size} at or above {number(head.threshold)}, {cut} below.",
+        "title": words("chart.head"),
+        "sub": sub,
+        "alt": words("chart.head_alt", layer=view.layer, kept=n, threshold=number(head.threshold), cut=cut),
         "figure": (_ratio_chart if view.head == "log-ratio F" else _probability_chart)(trace, view, head),
     }
 
@@ -175,21 +177,24 @@ def _ratio_chart(trace: Trace, view: View, head: Head) -> Figure:
         [_bars(trace, head, order, head.F, "F", color=LIGHT["dola"])],
         height=60 + 28 * len(order),
         bargap=0.45,
-        xaxis={"range": [low, high], "title": {"text": "nats", "standoff": 6}, "zeroline": True},
+        xaxis={"range": [low, high], "title": {"text": view.words("chart.nats"), "standoff": 6}, "zeroline": True},
         yaxis=_token_axis(trace, view, head, order, chosen),
     )
 
 
 def layer_card(trace: Trace, view: View) -> dict[str, Any]:
     """The layer chart with its title, its grey line and its text twin, for `Chart`."""
-    what = {"probability": "probability read from every layer", "rank": "rank in every layer, 1 is its first choice"}
-    untold = "; rank is recorded for the tokens that the lanes chose" if view.layers == "rank" else ""
-    kind = "probability" if view.layers == "probability" else "rank"
+    words = view.words
+    sub = f"{words(f'chart.layers_{view.layers}')}; {norm(trace, words)}; {words('chart.unreliable')}"
+    if view.layers == "rank":
+        sub += words("chart.rank_untold")
+    if is_penalised(trace, "before"):
+        sub += words("chart.last_penalised")
+    quantity = words(f"option.{view.layers}")
     return {
-        "title": "Through the layers",
-        "sub": f"{what[view.layers]}; {norm(trace)}; early layers are unreliable{untold}"
-        + penalty(trace, "; the last layer after the repetition penalty", ""),
-        "alt": f"Lines: {kind} of both lanes' tokens in layers 1 to {trace.model.n_layers}, j* = {view.layer} marked.",
+        "title": words("chart.layers"),
+        "sub": sub,
+        "alt": words("chart.layers_alt", quantity=quantity, n=trace.model.n_layers, layer=view.layer),
         "figure": _layer_chart(trace, view),
     }
 
@@ -219,10 +224,15 @@ def _layer_chart(trace: Trace, view: View) -> Figure:
                     "y": values,
                     "line": {"color": colour, "dash": dash, "width": 2.5},
                     "marker": {"symbol": symbol, "size": 6, "color": colour},
-                    "hovertemplate": "layer %{x}: %{y:.4~f}<extra></extra>",
+                    "hovertemplate": f"{view.words('chart.layer')} %{{x}}: %{{y:.4~f}}<extra></extra>",
                 }
             )
-    ranks = {"type": "log", "autorange": "reversed", "title": {"text": "rank", "standoff": 4}, "tickformat": "d"}
+    ranks = {
+        "type": "log",
+        "autorange": "reversed",
+        "title": {"text": view.words("chart.rank"), "standoff": 4},
+        "tickformat": "d",
+    }
     return figure(
         lines,
         height=520,
@@ -230,7 +240,7 @@ def _layer_chart(trace: Trace, view: View) -> Figure:
         showlegend=True,
         legend=LEGEND,
         xaxis={
-            "title": {"text": "layer", "standoff": 6},
+            "title": {"text": view.words("chart.layer"), "standoff": 6},
             "range": [0.5, trace.model.n_layers + 0.5],
             "dtick": 5,
             "tick0": 0,

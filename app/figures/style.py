@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from app.language import Language
 from app.palette import LIGHT, SCALE
 from app.words import token
+from dola_core.lanes import PenaltyPosition
 from dola_core.trace import Trace
 
 Figure = dict[str, Any]
@@ -62,13 +64,11 @@ def marked(trace: Trace, token_id: int, chosen: tuple[int, int]) -> str:
     return f"{marks} {label(trace, token_id)}" if marks else label(trace, token_id)
 
 
-def norm(trace: Trace) -> str:
+def norm(trace: Trace, words: Language) -> str:
     """How early layers were read."""
-    return "early layers through the final norm" if trace.decoding.early_norm else "early layers raw, without the norm"
+    return words("chart.normed" if trace.decoding.early_norm else "chart.raw")
 
 
-def penalty(trace: Trace, before: str, after: str) -> str:
-    """What there is to say about the repetition penalty, by its place; nothing if there is none."""
-    if trace.decoding.repetition_penalty == 1.0:
-        return ""
-    return before if trace.decoding.penalty_position == "before" else after
+def is_penalised(trace: Trace, position: PenaltyPosition) -> bool:
+    """Whether there is a repetition penalty, and in this place."""
+    return trace.decoding.repetition_penalty != 1.0 and trace.decoding.penalty_position == position

@@ -8,6 +8,7 @@ import numpy as np
 from app.figures.style import Figure, figure, label, line_at
 from app.palette import LIGHT
 from app.view import View
+from app.words import token
 from dola_core.trace import Trace
 from dola_core.what_if import DOLA, Changes, changes, winners
 
@@ -21,12 +22,12 @@ def map_card(trace: Trace, view: View) -> dict[str, Any]:
     won = winners(step, ALPHAS, trace.decoding)
     counted = Counter(won[won >= 0].tolist())
     untold = int((won < 0).any(1).sum())
-    words = ", ".join(f"{label(trace, token_id)} {n}" for token_id, n in counted.most_common(4))
+    words = view.words
+    winners_ = ", ".join(f"{token(trace, token_id)} {n}" for token_id, n in counted.most_common(4))
     return {
-        "title": "What if: the winner for every j* and α",
-        "sub": "at this step, exact, read from the trace; the cross is the present setting; click: take that setting"
-        + ("" if not untold else "; empty where more tokens are plausible than were recorded"),
-        "alt": f"Of {won.size} settings, so many choose: {words}.",
+        "title": words("chart.map"),
+        "sub": words("chart.map_sub") + (words("chart.map_untold") if untold else ""),
+        "alt": words("chart.map_alt", n=won.size, winners=winners_),
         "figure": _map(trace, view, won, counted),
     }
 
@@ -49,7 +50,8 @@ def _map(trace: Trace, view: View, won: np.ndarray, counted: Counter[int]) -> Fi
         "colorscale": scale,
         "showscale": False,
         "text": [
-            [label(trace, token_id) if token_id >= 0 else "not recorded" for token_id in row] for row in won.tolist()
+            [label(trace, token_id) if token_id >= 0 else view.words("chart.not_recorded") for token_id in row]
+            for row in won.tolist()
         ],
         "hovertemplate": "j* = %{x}, α = %{y}: %{text}<extra></extra>",
         "hoverongaps": True,
@@ -99,13 +101,18 @@ def sweep_card(trace: Trace, view: View) -> dict[str, Any]:
     """How many of the run's DoLa choices would be another token, for every j* at the present α."""
     found = changes(trace, view.alpha)
     ran = trace.lanes[DOLA]
-    untold = f"; {found.untold} more have too many plausible tokens to tell" if found.untold else ""
-    most = int(found.counts.max(initial=0))
+    words, most = view.words, int(found.counts.max(initial=0))
     return {
-        "title": "What if: choices that would change, by j*",
-        "sub": f"of DoLa's {found.steps} recorded choices, at α = {view.alpha:g}; the run had j* = {ran.layer}, "
-        f"α = {ran.alpha:g}{untold}; click: take that layer",
-        "alt": f"Bars: at j* = {view.layer} {int(found.counts[view.layer - 1])} choices would change, at most {most}.",
+        "title": words("chart.sweep"),
+        "sub": words(
+            "chart.sweep_sub",
+            n=found.steps,
+            alpha=f"{view.alpha:g}",
+            ran_layer=ran.layer,
+            ran_alpha=f"{ran.alpha:g}",
+            untold=words("chart.sweep_untold", n=found.untold) if found.untold else "",
+        ),
+        "alt": words("chart.sweep_alt", layer=view.layer, k=int(found.counts[view.layer - 1]), most=most),
         "figure": _sweep(trace, view, found),
     }
 
@@ -120,7 +127,7 @@ def _sweep(trace: Trace, view: View, found: Changes) -> Figure:
             "color": [LIGHT["dola"] if layer == view.layer else LIGHT["line"] for layer in layers],
             "line": {"color": LIGHT["early"], "width": 0.5},
         },
-        "hovertemplate": "j* = %{x}: %{y} would change<extra></extra>",
+        "hovertemplate": f"j* = %{{x}}: %{{y}} {view.words('chart.would_change')}<extra></extra>",
     }
     most = int(found.counts.max(initial=0))
     return figure(
@@ -129,7 +136,7 @@ def _sweep(trace: Trace, view: View, found: Changes) -> Figure:
         margin={"l": 46, "r": 14, "t": 22, "b": 40},
         xaxis={"title": {"text": "j*", "standoff": 4}, "dtick": 5, "tick0": 0, "range": [0.5, layers[-1] + 0.5]},
         yaxis={
-            "title": {"text": "choices changed", "standoff": 6},
+            "title": {"text": view.words("chart.changed"), "standoff": 6},
             "range": [0, max(most, 1) * 1.08],
             "dtick": max(1, round(most / 5)),
         },

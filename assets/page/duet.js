@@ -23,30 +23,25 @@
     draw(props.value);
   };
 
-  const KEYS = [
-    ["← →", "previous, next step"],
-    ["Home End", "first, last step"],
-    ["P N", "previous, next difference"],
-    ["[ ]", "contrast layer j* down, up"],
-    ["?", "this list"],
-  ];
+  const KEYS = { step: "← →", ends: "Home End", difference: "P N", layer: "[ ]", help: "?" };
 
-  const helpDialog = () => {
-    const dialog = make("dialog", "duet-help");
-    const title = make("h3", "", "Keys");
+  // Words with their places filled in; the words come with the data.
+  const fill = (words, values) => words.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+
+  const showHelp = (words) => {
+    const dialog = document.querySelector(".duet-help") || document.body.appendChild(make("dialog", "duet-help"));
+    const title = make("h3", "", words.title);
     title.id = "duet-help-title";
     dialog.setAttribute("aria-labelledby", title.id);
     const list = make("dl");
-    for (const [key, what] of KEYS) list.append(make("dt", "", key), make("dd", "", what));
-    const close = make("button", "", "Close");
+    for (const [name, key] of Object.entries(KEYS)) list.append(make("dt", "", key), make("dd", "", words[name]));
+    const close = make("button", "", words.close);
     close.addEventListener("click", () => dialog.close());
-    dialog.append(title, list, close);
-    document.body.append(dialog);
-    return dialog;
+    dialog.replaceChildren(title, list, close);
+    dialog.showModal();
   };
 
   const strips = (root, props, watch, trigger) => {
-    const help = document.querySelector(".duet-help") || helpDialog();
     let selected = { lane: 0, index: 0 };
     let data = null;
 
@@ -63,19 +58,42 @@
         ghost.replaceChildren();
         if (!chosen) return;
         const other = data.lanes[1 - number].name;
-        ghost.append(`step ${selected.index + 1}: `);
-        if (chosen.again) ghost.append("now it would say ", token(chosen.again, `voice ${data.lanes[number].side}`), "; ");
-        if (chosen.ghost) ghost.append(`on this text ${other} would say `, token(chosen.ghost.text, `voice ${chosen.ghost.side}`));
-        else ghost.append(`${other} agrees`);
-        if (data.fork !== null && selected.index > data.fork) ghost.append(" · contexts differ since the dashed line");
+        const { words } = data;
+        ghost.append(fill(words.step, { step: selected.index + 1 }));
+        if (chosen.again) ghost.append(words.now, token(chosen.again, `voice ${data.lanes[number].side}`), "; ");
+        if (chosen.ghost) ghost.append(fill(words.ghost, { lane: other }), token(chosen.ghost.text, `voice ${chosen.ghost.side}`));
+        else ghost.append(fill(words.agrees, { lane: other }));
+        if (data.fork !== null && selected.index > data.fork) ghost.append(words.contexts);
       });
     };
 
-    const pick = (node, focus) => {
+    // The page follows a key at once and asks for the rest as soon as the last answer has come, for the newest place
+    // only: a key held down neither floods the server nor is pulled back by an older answer.
+    let pick = null;
+    let by = 0;
+    let asked = 0;
+    const ask = () => {
+      if (asked || (!pick && !by)) return;
+      asked = setTimeout(answered, 400); // an answer that changes nothing does not come
+      if (pick) trigger("select", pick);
+      else trigger("key_up", { by });
+      if (pick) pick = null;
+      else by = 0;
+    };
+    const answered = () => {
+      clearTimeout(asked);
+      asked = 0;
+      ask();
+    };
+
+    const go = (node, focus) => {
+      const same = +node.dataset.lane === selected.lane && +node.dataset.index === selected.index;
       selected = { lane: +node.dataset.lane, index: +node.dataset.index };
       mark();
       if (focus) node.focus();
-      trigger("select", { lane: selected.lane, step: selected.index + 1 });
+      if (same) return;
+      pick = { lane: selected.lane, step: selected.index + 1 };
+      ask();
     };
 
     const drawLane = (lane, number) => {
@@ -92,9 +110,9 @@
       lane.tokens.forEach((piece, index) => {
         if (index === data.fork) {
           const fork = make("span", "fork");
-          fork.title = "the texts part here";
+          fork.title = data.words.part;
           fork.setAttribute("role", "img");
-          fork.setAttribute("aria-label", "the texts part here");
+          fork.setAttribute("aria-label", data.words.part);
           strip.append(fork);
         }
         const node = token(piece.text, ["t", piece.differs && "d", piece.changed && "w", piece.dim && "dim"].filter(Boolean).join(" "));
@@ -117,7 +135,7 @@
 
     root.addEventListener("click", (event) => {
       const node = event.target.closest(".t[data-index]");
-      if (node) pick(node, true);
+      if (node) go(node, true);
     });
     // Keys work anywhere on the page but where they already mean something: in fields, sliders, switches and tabs.
     const busy = "input, textarea, select, [contenteditable], [role=tab], [role=listbox], [role=option], dialog";
@@ -130,18 +148,22 @@
     };
 
     document.addEventListener("keydown", (event) => {
-      if (!data || root.hidden || !root.isConnected || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.target.closest(busy)) return;
+      const typed = event.getModifierState("AltGraph"); // [ and ] need it on many keyboards
+      if (!data || !root.checkVisibility() || (!typed && (event.ctrlKey || event.metaKey || event.altKey))) return;
+      if (event.target.closest(busy) || (event.shiftKey && event.key !== "?")) return;
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
       const here = event.target.closest(".duet-strips .t[data-index]");
       if ((key === "Enter" || key === " ") && !here) return;
-      if (key === "?") return help.showModal();
-      if (key === "[" || key === "]") return trigger("key_up", { by: key === "[" ? -1 : 1 });
+      if (key === "?") return showHelp(data.keys);
+      if (key === "[" || key === "]") {
+        by += key === "[" ? -1 : 1;
+        return ask();
+      }
       const nodes = root.querySelectorAll(`.t[data-lane="${selected.lane}"][data-index]`);
       const to = target(key, nodes.length - 1);
       if (to === undefined) return;
       event.preventDefault();
-      if (nodes[to]) pick(nodes[to], Boolean(here));
+      if (nodes[to]) go(nodes[to], Boolean(here));
     });
 
     onValue(props, watch, (value) => {
@@ -149,7 +171,8 @@
       if (!value) return;
       const focused = root.contains(document.activeElement);
       data = value;
-      selected = { ...value.selected };
+      answered();
+      if (!pick && !asked) selected = { ...value.selected };
       root.replaceChildren(...value.lanes.map(drawLane));
       mark();
       if (focused) root.querySelector(".t.sel")?.focus({ preventScroll: true });
@@ -173,7 +196,7 @@
   };
 
   const recolour = (value, colours) => {
-    if (typeof value === "string") return colours[value] ?? value;
+    if (typeof value === "string") return Object.hasOwn(colours, value) ? colours[value] : value;
     if (Array.isArray(value)) return value.map((item) => recolour(item, colours));
     if (value && typeof value === "object" && !ArrayBuffer.isView(value)) {
       return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, recolour(item, colours)]));
@@ -223,7 +246,6 @@
 
   const crumbs = (root, props, watch, trigger) => {
     root.setAttribute("role", "navigation");
-    root.setAttribute("aria-label", "runs so far");
     onValue(props, watch, (labels) => {
       root.hidden = !labels?.length;
       root.replaceChildren(
@@ -275,17 +297,17 @@
 
   const outbox = (root, props, watch, trigger, toDark) => {
     root.setAttribute("role", "status");
-    const copy = async (query) => {
+    const copy = async ({ query, words }) => {
       const url = `${location.origin}${location.pathname}?${query}`;
       const field = make("input");
       field.readOnly = true;
       field.value = url;
-      field.setAttribute("aria-label", "link to these settings");
-      let said = "Link copied:";
+      field.setAttribute("aria-label", words.link);
+      let said = words.copied;
       try {
         await navigator.clipboard.writeText(url);
       } catch {
-        said = "Copy this link:";
+        said = words.copy;
       }
       root.replaceChildren(make("span", "", said), field);
       root.hidden = false;
@@ -296,7 +318,7 @@
       const value = props.value;
       if (!value) return;
       root.hidden = true;
-      if (value.kind === "link") await copy(value.query);
+      if (value.kind === "link") await copy(value);
       if (value.kind === "file") save(value.name, value.text, "application/json");
       if (value.kind === "report") save(value.name, await report(value, toDark), "text/html");
     });
@@ -308,9 +330,13 @@
     const field = make("input");
     field.type = "file";
     field.accept = ".json,application/json";
-    field.hidden = true;
-    field.setAttribute("aria-label", "a saved trace");
-    const button = make("button", "", "Open trace");
+    field.style.display = "none"; // `hidden` would hide the whole component
+    const button = make("button");
+    onValue(props, watch, (words) => {
+      button.textContent = words.open;
+      field.setAttribute("aria-label", words.file);
+      document.querySelector(".duet-crumbs")?.setAttribute("aria-label", words.runs);
+    });
     button.addEventListener("click", () => field.click());
     root.append(button, field);
     const read = async (file) => {

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests.browser.chromium import FLAGS, executable  # noqa: E402
 
-PROMPT = "People in Pakistan know that the capital is"
+PROMPT = "Tell me something about Brazil."
 SHOTS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390)}
 
 
@@ -33,7 +33,7 @@ def main() -> None:
                     page.goto(f"{url.rstrip('/')}/?__theme={theme}")
                     page.fill("#prompt textarea", PROMPT)
                     page.click("#compare")
-                    page.wait_for_selector("#layers .main-svg")
+                    page.wait_for_selector("#sweep .main-svg")
                     page.wait_for_timeout(1000)
                     page.screenshot(path=str(Path(__file__).with_name(f"{name}.png")), full_page=True)
                     print(f"assets/pictures/{name}.png")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import link
-from app.controls import Controls, controls
+from app.controls import ASKED, Controls, controls
 from app.settings import Settings
 
 
@@ -25,7 +25,7 @@ def ask(loaded) -> Controls:
 @pytest.fixture(scope="module")
 def start(ask):
     """How the page starts."""
-    return {name: c.value for name, c in vars(ask).items() if c in ask.inputs}
+    return {name: getattr(ask, name).value for name in ASKED}
 
 
 def made(ask, settings, **more):
@@ -35,14 +35,14 @@ def made(ask, settings, **more):
 
 def test_a_short_prompt_makes_a_short_readable_link(ask, start):
     said, _ = made(ask, start | {"prompt": "The capital of Peru is", "layer": 12, "alpha": 0.1})
-    assert said == "prompt=The+capital+of+Peru+is&j=12&a=0.1&step=1&model=atlas-30l"
+    assert said == "prompt=The+capital+of+Peru+is&j=12&a=0.1&new=48&step=1&model=atlas-30l"
 
 
 def test_settings_survive_a_link(ask, start):
     settings = start | {
         "prompt": "naïve & ü? 100 % = 😀\n${x}", "layer": 3, "alpha": 0.25, "max_new_tokens": 7, "temperature": 0.7,
-        "top_p": 0.9, "top_k": 5, "repetition_penalty": 1.2, "penalty_position": "after it", "early_norm": False,
-        "num_beams": 2, "seed": 99, "stop_text": "\\n", "chat": True,
+        "top_p": 0.9, "top_k": 5, "repetition_penalty": 1.2, "penalty_position": "after", "early_norm": False,
+        "num_beams": 2, "seed": 99, "stop_text": "\\n",
     }  # fmt: skip
     _, parameters = made(ask, settings, step=9, digest="abc")
     shared = link.read(ask, parameters)
@@ -69,21 +69,33 @@ def test_whatever_a_link_says_it_can_be_run(ask, start, parameters):
     assert len(request.prompt) <= link.MAX_TEXT
 
 
+def test_a_prompt_that_a_link_cannot_hold_carries_no_digest(ask, start):
+    said, parameters = made(ask, start | {"prompt": "x" * 5000}, digest="abc")
+    assert "hash" not in parameters
+    assert len(said) < 4200
+
+
+def test_what_the_visitor_cannot_see_is_not_set(ask):
+    assert not ask.chat.visible, "the shipped model has no chat template"
+    assert link.read(ask, {"prompt": "p", "chat": "1"}).settings["chat"] is False
+
+
 @pytest.mark.parametrize(
     ("text", "layer"),
     [("0", 1), ("-7", 1), ("1e9", 29), ("inf", 29), ("22.4", 22), ("nan", None), ("x", None), ("", None)],
 )
 def test_a_layer_is_clamped_or_passed_over(ask, text, layer):
     shared = link.read(ask, {"prompt": "p", "j": text})
-    assert shared.settings.get("layer") == layer
+    assert shared.settings["layer"] == (ask.layer.value if layer is None else layer)
 
 
 def test_the_verdict_compares_only_what_was_shared(ask, start):
     settings = start | {"prompt": "p", "layer": 5}
     _, parameters = made(ask, settings, digest="abc")
     shared = link.read(ask, parameters)
-    assert shared.verdict(settings, "abc") == "Same text as shared."
-    assert "differs" in shared.verdict(settings, "abd")
+    assert shared.verdict(settings, "abc") == "page.same_text"
+    assert shared.verdict(settings, "abd") == "page.other_text"
     assert shared.verdict(settings | {"layer": 6}, "abc") == ""
+    assert shared.verdict(settings | {"temperature": 1.0}, "abc") == "", "what a link leaves out is part of it"
     _, silent = made(ask, settings)
     assert link.read(ask, silent).verdict(settings, "abc") == ""

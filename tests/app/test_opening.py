@@ -75,6 +75,19 @@ SPOILED = {
     "a lane too many": (lambda d: d["texts"].append("x"), "for every lane"),
     "a probability of 2": (lambda d: d["steps"][0]["choices"][0].update(p=2), "not a trace"),
     "not a number": (lambda d: d["decoding"].update(temperature=float("nan")), "not a trace"),
+    "sampled, but without noise": (lambda d: d["decoding"].update(temperature=1.0), "hold noise"),
+    "more steps than asked for": (lambda d: d["decoding"].update(max_new_tokens=1), "more steps than were asked for"),
+    "a name of a megabyte": (lambda d: d["lanes"][0].update(name="x" * 10**6), "at most 100 characters"),
+    "a token of a megabyte": (lambda d: d["pieces"].update({"0": "x" * 10**6}), "at most 1000 characters"),
+    "a million lanes": (lambda d: d["steps"][0].update(lanes=[0] * 10**6), "lanes do not fit"),
+    "one lane twice": (lambda d: d["steps"][0].update(lanes=[0, 0]), "lanes do not fit"),
+    "a token twice": (lambda d: d["steps"][0].update(tokens=array([1] * 15, "<u4")), "do not fit together"),
+    "a million stop strings": (lambda d: d["decoding"].update(stop=["x"] * 10**6), "at most 8 items"),
+    "a million bad ids": (lambda d: d.update(prompt_ids=["a"] * 10**6), "not a trace"),
+    "a field with a long name": (lambda d: d.update({"x" * 10**6: 1}), "not a trace"),
+    "a prompt too long to show": (
+        lambda d: (d["pieces"].update({"5": "x" * 1000}), d.update(prompt_ids=[5] * 2000)), "too long to be shown"
+    ),
     "too many tokens asked for": (lambda d: d["decoding"].update(max_new_tokens=10**9), "not a trace"),
 }  # fmt: skip
 
@@ -91,10 +104,11 @@ def test_a_spoiled_trace_gets_one_sentence_that_says_what_is_wrong(fresh, name):
 
 PATHS = (
     ("prompt",), ("prompt_ids",), ("lanes",), ("lanes", 1, "alpha"), ("lanes", 1, "name"), ("decoding", "top_k"),
-    ("steps",),    ("steps", 0, "tokens"), ("steps", 0, "log_q"), ("steps", 0, "rough_log_q"), ("steps", 0, "noise"),
-    ("steps", 0, "seen"), ("steps", 0, "choices"), ("steps", 0, "choices", 0, "id"), ("steps", 0, "exact_alpha"),
-    ("steps", 0, "lanes"), ("steps", 0, "taken"), ("steps", 0, "top_ids"), ("texts",), ("ends",), ("pieces",),
-    ("model", "n_layers"), ("model", "vocab_size"), ("model", "name"), ("digest",),
+    ("decoding", "temperature"), ("steps",), ("steps", 0, "tokens"), ("steps", 0, "log_q"),
+    ("steps", 0, "rough_log_q"), ("steps", 0, "noise"), ("steps", 0, "seen"), ("steps", 0, "choices"),
+    ("steps", 0, "choices", 0, "id"), ("steps", 0, "exact_alpha"), ("steps", 0, "lanes"), ("steps", 0, "taken"),
+    ("steps", 0, "top_ids"), ("texts",), ("ends",), ("pieces",), ("model", "n_layers"), ("model", "vocab_size"),
+    ("model", "name"), ("digest",),
 )  # fmt: skip
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 2**40), st.floats(), st.text(max_size=20),

@@ -1,6 +1,6 @@
 import pytest
 
-from app.controls import EXAMPLES
+from app.examples import EXAMPLES, outcome
 from app.run import Request, RequestError, run, run_on
 from dola_core.trace import Trace
 from tests.app.looking import looking
@@ -85,13 +85,25 @@ def test_stopping_marks_only_what_still_ran(loaded):
     assert trace.ends == ("stopped", "stopped")
 
 
-def test_the_examples_show_a_mended_a_harmed_and_an_agreed_answer(compared):
-    mended, _, harmed, agreed, *_ = (compared(prompt).texts for prompt in EXAMPLES)
-    assert mended[0].startswith(" Karachi")
-    assert mended[1].startswith(" Islamabad")
-    assert harmed[0].startswith(" Au")
-    assert not harmed[1].startswith(" Au")
-    assert agreed[0][:6] == agreed[1][:6] == " Tokyo"
+@pytest.fixture(scope="module")
+def shown(loaded):
+    """Every example's trace at the settings that the page starts with."""
+    start = {"layer": loaded.preset.layer, "alpha": loaded.preset.alpha, "decoding": {"max_new_tokens": 24}}
+    return {e: list(run(loaded, Request.of(**start, prompt=e.prompt)))[-1].trace for e in EXAMPLES}
+
+
+def test_every_example_is_labelled_as_what_it_is(shown):
+    for example, trace in shown.items():
+        assert outcome(*trace.texts, example.answer) == example.outcome, (example.prompt, trace.texts)
+
+
+def test_the_examples_include_mended_harmed_and_unchanged_ones(shown):
+    assert {"mended", "harmed", "right in both"} <= {example.outcome for example in shown}
+    assert any(trace.texts[0] == trace.texts[1] for trace in shown.values())
+
+
+def test_a_quarter_of_the_examples_fork(shown):
+    assert sum(trace.fork is not None for trace in shown.values()) >= 0.25 * len(shown)
 
 
 @pytest.mark.parametrize("decoding", [{}, {"temperature": 1.0, "seed": 7}], ids=["greedy", "sampled"])

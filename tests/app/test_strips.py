@@ -33,7 +33,7 @@ def test_every_lane_says_why_it_ended(forked):
 
 def test_a_running_lane_has_a_caret_and_no_end(forked):
     running = forked.model_copy(update={"ends": (None, "eos")})
-    a, b = strips(running, None)["lanes"]
+    a, b = strips(running, looking(running), running=True)["lanes"]
     assert (a["running"], a["end"]) == (True, None)
     assert (b["running"], b["end"]) == (False, "end of text")
 

@@ -76,6 +76,13 @@ def test_a_trace_saved_and_dropped_gives_the_same_page(page, server, tmp_path):
     assert page.locator("#layer input[type=number]").input_value() == "9"
 
 
+def test_a_trace_is_chosen_by_a_button(page):
+    button = page.get_by_role("button", name="Open trace")
+    expect(button).to_be_visible()
+    with page.expect_file_chooser():
+        button.click()
+
+
 def test_a_spoiled_trace_gets_a_sentence_and_changes_nothing(page, tmp_path):
     compare(page, PROMPT)
     finished(page)
@@ -146,16 +153,23 @@ def test_a_pinned_token_is_forced_and_the_crumbs_lead_back(page):
     assert texts(page) == before
 
 
-def test_running_on_with_the_shown_settings_really_runs(page):
+@pytest.mark.parametrize(("step", "layer", "alpha"), [(1, 5, 0.02), (2, 17, 0.3), (3, 28, 0.05)])
+def test_running_on_writes_what_the_what_if_said(page, step, layer, alpha):
     compare(page, PROMPT)
     finished(page)
-    page.locator(".lane.dola .t[data-index='1']").click()
-    expect(page.locator("#step input[type=number]")).to_have_value("2")
-    set_slider(page, "layer", 5)
+    page.locator(f".lane.dola .t[data-index='{step - 1}']").click()
+    expect(page.locator("#step input[type=number]")).to_have_value(str(step))
+    set_slider(page, "layer", layer)
+    set_slider(page, "alpha", alpha)
+    expect(page.locator("#sweep .sub")).to_contain_text(f"at α = {alpha:g}")
+    expect(page.locator("#layers .plot")).to_contain_text(f"j* = {layer}")
+    said = [page.locator(f".duet-say .voice.{side}") for side in ("dola", "base")]
+    expected = next(voice.inner_text() for voice in said if voice.count())
     page.click("#run-on")
-    expect(page.locator(".duet-crumbs")).to_contain_text("step 2")
+    expect(page.locator(".duet-crumbs")).to_contain_text(f"step {step}")
     finished(page)
-    expect(page.locator(".lane.dola h2")).to_contain_text("j* = 5")
+    expect(page.locator(".lane.dola h2")).to_contain_text(f"j* = {layer} · α = {alpha:g}")
+    assert page.locator(".lane.dola .t[data-index='0']").inner_text() == expected
 
 
 def test_without_a_run_there_is_nothing_to_take_along(page):

@@ -1,0 +1,91 @@
+"""Both languages say everything, fill in the same places, and nothing in them is dead."""
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.language import CODES, ENGLISH, VisitorError, language, preferred
+
+ROOT = Path(__file__).parents[2]
+CHINESE = language("zh")
+
+
+def places(text):
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_both_languages_hold_the_same_keys_and_fill_in_the_same_places():
+    assert list(ENGLISH.words) == list(CHINESE.words)
+    for key, text in ENGLISH.words.items():
+        assert places(text) == places(CHINESE(key)), key
+
+
+def test_nothing_is_left_in_english():
+    same = {key for key, text in ENGLISH.words.items() if text == CHINESE(key)}
+    assert same == {"controls.top_p", "option.JSD", "error.plain"}
+    for key in set(ENGLISH.words) - same - {"sentence.settings", "strips.reads"}:  # they only put others together
+        assert re.search(r"[\u4e00-\u9fff]", CHINESE(key)), key
+
+
+BUILT = {"option", "outcome", "recorded", "controls", "inspector", "strips", "keys", "hand"}
+"""Sections whose keys are put together from names, or handed to the browser whole."""
+
+
+def test_every_key_is_said_somewhere_on_the_page():
+    python = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "app").rglob("*.py"))
+    browser = (ROOT / "assets" / "page" / "duet.js").read_text(encoding="utf-8")
+    for key in ENGLISH.words:
+        section, name = key.split(".")
+        built = section in BUILT or re.match(r"(heat|layers|head|stop)_", name)
+        assert key in python or built, key
+        if section in ("keys", "hand"):
+            assert re.search(rf"\b{name}\b", browser), key
+
+
+def test_no_words_stand_outside_the_language_files():
+    """Capitalised prose in the page's modules, but for docstrings, would be a sentence nobody translated."""
+    for file in (ROOT / "app").rglob("*.py"):
+        text = re.sub(r'"""[\s\S]*?"""', "", file.read_text(encoding="utf-8"))
+        text = re.sub(r"#.*", "", text).replace('"Value error, "', "")  # pydantic's prefix
+        for said in re.findall(r'"([A-Z][a-z]+ [a-z]+[^"]*)"', text):
+            assert file.name in ("settings.py", "examples.py", "theme.py"), (file.name, said)
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ("", "en"), ("zh-CN,zh;q=0.9,en;q=0.8", "zh"), ("en-US,en;q=0.9,zh;q=0.8", "en"), ("de-DE,de;q=0.9", "en"),
+        ("de,zh-TW;q=0.5", "zh"), ("en;q=0.1,zh;q=0.2", "zh"), ("zh;q=0", "en"), ("*", "en"),
+    ],
+)  # fmt: skip
+def test_the_browsers_language_is_taken_where_it_is_ours(header, code):
+    assert preferred(header).code == code
+    assert preferred(header, "zh").code == "zh"
+    assert preferred(header, "xx").code == code
+
+
+@given(header=st.text(), asked=st.text())
+def test_any_header_gives_a_language(header, asked):
+    assert preferred(header, asked).code in CODES
+
+
+def test_a_mistake_is_told_in_both_languages():
+    error = VisitorError("error.too_large", size=10)
+    assert "10 MB" in str(error)
+    assert error.said(CHINESE) == CHINESE("error.too_large", size=10)
+
+
+def test_values_are_never_taken_for_places_to_fill_in():
+    assert ENGLISH("error.plain", text="{size} {0} ${x}") == "{size} {0} ${x}"
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_guide_has_its_formulas_its_numbers_and_their_sources(code):
+    guide = language(code).guide
+    assert guide.count("$$") == 8
+    for word in ("2309.03883", "2410.18860", "2405.14507", "25.6", "34.5", "22.2"):
+        assert word in guide

@@ -1,0 +1,58 @@
+"""The page in both its languages."""
+
+import re
+
+from playwright.sync_api import expect
+
+from app.language import ENGLISH, language
+from tests.browser.test_page import compare, finished, set_slider
+
+CHINESE = language("zh")
+expect.set_options(timeout=30_000)
+
+
+def test_a_chinese_browser_gets_the_page_in_chinese_and_the_switch_leads_back(browser, server):
+    context = browser.new_context(locale="zh-CN", viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(server.url)
+    expect(page.locator("#compare")).to_have_text(CHINESE("controls.compare"))
+    page.fill("#prompt textarea", "The capital of Australia is")
+    page.click("#compare")
+    finished(page)
+    expect(page.locator(".lane.dola .end")).to_have_text(
+        re.compile("|".join(CHINESE(f"strips.{end}") for end in ("eos", "length")))
+    )
+    expect(page.locator("#head h3")).to_have_text(CHINESE("chart.head"))
+    set_slider(page, "alpha", 1)
+    expect(page.locator(".duet-spine").first).to_contain_text("若 j* = ")
+    left = page.evaluate(
+        """() => [...document.querySelectorAll('h3, .sub, .duet-sentence, button, label > span, .ghost')]
+            .filter(n => n.checkVisibility()).map(n => n.textContent)"""
+    )
+    english = [text for text in left if re.search(r"\\b(the|of|and|step|layer|token)\\b", text) and "Atlas" not in text]
+    assert english == [], english
+    page.locator("#language").get_by_text("English", exact=True).click()
+    expect(page.locator("#compare")).to_have_text(ENGLISH("controls.compare"))
+    expect(page.locator("#head h3")).to_have_text(ENGLISH("chart.head"))
+    expect(page.locator("#alpha input[type=number]")).to_have_value("1")
+    assert errors == []
+    context.close()
+
+
+def test_the_guide_follows_the_language(page):
+    page.locator("#language").get_by_text(CHINESE("page.name"), exact=True).click()
+    page.get_by_role("tab", name=CHINESE("page.how_tab")).click()
+    expect(page.locator(".duet-how.prose")).to_contain_text("图表能说明什么")
+    expect(page.locator(".duet-how.prose .katex").first).to_be_visible()
+
+
+def test_an_error_is_told_in_the_language_of_the_page(page):
+    compare(page, "The capital of Japan is")
+    finished(page)
+    page.locator("#language").get_by_text(CHINESE("page.name"), exact=True).click()
+    expect(page.locator("#link")).to_have_text(CHINESE("controls.link"))
+    page.locator("#inbox input").set_input_files({"name": "x.json", "mimeType": "application/json", "buffer": b"{"})
+    expect(page.locator(".duet-notice.error")).to_contain_text("不是轨迹")
