@@ -45,7 +45,7 @@ class Sharing:
     def translated(self, words: Language) -> Changes:
         """Their words in another language."""
         return {getattr(self, name): gr.Button(words(f"controls.{name}")) for name in ("link", "trace", "report")} | {
-            self.inbox: words.section("hand")
+            self.inbox: words.section("hand") | {"code": words.code}
         }
 
 
@@ -137,7 +137,8 @@ def wire_sharing(
     def arrive(visitor: gr.Request) -> Changes:
         words = preferred(visitor.headers.get("accept-language", ""), visitor.query_params.get("lang", ""))
         said = link.read(ask, visitor.query_params)
-        changes = {hand.language: words.code} | (translate(words) if words is not ENGLISH else {})
+        changes = {hand.language: words.code}
+        changes |= hand.translated(words) if words is ENGLISH else translate(words)
         if said is None:
             return changes
         text = words("page.from_link")

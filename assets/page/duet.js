@@ -334,6 +334,7 @@
     const button = make("button");
     onValue(props, watch, (words) => {
       button.textContent = words.open;
+      if (words.code) document.documentElement.lang = root.lang = words.code; // known once the page has arrived
       field.setAttribute("aria-label", words.file);
       document.querySelector(".duet-crumbs")?.setAttribute("aria-label", words.runs);
     });

@@ -114,6 +114,7 @@ def page(server: Server, browser: Browser) -> Iterator[Page]:
     opened.on("dialog", lambda dialog: (opened.errors.append(f"dialog {dialog.message}"), dialog.dismiss()))
     opened.goto(server.url)
     opened.wait_for_selector("#compare")
+    opened.wait_for_selector(".duet-inbox[lang]")  # the page knows its language; leaving before is an error to Gradio
     yield opened
     assert opened.errors == []
     assert "Traceback" not in "".join(server.log[seen:])

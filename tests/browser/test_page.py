@@ -54,7 +54,8 @@ def test_compare_move_the_layer_click_a_token_and_read_the_head(page):
     finished(page)
     for lane in LANES:
         assert page.locator(f"{lane} .t[data-index]").count() >= 2
-    expect(page.locator("#head .sub")).to_contain_text("q_22")
+    layer = page.locator("#layer input[type=number]").input_value()
+    expect(page.locator("#head .sub")).to_contain_text(f"q_{layer}")
 
     set_slider(page, "layer", 12)
     expect(page.locator("#head .sub")).to_contain_text("q_12")
