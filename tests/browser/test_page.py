@@ -44,9 +44,17 @@ def decoding(page: Page, **values: float) -> None:
 def set_number(page: Page, label: str, value: float) -> None:
     """Set a slider of the open Decoding section by its number field."""
     field = page.get_by_label(re.compile(f"number input for {label}")).first
-    field.fill(str(value))
-    field.press("Enter")
-    expect(page.get_by_label(re.compile(f"range slider for {label}")).first).to_have_value(str(value))
+    slider = page.get_by_label(re.compile(f"range slider for {label}")).first
+    for patience in (2_000, 2_000, 30_000):  # a section that has just been opened may still be put together
+        field.fill(str(value))
+        field.press("Enter")
+        try:
+            expect(slider).to_have_value(str(value), timeout=patience)
+        except AssertionError:
+            if patience == 30_000:
+                raise
+        else:
+            return
 
 
 def test_compare_move_the_layer_click_a_token_and_read_the_head(page):
