@@ -23,11 +23,6 @@ from dola_core.trace import Trace
 LOG = logging.getLogger(__name__)
 
 
-def is_whole(trace: Trace) -> bool:
-    """Whether nobody stopped it."""
-    return all(end not in (None, "stopped") for end in trace.ends)
-
-
 def wire_runs(
     loaded: LoadedModel, settings: Settings, ask: Controls, view: Inspector, shared: gr.State, ran: gr.State
 ) -> None:
@@ -87,7 +82,7 @@ def wire_runs(
             return
         asked = ask.settings(values)
         for changes, trace in play(run(loaded, request), [], words("page.start"), values, visitor):
-            yield changes if trace is None else changes | finished(values, asked, trace)
+            yield changes | ({ran: None} if trace is None else finished(values, asked, trace))
 
     def finished(values: Changes, asked: dict[str, Any], trace: Trace) -> Changes:
         """What a finished run says about the link that brought the visitor; opened at the step that it names."""

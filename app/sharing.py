@@ -198,7 +198,9 @@ def wire_sharing(
 
     def switch_language(values: Changes) -> Changes:
         look = seen(values)
-        return translate(view.words(values)) | (view.at(values[view.trace], look) if look else {})
+        return translate(view.words(values)) | (
+            view.at(values[view.trace], look) | ask.at(values[view.trace], look) if look else {}
+        )
 
     everything = view.outputs | {ask.layer, ask.alpha, ran}
     translated = ask.everything | view.outputs | {hand.link, hand.trace, hand.report, hand.inbox, *corner}

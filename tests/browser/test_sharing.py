@@ -1,13 +1,14 @@
 """Links, traces, reports and branches, in a real browser."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_inspector import click_point
-from tests.browser.test_page import LANES, compare, decoding, finished, set_slider
+from tests.browser.test_page import LANES, compare, decoding, finished, set_number, set_slider
 
 PROMPT = "The capital of Australia is"
 expect.set_options(timeout=30_000)
@@ -170,6 +171,23 @@ def test_running_on_writes_what_the_what_if_said(page, step, layer, alpha):
     finished(page)
     expect(page.locator(".lane.dola h2")).to_contain_text(f"j* = {layer} · α = {alpha:g}")
     assert page.locator(".lane.dola .t[data-index='0']").inner_text() == expected
+
+
+def test_a_stopped_run_is_shared_without_the_mark_of_its_result(page, endless):
+    page.goto(endless.url)
+    page.wait_for_selector(".duet-inbox[lang]")
+    decoding(page, **{"new tokens": 3})
+    compare(page, PROMPT)
+    finished(page)
+    page.click("#link")
+    expect(page.locator("#outbox input")).to_have_value(re.compile("hash="))
+    set_number(page, "new tokens", 256)
+    compare(page, PROMPT)
+    page.wait_for_selector(".lane.dola .t[data-index='8']")
+    page.click("#stop")
+    expect(page.locator(".lane.dola .end")).to_have_text("stopped by you")
+    page.click("#link")
+    expect(page.locator("#outbox input")).not_to_have_value(re.compile("hash="))
 
 
 def test_without_a_run_there_is_nothing_to_take_along(page):
