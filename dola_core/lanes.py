@@ -95,7 +95,14 @@ def choose(decoding: Decoding, scores: Tensor, noise: Tensor | None) -> Tensor:
     """
     if noise is None:
         return scores.argmax(-1)
+    if not _cuts(decoding):
+        return (scores / decoding.temperature + noise).argmax(-1)
     return torch.stack([_draw(decoding, row, noise) for row in scores])
+
+
+def _cuts(decoding: Decoding) -> bool:
+    """Whether a warper takes tokens away, for which it has to see a row's possible tokens alone."""
+    return decoding.top_k > 0 or decoding.top_p < 1.0 or decoding.min_p > 0.0
 
 
 def _draw(decoding: Decoding, scores: Tensor, noise: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ very numbers that the choice compared; what only charts show is float16.
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -26,6 +27,8 @@ ALPHA_MIN = 0.01
 
 MAX_TOKENS, MAX_LANES, MAX_STEPS, MAX_PROMPT, MAX_TEXT, MAX_PIECE = 1000, 256, 20_000, 200_000, 2_000_000, 1000
 """Bounds far above what is recorded, so that a file cannot ask for more work than a run."""
+MAX_TOLD = 128
+"""Settings whose what-ifs a step keeps in mind."""
 ROUNDING = 1e-3
 """How far above 0 a log-probability may come out."""
 
@@ -173,16 +176,31 @@ class Step(_Record):
         return self.what_ifs([layer], alpha, decoding)[0]
 
     def what_ifs(self, layers: Sequence[int], alpha: float, decoding: Decoding) -> list[int]:
-        """`what_if` for each of `layers` at one α, in one go: every layer is a row of the same functions."""
-        columns = torch.tensor([check_layer(layer, len(self.top_ids)) - 1 for layer in layers])
+        """`what_if` for each of `layers` at one α."""
+        columns = [check_layer(layer, len(self.top_ids)) - 1 for layer in layers]
         if check_alpha(alpha) < self.exact_alpha:
             raise ValueError(f"This step is recorded for alpha from {self.exact_alpha:.3g} up; got {alpha!r}.")
+        told = self._told.get((alpha, decoding))
+        if told is None:
+            if len(self._told) >= MAX_TOLD:
+                self._told.clear()
+            told = self._told[alpha, decoding] = self._of_every_layer(alpha, decoding)
+        return [told[column] for column in columns]
+
+    @cached_property
+    def _told(self) -> dict[tuple[float, Decoding], list[int]]:
+        """What was asked before: charts and strips of one view ask the same of every step, and so does a drag of j*."""
+        return {}
+
+    def _of_every_layer(self, alpha: float, decoding: Decoding) -> list[int]:
+        """`what_if` of the layers 1..N−1 in one go: every layer is a row of the decoder's own functions."""
         tokens = self.tokens[: len(self.exact_log_q)]
         by_id = np.argsort(tokens)  # among equals the decoder takes the lowest id
         table = torch.from_numpy(self.exact_log_q[by_id]).T
-        log_q_N = table[-1].expand(len(columns), -1)
-        seen = torch.from_numpy(np.flatnonzero(np.isin(by_id, self.seen))).expand(len(columns), -1)
-        scores = dola_scores(Lane(name="", layer=1, alpha=alpha), decoding, seen, log_q_N, table[columns])
+        early = table[:-1]
+        log_q_N = table[-1].expand(len(early), -1)
+        seen = torch.from_numpy(np.flatnonzero(np.isin(by_id, self.seen))).expand(len(early), -1)
+        scores = dola_scores(Lane(name="", layer=1, alpha=alpha), decoding, seen, log_q_N, early)
         noise = torch.from_numpy(self.noise[by_id]) if decoding.samples else None
         return tokens[by_id][choose(decoding, scores, noise).numpy()].tolist()
 

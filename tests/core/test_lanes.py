@@ -116,6 +116,17 @@ class TestChoice:
         degrees = max(1, kept.sum() - 1)
         assert chi_square < degrees + 4 * math.sqrt(2 * degrees) + 4
 
+    @pytest.mark.parametrize("temperature", [0.01, 0.7, 1.0, 3.0])
+    def test_rows_drawn_at_once_are_those_drawn_one_by_one(self, temperature):
+        """A top-k that keeps everything makes the warpers look at row by row."""
+        scores = 2 * torch.randn(40, 30, generator=torch.Generator().manual_seed(4)).round(decimals=1)
+        scores[torch.rand(40, 30, generator=torch.Generator().manual_seed(5)) < 0.5] = -torch.inf
+        scores[:, 7] = 0.0
+        for seed in range(20):
+            at_once, one_by_one = (Decoding(temperature=temperature, top_k=k, seed=seed) for k in (0, 30))
+            noise = gumbel_noise(at_once, 0, 30)
+            assert torch.equal(choose(at_once, scores, noise), choose(one_by_one, scores, noise))
+
     def test_lanes_with_equal_scores_and_noise_agree_and_close_ones_nearly_always(self):
         scores = 2 * torch.randn(50, generator=torch.Generator().manual_seed(0))
         close = scores + 0.1 * torch.randn(50, generator=torch.Generator().manual_seed(1))
