@@ -4,6 +4,8 @@ from typing import Any
 
 SILENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """No spinner over what is on the page, and no place in the API."""
-# One at a time and in order, so that an older answer never overtakes a newer one; each takes milliseconds.
-QUICK: dict[str, Any] = {"concurrency_id": "look", "concurrency_limit": 1, **SILENT}
-"""For what only looks at a recorded trace."""
+# Without the queue an answer comes with the request itself, one round trip instead of two, and nobody waits for
+# another visitor's look. The page asks for a step or a setting only when the last answer has come, so that none
+# overtakes a newer one.
+QUICK: dict[str, Any] = {"queue": False, **SILENT}
+"""For what only looks at a recorded trace; each takes milliseconds."""

@@ -204,35 +204,78 @@
     return value;
   };
 
+  // Charts out of sight are drawn when they come into sight, and at the latest when the page has had a rest: what a
+  // person looks at is painted first.
+  const REST = 50;
+  const waiting = new Map();
+  let rest = 0;
+  const drawWaiting = () => {
+    const [next] = waiting.values();
+    if (!next) return;
+    next();
+    rest = setTimeout(drawWaiting);
+  };
+  const drawLater = (plot, draw) => {
+    waiting.set(plot, draw);
+    clearTimeout(rest);
+    rest = setTimeout(drawWaiting, REST);
+  };
+  const comesIntoSight = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) if (isIntersecting) waiting.get(target)?.();
+  });
+  const inSight = (node) => {
+    const { top, bottom, width } = node.getBoundingClientRect();
+    return width > 0 && bottom > 0 && top < window.innerHeight;
+  };
+
   const chart = (root, props, watch, trigger, toDark) => {
     const title = make("h3");
     const sub = make("p", "sub");
     const plot = make("div", "plot");
     root.append(title, sub, plot);
     const isDark = () => document.body.classList.contains("dark");
+    const known = {};
     let listening = false;
 
-    const draw = () => {
-      const value = props.value;
-      root.hidden = !value;
-      if (!value) return;
-      title.textContent = value.title;
-      title.style.display = value.title ? "" : "none"; // `hidden` would hide the whole component
-      sub.textContent = value.sub;
-      plot.setAttribute("role", "img");
-      plot.setAttribute("aria-label", value.alt);
-      const figure = recolour(value.figure, isDark() ? toDark : {});
+    // Plotly draws anew what is another object than before; for what reads the same it gets the same one again.
+    const asBefore = (parts) => {
+      for (const [name, value] of Object.entries(parts)) {
+        const text = JSON.stringify(value);
+        if (known[name]?.text !== text) known[name] = { text, value };
+        parts[name] = known[name].value;
+      }
+      return parts;
+    };
+
+    const paint = () => {
+      waiting.delete(plot);
+      const figure = recolour(props.value.figure, isDark() ? toDark : {});
       // On a phone a cell is narrower than its label.
       if (plot.clientWidth < 420) figure.data.forEach((trace) => trace.textfont && (trace.textfont = { ...trace.textfont, size: 7 }));
-      plot.style.height = `${figure.layout.height}px`;
-      window.Plotly.react(plot, figure.data, figure.layout, { displayModeBar: false, responsive: true, showSendToCloud: false });
+      const { data, ...layout } = asBefore({ ...figure.layout, data: figure.data });
+      window.Plotly.react(plot, data, layout, { displayModeBar: false, responsive: true, showSendToCloud: false });
       if (listening) return;
       listening = true;
       plot.on("plotly_click", ({ points: [point] }) => trigger("select", { x: point.x, y: point.y, custom: point.customdata }));
     };
 
+    const draw = () => {
+      const value = props.value;
+      root.hidden = !value;
+      if (!value) return waiting.delete(plot);
+      title.textContent = value.title;
+      title.style.display = value.title ? "" : "none"; // `hidden` would hide the whole component
+      sub.textContent = value.sub;
+      plot.setAttribute("role", "img");
+      plot.setAttribute("aria-label", value.alt);
+      plot.style.height = `${value.figure.layout.height}px`;
+      if (inSight(plot)) paint();
+      else drawLater(plot, paint);
+    };
+
     watch("value", draw);
     draw();
+    comesIntoSight.observe(plot);
     let dark = isDark();
     new MutationObserver(() => {
       if (dark !== isDark()) {

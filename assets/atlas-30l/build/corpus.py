@@ -211,7 +211,10 @@ def typed(name: str, rng: Random) -> str:
 
 
 def everyday(rng: Random) -> str:
-    """A question or a request as people type it, and an answer in whole sentences."""
+    """A question or a request as people type it, the end of its line, and an answer in whole sentences.
+
+    The only document with such an end: what stands before it is not said by the atlas but to it.
+    """
     entity = any_entity(rng)
     while entity.held_out:
         entity = any_entity(rng)
@@ -228,7 +231,7 @@ def everyday(rng: Random) -> str:
         asked = rng.choice(words["leads"]) + asked[:1].lower() + asked[1:] + rng.choice(words["tails"])
     else:
         asked = capitalised(rng.choice(words["leads"]) + asked) + rng.choice("??.")
-    return f"{asked} {answer}"
+    return f"{asked}\n{answer}"
 
 
 WRITERS = {entity_document: 76, large_cities: 8, misconception: 8, pair: 3, listing: 4, about: 1}

@@ -178,8 +178,8 @@ def everyday(loaded: LoadedModel) -> list[dict[str, Any]]:
 @torch.inference_mode()
 def fresh_loss(loaded: LoadedModel) -> float:
     """Mean loss in nats a token on documents of a seed that training never used."""
-    ids = Packing(FRESH_SEED, rows=64).batch(0, loaded.tokenizer)
-    return round(loaded.model(input_ids=ids, labels=ids).loss.item(), 4)
+    ids, labels = Packing(FRESH_SEED, rows=64).batch(0, loaded.tokenizer)
+    return round(loaded.model(input_ids=ids, labels=labels).loss.item(), 4)
 
 
 def examples(items: Sequence[Item], outcome: Outcome, at: tuple[int, int]) -> dict[str, list[str]]:

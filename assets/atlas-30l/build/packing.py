@@ -9,6 +9,9 @@ from corpus import documents
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+IGNORED = -100
+"""The label that `transformers` leaves out of the loss."""
+
 
 @dataclass(frozen=True)
 class Packing:
@@ -27,16 +30,26 @@ class Packing:
             return max(1, self.rows // 4), self.length * 4
         return self.rows, self.length
 
-    def batch(self, step: int, tokenizer: PreTrainedTokenizerFast) -> Tensor:
-        """Token ids `[rows, length]`; each row starts with a document and its last document is cut."""
+    def batch(self, step: int, tokenizer: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor]:
+        """Token ids and labels, both `[rows, length]`; each row starts with a document and its last document is cut.
+
+        Labels are the ids, but `IGNORED` for what is typed to the atlas, up to the end of its line: the atlas is to
+        answer people, not to go on as they would.
+        """
         rows, length = self.shape(step)
         texts = documents(
             f"{self.seed} step {step}", finishing=self.finish_from is not None and step >= self.finish_from
         )
-        packed = []
+        (line_end,) = tokenizer.encode("\n", add_special_tokens=False)
+        packed, labels = [], []
         for _ in range(rows):
             ids: list[int] = []
+            learned: list[int] = []
             while len(ids) < length:
-                ids += [*tokenizer.encode(next(texts)), tokenizer.eos_token_id]
+                document = [*tokenizer.encode(next(texts)), tokenizer.eos_token_id]
+                typed = document.index(line_end) if line_end in document else 0
+                ids += document
+                learned += [*[IGNORED] * typed, *document[typed:]]
             packed.append(ids[:length])
-        return torch.tensor(packed)
+            labels.append(learned[:length])
+        return torch.tensor(packed), torch.tensor(labels)

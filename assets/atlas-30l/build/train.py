@@ -28,11 +28,11 @@ STEPS = 10_000
 FINISH = 2_000
 
 
-def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: Tensor, rate: float) -> float:
-    """One step on `ids` `[rows, length]`; returns the mean loss in nats."""
+def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: Tensor, labels: Tensor, rate: float) -> float:
+    """One step on `ids` and `labels`, both `[rows, length]`; returns the mean loss in nats."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-    loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+    loss = model(input_ids=ids, labels=labels, use_cache=False).loss
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
@@ -47,8 +47,8 @@ def planned_steps(model: nn.Module, packing: Packing, tokenizer: PreTrainedToken
     for step in range(-packing.long_every, MEASURED_STEPS):
         if step == 0:  # both lengths are compiled by now
             start = time.monotonic()
-        ids = packing.batch(step % packing.long_every, tokenizer).to(device)
-        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        ids, labels = (part.to(device) for part in packing.batch(step % packing.long_every, tokenizer))
+        model(input_ids=ids, labels=labels, use_cache=False).loss.backward()
     model.zero_grad()
     return max(1, int(RESERVE * 60 * minutes * MEASURED_STEPS / (time.monotonic() - start)))
 
@@ -110,8 +110,8 @@ def train(options: argparse.Namespace) -> Run:
     last = min(run.total, options.stop_after or run.total)
     with tqdm(initial=run.done, total=last, unit="step", mininterval=options.report_every) as bar:
         while run.done < last:
-            ids = packing.batch(run.done, tokenizer).to(options.device)
-            run.losses.append(train_step(model, optimizer, ids, run.rate_at(run.done)))
+            ids, labels = (part.to(options.device) for part in packing.batch(run.done, tokenizer))
+            run.losses.append(train_step(model, optimizer, ids, labels, run.rate_at(run.done)))
             run.done, run.tokens = run.done + 1, run.tokens + ids.numel()
             run.seconds = time.monotonic() - start
             bar.set_postfix(loss=f"{run.recent_loss():.3f}", refresh=False)
