@@ -28,10 +28,16 @@ def to_step(trace: Trace, view: View, data: dict[str, Any]) -> View:
 
 
 def to_cell(lane: int) -> Move:
-    """A cell of a lane's heatmap: its step `x` is looked at, and its layer `y` becomes j*."""
+    """A cell of a lane's heatmap: its step `x` is looked at, and its layer `y` becomes j*.
+
+    On the cell where the view is already, the layer's own first choice is pinned or let go.
+    """
 
     def move(trace: Trace, view: View, data: dict[str, Any]) -> View:
-        return _at_layer(trace, _at_step(replace(view, lane=lane), data.get("x")), data.get("y"))
+        there = _at_layer(trace, _at_step(replace(view, lane=lane), data.get("x")), data.get("y"))
+        if there == view and (data.get("x"), data.get("y")) == (view.index + 1, view.layer):
+            return view.pin(int(view.step(trace).top_ids[view.layer - 1]))
+        return there
 
     return move
 

@@ -3,7 +3,8 @@
 Colours are the light palette's; the browser swaps them in dark mode. Backgrounds are transparent.
 """
 
-from app.figures.run import heat_card, spine_card
+from app.figures.heat import heat_card
+from app.figures.spine import spine_card
 from app.figures.step import head_card, layer_card
 from app.figures.what_if import map_card, sweep_card
 

@@ -9,7 +9,7 @@ import torch
 from app.figures.style import LEGEND, MARKS, Figure, figure, is_penalised, label, line_at, marked, norm
 from app.palette import LIGHT
 from app.view import View
-from app.words import number
+from app.words import number, token
 from dola_core.contrast import plausible_head
 from dola_core.lanes import Decoding, Lane, dola_scores
 from dola_core.trace import Step, Trace
@@ -188,6 +188,8 @@ def layer_card(trace: Trace, view: View) -> dict[str, Any]:
     sub = f"{words(f'chart.layers_{view.layers}')}; {norm(trace, words)}; {words('chart.unreliable')}"
     if view.layers == "rank":
         sub += words("chart.rank_untold")
+    elif unrecorded := [token(trace, pin) for pin in view.pinned if pin not in view.step(trace).tokens]:
+        sub += words("chart.pin_untold", tokens=", ".join(f"“{name}”" for name in unrecorded))
     if is_penalised(trace, "before"):
         sub += words("chart.last_penalised")
     quantity = words(f"option.{view.layers}")

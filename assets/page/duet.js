@@ -252,8 +252,7 @@
       const figure = recolour(props.value.figure, isDark() ? toDark : {});
       // On a phone a cell is narrower than its label.
       if (plot.clientWidth < 420) figure.data.forEach((trace) => trace.textfont && (trace.textfont = { ...trace.textfont, size: 7 }));
-      const { data, ...layout } = asBefore({ ...figure.layout, data: figure.data });
-      window.Plotly.react(plot, data, layout, { displayModeBar: false, responsive: true, showSendToCloud: false });
+      window.Plotly.react(plot, Object.values(asBefore({ ...figure.data })), asBefore(figure.layout), { displayModeBar: false, responsive: true, showSendToCloud: false });
       if (listening) return;
       listening = true;
       plot.on("plotly_click", ({ points: [point] }) => trigger("select", { x: point.x, y: point.y, custom: point.customdata }));

@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 from functools import partial
@@ -7,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from app.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
-from app.figures.run import WINDOW
+from app.figures.heat import WINDOW
 from app.figures.step import SHOWN, Head
 from app.figures.what_if import ALPHAS
 from app.view import HEAD_QUANTITIES, HEAT_QUANTITIES, LAYER_QUANTITIES
@@ -133,11 +134,21 @@ def test_a_pinned_token_gets_a_line_of_its_own(forked):
     assert len(drawn(layer_card(forked, view.pin(other).pin(other))).data) == 2
 
 
+def test_a_pinned_token_that_a_step_has_not_recorded_is_named(forked):
+    view = looking(forked)
+    missing = next(t for t in forked.pieces if t not in view.step(forked).tokens)
+    assert f"not recorded at this step: “{token(forked, missing)}”" in layer_card(forked, view.pin(missing))["sub"]
+    assert "not recorded" not in layer_card(forked, view)["sub"]
+
+
 @pytest.mark.parametrize("quantity", HEAT_QUANTITIES)
 def test_a_heatmap_shows_every_layer_at_a_window_of_steps_on_a_scale_from_0_to_1(forked, quantity):
     view = looking(forked, heat=quantity)
     for lane in (0, 1):
-        (cells,) = drawn(heat_card(forked, lane, view)).data
+        cells, whole = drawn(heat_card(forked, lane, view)).data
+        bytes_ = np.frombuffer(base64.b64decode(whole.z["bdata"]), np.uint8).reshape(30, -1)
+        assert bytes_.shape[1] == len(forked.lane_steps(lane))
+        np.testing.assert_allclose(bytes_[:, np.array(cells.x) - 1] / 255, cells.z, atol=1 / 255)
         steps = [forked.lane_steps(lane)[x - 1] for x in cells.x]
         assert np.shape(cells.z) == (30, len(steps))
         assert 0 < len(steps) <= WINDOW
@@ -164,6 +175,10 @@ def test_both_heatmaps_scroll_together_and_both_keep_to_their_texts(forked):
         ranges = [drawn(heat_card(forked, lane, view)).layout.xaxis.range for lane in (0, 1)]
         assert ranges[0] == ranges[1]
         assert ranges[0][0] < index + 1 < ranges[0][1]
+        figures = [heat_card(forked, lane, view)["figure"]["layout"] for lane in (0, 1)]
+        assert figures[0]["xaxis2"]["range"] == figures[1]["xaxis2"]["range"]
+        window = next(shape for shape in figures[0]["shapes"] if shape.get("xref") == "x2")
+        assert [window["x0"], window["x1"]] == list(ranges[0])
 
 
 def test_the_spine_marks_the_steps_where_the_choices_differ(forked):

@@ -34,6 +34,16 @@ def test_a_token_a_step_a_cell_and_a_layer_lead_where_they_say(forked):
     assert moves.to_setting(forked, START, {"x": 3, "y": "0.5"}) == replace(START, layer=3, alpha=0.5)
 
 
+def test_a_cell_clicked_again_pins_its_first_choice_and_lets_it_go(forked):
+    view = replace(START, index=4, layer=7)
+    click = {"x": 5, "y": 7}
+    pinned = moves.to_cell(1)(forked, view, click)
+    assert pinned == replace(view, pinned=(int(view.step(forked).top_ids[6]),))
+    assert moves.to_cell(1)(forked, pinned, click) == view
+    assert moves.to_cell(0)(forked, view, click) == replace(view, lane=0)
+    assert moves.to_cell(1)(forked, view, {"x": 5, "y": 30}) == view
+
+
 def test_layers_stop_at_the_ends(forked):
     assert moves.by_layers(forked, START, {"by": -1}).layer == 11
     assert moves.by_layers(forked, START, {"by": -100}).layer == 1

@@ -1,5 +1,6 @@
-"""The charts of a whole run: how far layer j* is from the last, step by step, and every layer at every step."""
+"""The heatmaps: every layer at every step, one for each lane."""
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -10,50 +11,11 @@ from app.view import View
 from app.words import number
 from dola_core.contrast import LN_2
 from dola_core.trace import Step, Trace
-from dola_core.what_if import rechosen
 
 WINDOW = 8
 """Steps that the heatmap shows at once, each cell with its token; more would be drawn slowly and read by nobody."""
 LABEL = 8
 """Characters of a token in a cell of the heatmap."""
-
-
-def spine_card(trace: Trace, view: View) -> dict[str, Any]:
-    """JSD of layer j* to the last layer over the steps of one lane's text, with a mark where the choices differ."""
-    steps = trace.lane_steps(view.lane)
-    jsd = [float(step.jsd[view.layer - 1]) for step in steps]
-    now = rechosen(trace, view.lane, view.layer, view.alpha)
-    differ = [i for i, (step, dola) in enumerate(zip(steps, now, strict=True)) if dola != step.choices[0].id]
-    words, top = view.words, int(np.argmax(jsd))
-    return {
-        "title": "",
-        "sub": words("chart.spine_sub", layer=view.layer),
-        "alt": words("chart.spine_alt", n=len(steps), most=number(jsd[top]), step=top + 1),
-        "figure": _spine(jsd, differ, view),
-    }
-
-
-def _spine(jsd: list[float], differ: list[int], view: View) -> Figure:
-    numbers, step = list(range(1, len(jsd) + 1)), view.words("chart.step")
-    line = {
-        "type": "scatter", "mode": "lines+markers", "x": numbers, "y": [round(value, 4) for value in jsd],
-        "fill": "tozeroy", "fillcolor": LIGHT["line"], "line": {"color": LIGHT["mute"], "width": 1.5},
-        "marker": {"size": 1, "color": LIGHT["mute"]}, "hovertemplate": f"{step} %{{x}}: %{{y:.3f}}<extra></extra>",
-    }  # fmt: skip
-    ticks = {
-        "type": "scatter", "mode": "markers", "x": [i + 1 for i in differ], "y": [round(jsd[i], 4) for i in differ],
-        "marker": {"symbol": "diamond", "size": 9, "color": LIGHT["dola"]},
-        "hovertemplate": f"{step} %{{x}}: {view.words('chart.differ_here')}<extra></extra>",
-    }  # fmt: skip
-    return figure(
-        [line, ticks],
-        height=84,
-        margin={"l": 8, "r": 8, "t": 8, "b": 20},
-        xaxis={"range": [0.5, max(len(jsd), 2) + 0.5], "dtick": max(1, len(jsd) // 12), "tick0": 1, "showgrid": False},
-        yaxis={"range": [-0.02, 0.75], "visible": False},
-        hovermode="x",
-        **line_at("x", view.index + 1),
-    )
 
 
 def heat_card(trace: Trace, lane: int, view: View) -> dict[str, Any]:
@@ -107,27 +69,58 @@ def _reading(step: Step, lane: int, view: View) -> list[str]:
 
 
 def _heat(trace: Trace, lane: int, view: View, window: range) -> Figure:
+    """The steps of the window with their tokens, and below them, small, all steps of the text."""
     steps = trace.lane_steps(lane)
     shown = [steps[index] for index in window if index < len(steps)]
     taken = [label(trace, step.taken[step.lanes.index(lane)]) for step in shown]
+    longest = max(len(trace.lane_steps(n)) for n in range(len(trace.lanes)))
+    layers = {"range": [0.5, trace.model.n_layers + 0.5], "showgrid": False}
     return figure(
-        [_cells(trace, lane, view, shown)] if shown else [],
-        height=560,
-        margin={"l": 40, "r": 8, "t": 18, "b": 44},
+        [*([_cells(trace, lane, view, shown)] if shown else []), *([_overview(trace, lane, view)] if steps else [])],
+        height=640,
+        margin={"l": 40, "r": 8, "t": 18, "b": 26},
         xaxis={
             "range": [window[0] + 0.5, window[-1] + 1.5],
             "tickvals": [step.index + 1 for step in shown],
             "ticktext": [f"{step.index + 1}<br>{_short(name)}" for step, name in zip(shown, taken, strict=True)],
             "showgrid": False,
         },
-        yaxis={
-            "range": [0.5, trace.model.n_layers + 0.5],
-            "dtick": 2,
-            "title": {"text": view.words("chart.layer"), "standoff": 4},
+        yaxis=layers | {"domain": [0.23, 1], "dtick": 2, "title": {"text": view.words("chart.layer"), "standoff": 4}},
+        xaxis2={
+            "range": [0.5, max(longest, WINDOW) + 0.5],
+            "dtick": max(1, longest // 8),
+            "tick0": 1,
             "showgrid": False,
+            "zeroline": False,
+            "fixedrange": True,
+            "anchor": "y2",
         },
+        yaxis2=layers
+        | {"domain": [0, 0.14], "showticklabels": False, "ticks": "", "fixedrange": True, "zeroline": False},
         **_marks(trace, view, window),
     )
+
+
+def _overview(trace: Trace, lane: int, view: View) -> dict[str, Any]:
+    """All steps of a lane's text as bytes, so that a long text is a small message; which layer is which, not what."""
+    columns = [np.clip(_quantity(trace, step, lane, view), 0, 1) for step in trace.lane_steps(lane)]
+    z = np.round(255 * np.array(columns).reshape(-1, trace.model.n_layers).T).astype(np.uint8)
+    words = view.words
+    return {
+        "type": "heatmap",
+        "xaxis": "x2",
+        "yaxis": "y2",
+        "x0": 1,
+        "dx": 1,
+        "y0": 1,
+        "dy": 1,
+        "z": {"dtype": "u1", "bdata": base64.b64encode(z.tobytes()).decode(), "shape": f"{z.shape[0]}, {z.shape[1]}"},
+        "zmin": 0,
+        "zmax": 255,
+        "colorscale": COLOURSCALE,
+        "showscale": False,
+        "hovertemplate": f"{words('chart.step')} %{{x}}, {words('chart.layer')} %{{y}}<extra></extra>",
+    }
 
 
 def _cells(trace: Trace, lane: int, view: View, shown: list[Step]) -> dict[str, Any]:
@@ -156,16 +149,18 @@ def _cells(trace: Trace, lane: int, view: View, shown: list[Step]) -> dict[str, 
 
 
 def _marks(trace: Trace, view: View, window: range) -> dict[str, Any]:
-    """j* as a line across, the step looked at as a frame, the fork as a dashed line."""
+    """j* as a line across, the step looked at as a frame, the fork as a dashed line; below, the window as a frame."""
     marks = line_at("y", view.layer)
     marks["shapes"][0]["line"]["width"] = 2
-    frame = {
-        "type": "rect", "x0": view.index + 0.5, "x1": view.index + 1.5, "y0": 0, "y1": 1, "yref": "paper",
-        "line": {"color": LIGHT["ink"], "width": 1.5},
-    }  # fmt: skip
-    marks["shapes"].append(frame)
+    for axis, first, last in (("", view.index, view.index), ("2", window[0], window[-1])):
+        frame = {
+            "type": "rect", "xref": f"x{axis}", "x0": first + 0.5, "x1": last + 1.5,
+            "yref": f"y{axis} domain", "y0": 0, "y1": 1, "line": {"color": LIGHT["ink"], "width": 1.5},
+        }  # fmt: skip
+        marks["shapes"].append(frame)
     if trace.fork in window:
         fork = line_at("x", trace.fork + 0.5, text=view.words("chart.part"), colour=LIGHT["mute"])
+        fork["shapes"][0] |= {"yref": "y domain"}
         fork["shapes"][0]["line"]["dash"] = "dash"
         marks["shapes"] += fork["shapes"]
         marks["annotations"] += fork["annotations"]
