@@ -76,6 +76,7 @@ def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
         prompt_ids = loaded.encode(request.prompt, chat=request.chat)
     except ValueError as error:
         raise RequestError("error.plain", text=str(error)) from error
+    loaded.memory.forget()  # what a prompt gives must not depend on what was run before
     yield from _run(
         loaded, _recorder(loaded, request.prompt, prompt_ids, request.layer, request.alpha, request.decoding)
     )
@@ -86,8 +87,9 @@ def run_on(
 ) -> Iterator[Update]:
     """Run both decoders on from a step of a trace: what its lane wrote before the step, and then `token` if given.
 
-    They decode as the trace did, with the view's (j*, α) and at most `max_new_tokens` tokens; the prefix is read in one
-    forward pass. Raises `RequestError` if the trace is another model's or the prefix leaves no room.
+    They decode as the trace did, with the view's (j*, α) and at most `max_new_tokens` tokens. What the model still
+    remembers of the prefix is not read again, the rest in one forward pass. Raises `RequestError` if the trace is
+    another model's or the prefix leaves no room.
     """
     if _made_by(trace) != _made_by(loaded):
         raise RequestError("error.other_model", model=trace.model.name)
@@ -141,6 +143,7 @@ def _run(loaded: LoadedModel, recorder: Recorder) -> Iterator[Update]:
         eos_ids=loaded.eos_ids,
         text_of=loaded.text,
         scripts=scripts,
+        memory=loaded.memory,
     )
     shown = 0.0
     for advance in steps:

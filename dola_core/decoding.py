@@ -17,6 +17,7 @@ from transformers import DynamicCache
 
 from dola_core.contrast import check_layer, log_softmax
 from dola_core.lanes import Decoding, Lane, choose, dola_scores, gumbel_noise, penalised
+from dola_core.prefix import PrefixMemory
 from dola_core.readout import Readout
 from dola_core.recording import Allowance, record_step
 from dola_core.trace import EndReason, Step
@@ -49,6 +50,7 @@ def compare(
     text_of: Callable[[list[int]], str] | None = None,
     record: bool = True,
     scripts: Mapping[int, tuple[Sequence[int], EndReason]] | None = None,
+    memory: PrefixMemory | None = None,
 ) -> Iterator[Advance]:
     """Complete `prompt_ids` in every lane; a generator of steps that may be abandoned at any point.
 
@@ -61,6 +63,8 @@ def compare(
         text_of: text of a lane's new ids; needed for `decoding.stop`.
         record: reduce every step to a `Step` of the trace. Off, only the layers the lanes use are read.
         scripts: {lane: (ids, reason to end)} for lanes whose text is given and only looked at.
+        memory: where what is read is kept in the end, and whence what the prompt begins with is taken. The numbers
+            of a cache depend in their last bits on how it was read, so what is taken may tip a tie.
 
     Raises:
         PromptError: the prompt is empty, or leaves no room in the model's context.
@@ -71,8 +75,8 @@ def compare(
         raise ValueError("Stop strings need text_of, to see what a lane has written.")
     if any(not ids for ids, _ in (scripts or {}).values()):
         raise ValueError("A script must hold at least one token.")
-    state = _LockStep(readout, tuple(lanes), decoding, record=record)
-    return _steps(state, list(prompt_ids), limit, frozenset(eos_ids), text_of, dict(scripts or {}))
+    state = _LockStep(readout, tuple(lanes), decoding, record=record, memory=memory)
+    return _remembered(state, _steps(state, list(prompt_ids), limit, frozenset(eos_ids), text_of, dict(scripts or {})))
 
 
 def check_comparison(readout: Readout, prompt_ids: Sequence[int], lanes: Sequence[Lane], decoding: Decoding) -> int:
@@ -94,6 +98,14 @@ def check_comparison(readout: Readout, prompt_ids: Sequence[int], lanes: Sequenc
             "Shorten it."
         )
     return min(decoding.max_new_tokens, context - len(prompt_ids))
+
+
+def _remembered(state: "_LockStep", steps: Iterator[Advance]) -> Iterator[Advance]:
+    """The steps; whether they come to an end or are abandoned, what was read is kept then."""
+    try:
+        yield from steps
+    finally:
+        state.remember()
 
 
 def _steps(
@@ -191,19 +203,37 @@ class _Reading:
 class _LockStep:
     """The model's side of a comparison: cache, rows and read-outs. Holds no hooks between forward passes."""
 
-    def __init__(self, readout: Readout, lanes: tuple[Lane, ...], decoding: Decoding, *, record: bool) -> None:
-        self.readout, self.lanes, self.decoding, self.record = readout, lanes, decoding, record
+    def __init__(
+        self,
+        readout: Readout,
+        lanes: tuple[Lane, ...],
+        decoding: Decoding,
+        *,
+        record: bool,
+        memory: PrefixMemory | None = None,
+    ) -> None:
+        self.readout, self.lanes, self.decoding, self.record, self.memory = readout, lanes, decoding, record, memory
         used = {lane.layer for lane in lanes if lane.layer is not None}
         self.layers = list(range(1, readout.n_layers)) if record else sorted(used)
         self.cache = DynamicCache(config=readout.decoder.config)
+        self.whole = False
+        """Whether the cache has read exactly `ids`."""
 
     def start(self, prompt_ids: list[int]) -> None:
-        """Prefill one row with the prompt."""
+        """Prefill one row with the prompt, or with what of it was not read before."""
         self.ids = torch.tensor([prompt_ids], device=self.readout.model.device)
-        self.logits = self._forward(self.ids)
+        taken = self.memory.take(prompt_ids) if self.memory else None
+        self.cache, known = taken or (self.cache, 0)
+        self.logits = self._forward(self.ids[:, known:])
+
+    def remember(self) -> None:
+        """Leave the cache for the next comparison to take; not one that a failed forward pass has left half done."""
+        if self.memory and self.whole:
+            self.memory.keep(self.ids, self.cache)
 
     def advance(self, parents: list[int], tokens: list[int]) -> None:
         """Go on with rows that copy, keep or drop the old rows `parents`, each with its next token."""
+        self.whole = False
         if parents != list(range(self.ids.shape[0])):
             index = torch.tensor(parents, device=self.ids.device)
             self.cache.reorder_cache(index)
@@ -218,6 +248,7 @@ class _LockStep:
         readout = self.readout
         with readout.capture(self.layers) as captured:
             output = readout.decoder(input_ids=ids, past_key_values=self.cache, use_cache=True)
+        self.whole = True
         mature = output.last_hidden_state[:, -1]  # normed already
         early = [captured[layer].to(mature.device) for layer in self.layers]
         if early and self.decoding.early_norm:

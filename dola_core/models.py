@@ -6,7 +6,7 @@ Plain `transformers`, no code from repositories. Whatever goes wrong ends in a `
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from transformers import (
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from dola_core.decoding import PromptError
+from dola_core.prefix import PrefixMemory
 from dola_core.preset import Preset
 from dola_core.readout import Readout, UnsupportedModelError
 from dola_core.trace import ModelInfo
@@ -54,6 +55,8 @@ class LoadedModel:
     info: ModelInfo
     preset: Preset
     """The j* and α to start with: those recorded with the model, else `default_layer` and 0.1."""
+    memory: PrefixMemory = field(default_factory=PrefixMemory, compare=False)
+    """What the last comparison has read."""
 
     @property
     def is_shipped(self) -> bool:

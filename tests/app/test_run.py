@@ -118,6 +118,22 @@ def test_going_on_from_a_step_with_the_same_settings_writes_the_same(loaded, com
             assert on.prompt_ids == (*trace.prompt_ids, *trace.lane_ids(lane)[:index])
 
 
+def test_going_on_does_not_read_again_what_was_read_and_a_new_run_reads_all(loaded):
+    asked = Request.of(prompt="Here are some facts", layer=12, alpha=0.1, decoding={"max_new_tokens": 6})
+    read = []
+    hook = loaded.readout.decoder.register_forward_hook(lambda module, inputs, output: read.append(output[0].shape[1]))
+    try:
+        for _ in range(2):
+            read.clear()
+            *_, last = run(loaded, asked)
+            assert read[0] == len(last.trace.prompt_ids)
+        read.clear()
+        list(run_on(loaded, last.trace, looking(last.trace, 3), max_new_tokens=6))
+        assert read[0] == 1
+    finally:
+        hook.remove()
+
+
 def test_going_on_with_other_settings_writes_what_the_what_if_said(loaded, compared):
     trace = compared(layer=12, alpha=0.01, decoding={"max_new_tokens": 12})
     for step in trace.lane_steps(1):

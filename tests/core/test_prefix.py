@@ -1,0 +1,112 @@
+"""Going on from what was read before: fewer tokens to read, the same to say."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, DynamicCache
+
+from dola_core.decoding import compare
+from dola_core.lanes import Decoding, Lane
+from dola_core.prefix import PrefixMemory
+from dola_core.readout import Readout
+from tests.core.tiny import CONFIGS, prepared, prompt, texts
+
+PROMPT = prompt(7)
+LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
+GREEDY = Decoding(max_new_tokens=10)
+SAMPLED = Decoding(max_new_tokens=10, temperature=0.9, seed=3)
+
+
+@contextmanager
+def tokens_read(readout):
+    """How many tokens a row each forward pass reads."""
+    read = []
+    hook = readout.decoder.register_forward_hook(lambda module, inputs, output: read.append(output[0].shape[1]))
+    try:
+        yield read
+    finally:
+        hook.remove()
+
+
+def kept(readout, decoding=GREEDY):
+    """A memory of a comparison of `PROMPT`, and what its lanes wrote."""
+    memory = PrefixMemory()
+    return memory, texts(compare(readout, PROMPT, LANES, decoding, memory=memory))
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("lane", [0, 1])
+@pytest.mark.parametrize("index", [0, 1, 4, 9])
+def test_going_on_reads_one_token_and_writes_what_a_fresh_start_would(readout, decoding, lane, index):
+    memory, written = kept(readout, decoding)
+    prefix = [*PROMPT, *written[lane][:index]]
+    fresh = list(compare(readout, prefix, LANES, decoding))
+    with tokens_read(readout) as read:
+        on = list(compare(readout, prefix, LANES, decoding, memory=memory))
+    assert read[0] == 1
+    assert texts(on) == texts(fresh)
+    assert texts(on)[lane][: len(written[lane]) - index] == written[lane][index:]
+    for one, other in zip(on, fresh, strict=True):
+        for a, b in zip(one.steps, other.steps, strict=True):
+            assert a.tokens.tolist() == b.tokens.tolist()
+            torch.testing.assert_close(
+                torch.from_numpy(a.log_q.copy()), torch.from_numpy(b.log_q.copy()), atol=1e-4, rtol=1e-4
+            )
+
+
+def test_a_forced_token_is_read_and_nothing_else(readout):
+    memory, written = kept(readout)
+    prefix = [*PROMPT, *written[0][:3], (written[0][3] + 1) % 97]
+    with tokens_read(readout) as read:
+        on = texts(compare(readout, prefix, LANES, GREEDY, memory=memory))
+    assert read[0] == 1
+    assert on == texts(compare(readout, prefix, LANES, GREEDY))
+
+
+def test_of_another_prompt_only_what_differs_is_read(readout):
+    memory, _ = kept(readout)
+    other = [*PROMPT[:4], *prompt(5, seed=9)]
+    common = next(n for n in range(len(other)) if other[: n + 1] != PROMPT[: n + 1])
+    with tokens_read(readout) as read:
+        on = texts(compare(readout, other, LANES, GREEDY, memory=memory))
+    assert read[0] == len(other) - common
+    assert on == texts(compare(readout, other, LANES, GREEDY))
+
+
+def test_an_abandoned_comparison_is_remembered_and_a_broken_one_is_not(readout, monkeypatch):
+    memory = PrefixMemory()
+    steps = compare(readout, PROMPT, LANES, GREEDY, memory=memory)
+    ids = [next(steps).tokens[0] for _ in range(3)]
+    steps.close()
+    assert memory.take([*PROMPT, *ids])[1] == len(PROMPT) + 2
+
+    steps = compare(readout, PROMPT, LANES, GREEDY, memory=memory)
+    next(steps)
+    monkeypatch.setattr(DynamicCache, "update", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        next(steps)
+    assert memory.take([*PROMPT, *ids]) is None
+
+
+def test_what_was_taken_or_forgotten_is_gone(readout):
+    memory, written = kept(readout)
+    assert memory.take([*PROMPT, *written[0]]) is not None
+    assert memory.take([*PROMPT, *written[0]]) is None
+    memory, written = kept(readout)
+    memory.forget()
+    assert memory.take([*PROMPT, *written[0]]) is None
+    memory, _ = kept(readout)
+    assert memory.take([(PROMPT[0] + 1) % 97, *PROMPT[1:]]) is None
+
+
+def test_a_cache_of_sliding_windows_is_not_kept():
+    torch.manual_seed(0)
+    config = CONFIGS["mistral"]()
+    config.sliding_window = 4
+    readout = Readout.of(prepared(AutoModelForCausalLM.from_config(config)))
+    memory, written = kept(readout)
+    prefix = [*PROMPT, *written[0][:5]]
+    on = texts(compare(readout, prefix, LANES, GREEDY, memory=memory))
+    assert on == texts(compare(readout, prefix, LANES, GREEDY))
+    assert memory.take(prefix) is None
