@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from app.language import VisitorError
 from app.view import View
 from dola_core.beams import BeamProgress, BeamResult, beam_search
-from dola_core.decoding import check_comparison, compare
+from dola_core.decoding import PromptError, check_comparison, compare
 from dola_core.lanes import Decoding, Lane
 from dola_core.models import LoadedModel, well_formed
 from dola_core.recording import Recorder
@@ -49,6 +49,8 @@ class Request(BaseModel):
             return cls.model_validate(asked)
         except ValidationError as error:
             mistake = error.errors()[0]
+            if mistake["type"] == "beams_sample":
+                raise RequestError("error.beams_sample") from error
             name = str(mistake["loc"][-1]).replace("_", " ") if mistake["loc"] else ""
             text = mistake["msg"].removeprefix("Value error, ")
             text = f"{name}: {text}." if name and not text.endswith(".") else text
@@ -74,8 +76,8 @@ def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
     """
     try:
         prompt_ids = loaded.encode(request.prompt, chat=request.chat)
-    except ValueError as error:
-        raise RequestError("error.plain", text=str(error)) from error
+    except PromptError as error:
+        raise _said(error) from error
     loaded.memory.forget()  # what a prompt gives must not depend on what was run before
     yield from _run(
         loaded, _recorder(loaded, request.prompt, prompt_ids, request.layer, request.alpha, request.decoding)
@@ -113,11 +115,18 @@ def _recorder(
     loaded: LoadedModel, prompt: str, prompt_ids: list[int], layer: int, alpha: float, decoding: Decoding
 ) -> Recorder:
     lanes = (Lane(name="Baseline"), Lane(name="DoLa-static", layer=layer, alpha=alpha))
+    last = loaded.readout.n_layers - 1
+    if layer > last:
+        raise RequestError("error.layer", layer=layer, last=last)
     try:
         check_comparison(loaded.readout, prompt_ids, lanes, decoding)
-    except ValueError as error:
-        raise RequestError("error.plain", text=str(error)) from error
+    except PromptError as error:
+        raise _said(error) from error
     return Recorder(loaded.info, prompt, prompt_ids, lanes, decoding)
+
+
+def _said(error: PromptError) -> RequestError:
+    return RequestError(f"error.prompt_{error.kind}", size=error.size, most=error.most)
 
 
 def _run(loaded: LoadedModel, recorder: Recorder) -> Iterator[Update]:

@@ -10,6 +10,7 @@ its cache. Nothing here knows about tokenizers: prompts are ids.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,7 +25,22 @@ from dola_core.trace import EndReason, Step
 
 
 class PromptError(ValueError):
-    """The prompt cannot be completed; the message says what to do."""
+    """The prompt cannot be completed; the message says what to do, in English.
+
+    For other languages, `kind` says which of them it is: "empty", "tokens" or "characters", of which there are `size`
+    where at most `most` are read.
+    """
+
+    def __init__(self, kind: Literal["empty", "tokens", "characters"], size: int = 0, most: int = 0) -> None:
+        super().__init__(_PROMPT_ERRORS[kind].format(size=size, most=most))
+        self.kind, self.size, self.most = kind, size, most
+
+
+_PROMPT_ERRORS = {
+    "empty": "The prompt is empty; type something to complete.",
+    "tokens": "The prompt has {size:,} tokens; the model reads at most {most:,} and needs room to write. Shorten it.",
+    "characters": "The prompt has {size:,} characters; at most {most:,} are read. Shorten it.",
+}
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,7 @@ def check_comparison(readout: Readout, prompt_ids: Sequence[int], lanes: Sequenc
     Raises `PromptError` for a prompt that is empty or fills the context, `ValueError` for a layer out of range.
     """
     if not prompt_ids:
-        raise PromptError("The prompt is empty; type something to complete.")
+        raise PromptError("empty")
     for lane in lanes:
         if lane.layer is not None:
             check_layer(lane.layer, readout.n_layers)
@@ -93,10 +109,7 @@ def check_comparison(readout: Readout, prompt_ids: Sequence[int], lanes: Sequenc
     if context is None:
         return decoding.max_new_tokens
     if len(prompt_ids) >= context:
-        raise PromptError(
-            f"The prompt has {len(prompt_ids):,} tokens; the model reads at most {context:,} and needs room to write. "
-            "Shorten it."
-        )
+        raise PromptError("tokens", len(prompt_ids), context)
     return min(decoding.max_new_tokens, context - len(prompt_ids))
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 from transformers import (
     LogitsProcessor,
@@ -60,7 +61,10 @@ class Decoding(BaseModel):
     @model_validator(mode="after")
     def _beams_do_not_sample(self) -> "Decoding":
         if self.num_beams > 1 and self.samples:
-            raise ValueError("Beam search does not sample; set temperature to 0 or use one beam.")
+            # A type of its own, by which a page in another language knows it.
+            raise PydanticCustomError(
+                "beams_sample", "Beam search does not sample; set temperature to 0 or use one beam."
+            )
         return self
 
     @property

@@ -81,11 +81,9 @@ class LoadedModel:
         Raises `PromptError` if the prompt is blank or longer than any model reads.
         """
         if not prompt.strip():
-            raise PromptError("The prompt is empty; type something to complete.")
+            raise PromptError("empty")
         if len(prompt) > MAX_PROMPT_CHARACTERS:
-            raise PromptError(
-                f"The prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are read. Shorten it."
-            )
+            raise PromptError("characters", len(prompt), MAX_PROMPT_CHARACTERS)
         prompt = well_formed(prompt)
         if not chat:
             return list(self.tokenizer(prompt, verbose=False)["input_ids"])

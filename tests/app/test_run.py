@@ -1,6 +1,9 @@
+import re
+
 import pytest
 
 from app.examples import EXAMPLES, outcome
+from app.language import language
 from app.run import Request, RequestError, run, run_on
 from dola_core.trace import Trace
 from tests.app.looking import looking
@@ -18,6 +21,25 @@ def test_a_blank_prompt_is_refused_with_what_to_do(loaded, prompt):
 def test_a_prompt_past_the_context_is_refused_with_its_length(loaded, prompt):
     with pytest.raises(RequestError, match=r"The prompt has [\d,]+ (tokens|characters).*Shorten it"):
         list(run(loaded, Request.of(**ASKED | {"prompt": prompt})))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"prompt": ""},
+        {"prompt": "word " * 2000},
+        {"prompt": "x" * 300_000},
+        {"layer": 30},
+        {"decoding": {"num_beams": 2, "temperature": 1.0}},
+    ],
+    ids=lambda asked: next(iter(asked)),
+)
+def test_what_cannot_be_run_is_said_in_the_visitors_language_and_in_python_in_english(loaded, asked):
+    with pytest.raises(RequestError) as refused:
+        list(run(loaded, Request.of(**ASKED | asked)))
+    assert re.search("[\u4e00-\u9fff]", refused.value.said(language("zh")))
+    cause = refused.value.__cause__
+    assert cause is None or str(refused.value) in str(cause)
 
 
 @pytest.mark.parametrize(
