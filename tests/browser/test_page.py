@@ -57,6 +57,16 @@ def set_number(page: Page, label: str, value: float) -> None:
             return
 
 
+def stop_once_it_writes(page: Page, token: int = 0) -> None:
+    """Press Stop within the page as soon as a token is there: a click from outside may come when the run is over."""
+    page.wait_for_function(
+        """token => document.querySelector(".lane.dola .caret")
+            && document.querySelector(`.lane.dola .t[data-index='${token}']`)
+            && (document.querySelector("#stop").click(), true)""",
+        arg=token,
+    )
+
+
 def test_compare_move_the_layer_click_a_token_and_read_the_head(page):
     compare(page, "The capital of Australia is")
     finished(page)
@@ -133,8 +143,7 @@ def test_stop_keeps_the_text_says_so_and_the_next_run_works(page, endless):
     page.wait_for_selector("#compare")
     decoding(page, **{"new tokens": 256})
     compare(page, "The")
-    page.wait_for_selector(".lane.dola .t[data-index='8']")
-    page.click("#stop")
+    stop_once_it_writes(page, 8)
     for lane in LANES:
         expect(page.locator(f"{lane} .end")).to_have_text("stopped by you")
         assert 9 <= page.locator(f"{lane} .t[data-index]").count() < 256

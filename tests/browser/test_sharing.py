@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_inspector import click_point
-from tests.browser.test_page import LANES, compare, decoding, finished, set_slider
+from tests.browser.test_page import LANES, compare, decoding, finished, set_slider, stop_once_it_writes
 
 PROMPT = "The capital of Australia is"
 expect.set_options(timeout=30_000)
@@ -176,14 +176,13 @@ def test_running_on_writes_what_the_what_if_said(page, step, layer, alpha):
 def test_a_stopped_run_is_shared_without_the_mark_of_its_result(page, endless):
     page.goto(endless.url)
     page.wait_for_selector(".duet-inbox[lang]")
-    decoding(page, **{"new tokens": 128})
+    decoding(page, **{"new tokens": 200})
     compare(page, PROMPT)
     finished(page)
     page.click("#link")
     expect(page.locator("#outbox input")).to_have_value(re.compile("hash="))
     compare(page, PROMPT)
-    page.wait_for_selector(".lane.dola .caret")
-    page.click("#stop")
+    stop_once_it_writes(page)
     expect(page.locator(".lane.dola .end")).to_have_text("stopped by you")
     page.click("#link")
     expect(page.locator("#outbox input")).not_to_have_value(re.compile("hash="))
