@@ -1,7 +1,8 @@
 """How long the page takes, measured in Chromium: `make bench-page`.
 
 From a move of the j* slider to the painted page: the what-if. Once everything in sight is painted, strips and sentence
-included, and once the charts below are too.
+included, and once the charts below are too. And from Compare to the last token of a long text, against the same page
+without its charts: what a token takes then.
 """
 
 import re
@@ -20,6 +21,8 @@ from tests.browser.chromium import FLAGS, executable  # noqa: E402
 
 MOVES = 40
 BUDGET = 150
+RUNS, RATIO = 5, 1.5
+LONG = "prompt=The+world&new=200&t=2&a=0.01&seed="
 MOVE = """layer => new Promise(painted => {
     const slider = document.querySelector("#layer input[type=range]");
     const start = performance.now();
@@ -38,10 +41,35 @@ MOVE = """layer => new Promise(painted => {
 })"""
 
 
+WRITTEN = """() => new Promise(done => {
+    const start = performance.now();
+    const look = () => {
+        const ends = document.querySelectorAll(".lane .end").length;
+        const lanes = [...document.querySelectorAll(".lane")].map(lane => lane.querySelectorAll("[data-index]").length);
+        if (ends === 2) requestAnimationFrame(() => done((performance.now() - start) / Math.max(...lanes)));
+        else requestAnimationFrame(look);
+    };
+    look();
+})"""
+
+
 def what_ifs(page: Page) -> list[list[float]]:
     """Milliseconds from each of `MOVES` moves of the slider to the painted page, in sight and below."""
     layers = [1 + (7 * n) % 29 for n in range(MOVES)]
     return [page.evaluate(MOVE, layer) for layer in tqdm(layers, desc="what-ifs")]
+
+
+def token_times(page: Page, url: str, *, charts: bool) -> list[float]:
+    """Milliseconds a token, from a press of Compare to the end of both texts, for some long sampled texts."""
+    times = []
+    for seed in range(RUNS):
+        page.goto(f"{url}?{LONG}{seed}")
+        page.wait_for_selector(".duet-inbox[lang]")
+        if not charts:
+            page.evaluate("() => Object.assign(Plotly, { react: plot => (plot.on = () => {}) })")
+        page.click("#compare")
+        times.append(page.evaluate(WRITTEN))
+    return times
 
 
 def report(name: str, times: Sequence[float]) -> str:
@@ -65,12 +93,15 @@ def main() -> None:
                 page.wait_for_timeout(1000)
                 steps = page.locator(".lane [data-index]").count()
                 times = what_ifs(page)
+                bare, drawn = (token_times(page, url, charts=charts) for charts in (False, True))
                 browser.close()
         finally:
             server.terminate()
     print(f"what-if over {steps} tokens, budget {BUDGET} ms")
     for name, found in zip(("  everything in sight", "  and the charts below"), zip(*times, strict=True), strict=True):
         print(report(name, found))
+    ratio = statistics.median(drawn) / statistics.median(bare)
+    print(f"a token of a long text: {statistics.median(drawn):.1f} ms, {ratio:.2f} x without charts, budget {RATIO} x")
 
 
 if __name__ == "__main__":
