@@ -16,7 +16,7 @@ from app.examples import outcome  # noqa: E402
 from app.figures.step import Head  # noqa: E402
 from app.recorded import RECORDED  # noqa: E402
 from app.run import Request, run  # noqa: E402
-from dola_core.layer_search import Item, read_items  # noqa: E402
+from dola_core.items import Item, read_items  # noqa: E402
 from dola_core.models import SHIPPED_MODEL, LoadedModel, load_model  # noqa: E402
 from dola_core.trace import Trace  # noqa: E402
 

@@ -9,7 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from dola_core.layer_search import Item, Outcome
+from dola_core.items import Item
+from dola_core.layer_search import Outcome
 
 Build = Callable[[str], ModuleType]
 

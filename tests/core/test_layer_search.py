@@ -1,6 +1,5 @@
 """One pass an answer must give what one forward pass for every item, answer, layer and α would."""
 
-import json
 import re
 
 import numpy as np
@@ -11,8 +10,10 @@ from hypothesis import strategies as st
 
 from dola_core.contrast import log_p_hat, log_softmax
 from dola_core.generation import generate_with_dola_static
-from dola_core.layer_search import OUTSIDE, Item, read_items, search, write_items
+from dola_core.items import Item
+from dola_core.layer_search import search
 from dola_core.models import load_model
+from dola_core.scoring import OUTSIDE
 
 LAYERS, ALPHAS = (1, 11, 22, 29), (0.05, 0.1, 0.5, 1.0)
 ITEMS = [
@@ -81,7 +82,7 @@ def test_alpha_1_says_what_the_baseline_says(loaded):
 def test_the_outcome_depends_neither_on_order_nor_on_batches(loaded, order, tokens):
     whole = search(loaded, ITEMS, LAYERS, ALPHAS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dola_core.layer_search.BATCH_TOKENS", tokens)
+        patch.setattr("dola_core.scoring.BATCH_TOKENS", tokens)
         shuffled = search(loaded, [ITEMS[i] for i in order], LAYERS, ALPHAS)
     for name in ("baseline_chose", "baseline_said", "dola_chose", "dola_said"):
         assert np.array_equal(getattr(whole, name)[list(order)], getattr(shuffled, name))
@@ -108,24 +109,3 @@ def test_a_prefix_of_a_word_is_not_said(loaded):
     prompt, pieces = next((prompt, pieces) for prompt, pieces in words.items() if len(pieces) > 1)
     items = [Item(prompt=prompt, answers=("".join(some).strip(),)) for some in (pieces, pieces[:-1])]
     assert search(loaded, items, (), (1.0,)).baseline_said.tolist() == [True, False]
-
-
-def test_items_survive_their_file(tmp_path):
-    write_items(tmp_path / "items.jsonl", ITEMS)
-    assert read_items(tmp_path / "items.jsonl") == ITEMS
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("{", "line 2: the line"),
-        ('{"prompt": "a", "answers": [], "wrong": ["b"]}', "line 2: answers"),
-        ('{"prompt": "a", "answers": "b"}', "line 2: answers"),
-        ('{"prompt": "a", "answers": ["b"], "wrong": ["c"], "x": 1}', "line 2: x"),
-    ],
-)
-def test_a_broken_line_is_named(tmp_path, line, reason):
-    good = json.dumps(ITEMS[0].model_dump())
-    (tmp_path / "items.jsonl").write_text(f"{good}\n{line}\n")
-    with pytest.raises(ValueError, match=f"items.jsonl, {reason}"):
-        read_items(tmp_path / "items.jsonl")

@@ -25,7 +25,8 @@ from measures import arrival, interval, median_interval
 from packing import Packing
 from tqdm import tqdm
 
-from dola_core.layer_search import Item, Outcome, search, write_items
+from dola_core.items import Item, write_items
+from dola_core.layer_search import Outcome, search
 from dola_core.models import LoadedModel, load_model
 from dola_core.preset import PRESET_FILE, Preset
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from dola_core.layer_search import Item
+from dola_core.items import Item
 from dola_core.models import LoadedModel
 
 DRAWS = 2000

@@ -1,0 +1,253 @@
+"""Answers scored by the baseline and by DoLa-static at every (j*, α), from one reading of each.
+
+Teacher forcing: an answer's log-likelihood needs the read-outs at its own tokens only. A prompt is read once, its
+answers are a batch on its KV cache, and the read-outs of all layers go through the head a few positions at a time, so
+memory grows with that number and not with layers × vocabulary × length.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from dola_core.contrast import log_softmax, plausible_head
+from dola_core.items import Item
+from dola_core.models import LoadedModel
+from dola_core.readout import Readout
+
+OUTSIDE = -1000.0
+"""Log-probability of a token outside the head, as in the paper (section 3.2); −∞ would make all such answers equal."""
+BATCH_TOKENS = 4096
+"""Tokens of prompts and answers that are read together."""
+CHUNK_LOGITS = 1 << 23
+"""Logits of one layer that are held at a time: 32 MB in float32."""
+
+PostSoftmax = Literal["head", "vocabulary", "off"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a token is scored by DoLa-static."""
+
+    early_norm: bool = True
+    """Read layer j* through the final norm, or raw."""
+    post_softmax: PostSoftmax = "head"
+    """Score `log p_hat`, the softmax of F over the head; or, as the reference scripts do, the softmax of F over the
+    whole vocabulary, or F itself, which is a log-ratio and no log-probability (App. C of the paper)."""
+    apc: bool = True
+    """Put tokens outside the head at `OUTSIDE`. Off, every token counts as plausible and α means nothing."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One item's answers. Settings are the baseline and then every (layer, α), α running faster: S = 1 + L · A."""
+
+    right: np.ndarray
+    """`[right answers, S]`, float64: sum of the scores of an answer's tokens."""
+    wrong: np.ndarray
+    """`[wrong answers, S]`"""
+    right_tokens: np.ndarray
+    """`[right answers]`: how many tokens each has."""
+    wrong_tokens: np.ndarray
+    said: np.ndarray
+    """`[S]`, bool: greedy decoding begins with a right answer, as whole words."""
+    first: np.ndarray
+    """`[S]`, bool: its first token is the first of a right answer."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One item as ids: a prompt, and its answers, the right ones first."""
+
+    number: int
+    prompt: list[int]
+    answers: list[list[int]]
+    right: int
+
+
+def score_items(
+    loaded: LoadedModel, items: Sequence[Item], layers: Sequence[int], alphas: Sequence[float], rule: Rule | None = None
+) -> Iterator[list[tuple[int, Scored]]]:
+    """Score every answer of `items`, batch by batch: (place of the item, its scores); shorter prompts come first.
+
+    Raises `ValueError` if an item is longer than the model reads.
+    """
+    rule = rule or Rule()
+    layers, alphas = tuple(layers), tuple(alphas)
+    questions = [_question(loaded, number, item) for number, item in enumerate(items)]
+    goes_on = _goes_on(loaded)
+    for batch in _batches(sorted(questions, key=lambda question: len(question.prompt))):
+        yield _score(loaded.readout, batch, layers, alphas, rule, goes_on)
+
+
+def _question(loaded: LoadedModel, number: int, item: Item) -> _Question:
+    prompt = loaded.encode(item.prompt)
+    answers = []
+    for text in (*item.answers, *item.wrong):
+        ids = loaded.encode(f"{item.prompt} {text}")
+        if ids[: len(prompt)] == prompt:
+            answers.append(ids[len(prompt) :])
+        else:  # the tokenizer merges across the border: put the parts together
+            answers.append(list(loaded.tokenizer(f" {text}", add_special_tokens=False)["input_ids"]))
+    longest, context = len(prompt) + max(map(len, answers)), loaded.readout.context_length
+    if context is not None and longest > context:
+        raise ValueError(
+            f"Item {number + 1} has {longest:,} tokens with its longest answer; the model reads at most {context:,}. "
+            "Leave it out or shorten its prompt."
+        )
+    return _Question(number, prompt, answers, len(item.answers))
+
+
+def _batches(questions: list[_Question]) -> Iterator[list[_Question]]:
+    """Prompts of one length, which need no padding, as many as fit with their answers into `BATCH_TOKENS`."""
+    batch: list[_Question] = []
+    tokens = 0
+    for question in questions:
+        size = sum(len(question.prompt) + len(answer) for answer in question.answers)
+        if batch and (len(question.prompt) != len(batch[0].prompt) or tokens + size > BATCH_TOKENS):
+            yield batch
+            batch, tokens = [], 0
+        batch.append(question)
+        tokens += size
+    if batch:
+        yield batch
+
+
+def _goes_on(loaded: LoadedModel) -> Tensor:
+    """Bool `[V]`: the token would go on with the word before it, be it by a hyphen or with a part of a letter."""
+    pieces = [loaded.piece(token) for token in range(len(loaded.tokenizer))]
+    special = set(loaded.tokenizer.all_special_ids)
+    parts = ("<0x", "-", "/")
+    goes_on = [
+        token not in special and (piece[:1].isalnum() or piece.startswith(parts)) for token, piece in enumerate(pieces)
+    ]
+    return torch.tensor(goes_on + [False] * (loaded.readout.vocab_size - len(goes_on)))
+
+
+@torch.inference_mode()
+def _score(
+    readout: Readout,
+    batch: list[_Question],
+    layers: tuple[int, ...],
+    alphas: tuple[float, ...],
+    rule: Rule,
+    goes_on: Tensor,
+) -> list[tuple[int, Scored]]:
+    answers = [(row, answer) for row, question in enumerate(batch) for answer in question.answers]
+    h = _read(readout, batch, answers, layers)
+    # A position predicts the next token: an answer's from its prompt's last to its own last, which predicts what
+    # follows the answer.
+    of_answer = torch.tensor([number for number, (_, ids) in enumerate(answers) for _ in range(len(ids) + 1)])
+    targets = torch.tensor([token for _, ids in answers for token in [*ids, -1]])
+    starts = torch.tensor([place == 0 for _, ids in answers for place in range(len(ids) + 1)])
+    size = max(1, CHUNK_LOGITS // readout.vocab_size)
+    parts = [
+        _tokens(readout, {layer: h[layer][first : first + size] for layer in h}, targets[first : first + size], layers,
+                alphas, rule, goes_on)
+        for first in range(0, len(targets), size)
+    ]  # fmt: skip
+    scores, follows = (torch.cat(part) for part in zip(*parts, strict=True))
+    shape = (len(answers), scores.shape[1])
+    sums = torch.zeros(shape, dtype=torch.float64).index_add_(0, of_answer, scores.double()).numpy()
+    whole = torch.zeros(shape).index_add_(0, of_answer, (~follows).float()).numpy() == 0
+    begins = follows[starts].numpy()
+    scored, place = [], 0
+    for question in batch:
+        right, end = place + question.right, place + len(question.answers)
+        lengths = np.array([len(answer) for answer in question.answers])
+        scored.append(
+            (
+                question.number,
+                Scored(
+                    right=sums[place:right],
+                    wrong=sums[right:end],
+                    right_tokens=lengths[: question.right],
+                    wrong_tokens=lengths[question.right :],
+                    said=whole[place:right].any(0),
+                    first=begins[place:right].any(0),
+                ),
+            )
+        )
+        place = end
+    return scored
+
+
+def _read(
+    readout: Readout, batch: list[_Question], answers: list[tuple[int, list[int]]], layers: tuple[int, ...]
+) -> dict[int, Tensor]:
+    """Block outputs at the positions that predict the answers' tokens and what follows them, answer after answer.
+
+    {layer: `[Σ (length + 1), d]`} for `layers` and the last layer.
+    """
+    device = readout.phi.weight.device
+    wanted = [*layers, readout.n_layers]
+    cache = DynamicCache(config=readout.decoder.config)
+    with readout.capture(wanted) as of_prompt:
+        readout.decoder(
+            input_ids=torch.tensor([question.prompt for question in batch], device=device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+    rows = torch.tensor([row for row, _ in answers], device=device)
+    cache.batch_select_indices(rows)
+    width = max(len(ids) for _, ids in answers)
+    # Padding on the right is never looked at.
+    padded = torch.tensor([ids + [0] * (width - len(ids)) for _, ids in answers], device=device)
+    with readout.capture(wanted, pick=lambda h: h) as of_answers:
+        readout.decoder(input_ids=padded, past_key_values=cache, use_cache=True)
+    inside = torch.arange(width + 1) <= torch.tensor([len(ids) for _, ids in answers])[:, None]
+    return {
+        layer: torch.cat([of_prompt[layer][rows.to(of_prompt[layer].device)][:, None], of_answers.pop(layer)], dim=1)[
+            inside.to(of_prompt[layer].device)
+        ]
+        for layer in wanted
+    }
+
+
+def _tokens(
+    readout: Readout,
+    h: dict[int, Tensor],
+    targets: Tensor,
+    layers: tuple[int, ...],
+    alphas: tuple[float, ...],
+    rule: Rule,
+    goes_on: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Scores of `targets` `[M]` and whether greedy decoding goes on with them, both `[M, S]`.
+
+    A target of −1 stands for what follows an answer: it scores 0, and is met by a token that begins another word.
+    """
+    log_q_N = log_softmax(readout.logits(h[readout.n_layers])).cpu()
+    last = targets == -1
+    wanted = targets.clamp_min(0)[:, None]
+    # The head at the smallest α holds every other head, so all settings are worked out on its tokens only: [M, K].
+    smallest = min(alphas, default=1.0) if rule.apc else 0.0
+    size = int(plausible_head(log_q_N, smallest).sum(-1).max())
+    tokens = log_q_N.topk(size).indices.sort(-1).values  # among equals the decoder takes the lowest id
+    log_q = log_q_N.gather(-1, tokens)
+    is_target = tokens == wanted
+    goes_on = goes_on[tokens]
+
+    def outcome(choice: Tensor, log_target: Tensor) -> tuple[Tensor, Tensor]:
+        met = torch.where(last, ~goes_on.gather(-1, choice)[:, 0], is_target.gather(-1, choice)[:, 0])
+        return torch.where(last, 0.0, log_target), met
+
+    found = [outcome(log_q.argmax(-1, keepdim=True), log_q_N.gather(-1, wanted)[:, 0])]
+    heads = [plausible_head(log_q, alpha if rule.apc else 0.0) for alpha in alphas]
+    for layer in layers:
+        log_q_J = log_softmax(readout.logits(h[layer], early_norm=rule.early_norm)).cpu()
+        whole = (log_q_N - log_q_J).logsumexp(-1) if rule.post_softmax == "vocabulary" else 0.0
+        F = log_q - log_q_J.gather(-1, tokens)
+        F_target = (log_q_N - log_q_J).gather(-1, wanted)[:, 0] if not rule.apc else None
+        for head in heads:
+            inside = F.masked_fill(~head, -torch.inf)
+            norm = inside.logsumexp(-1) if rule.post_softmax == "head" else whole
+            kept = torch.where(is_target, inside, -torch.inf).amax(-1) if F_target is None else F_target
+            log_target = torch.where(kept == -torch.inf, OUTSIDE, kept - norm)
+            found.append(outcome(inside.argmax(-1, keepdim=True), log_target))
+    scores, met = (torch.stack(part, dim=1) for part in zip(*found, strict=True))
+    return scores, met

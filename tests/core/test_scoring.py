@@ -1,0 +1,130 @@
+"""One reading of prompts and answers must give what a forward pass for every item, answer, layer and α would."""
+
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM, AutoTokenizer, JanusForConditionalGeneration
+
+from dola_core.contrast import log_softmax
+from dola_core.items import Item
+from dola_core.metrics import METRICS, OFFERED, value
+from dola_core.models import SHIPPED_MODEL, LoadedModel, load_model
+from dola_core.preset import Preset
+from dola_core.readout import Readout
+from dola_core.scoring import OUTSIDE, Rule, score_items
+from dola_core.trace import ModelInfo
+from tests.core.tiny import CONFIGS, N, prepared
+
+LAYERS, ALPHAS = (1, 22, 29), (0.0, 0.05, 0.5, 1.0)
+ITEMS = [
+    Item(prompt="The capital of Japan is", answers=("Tokyo", "the city of Tokyo"), wrong=("Osaka", "Kyoto")),
+    Item(prompt="Pakistan: the capital is", answers=("Islamabad.",), wrong=("Karachi", "Kabul, in the west")),
+    Item(prompt="Gold is", answers=("a metal.", "Au"), wrong=("Ag",)),
+    Item(prompt="Iron is", answers=("Fe",), wrong=("a gas at room temperature, as many people say",)),
+]
+RULES = [
+    Rule(),
+    Rule(early_norm=False),
+    Rule(post_softmax="vocabulary"),
+    Rule(post_softmax="off"),
+    Rule(apc=False),
+    Rule(apc=False, post_softmax="off"),
+]
+
+
+def with_atlas_tokenizer(model):
+    tokenizer = AutoTokenizer.from_pretrained(SHIPPED_MODEL)
+    info = ModelInfo(name="tiny", dtype="float32", n_layers=N, vocab_size=len(tokenizer))
+    return LoadedModel(model, tokenizer, Readout.of(model), "tiny", info, Preset(layer=22))
+
+
+@pytest.fixture(scope="module", params=["atlas", "llama", "gpt2", "janus"])
+def loaded(request):
+    if request.param == "atlas":
+        return load_model(device="cpu", dtype="float32")
+    config = CONFIGS[request.param]()
+    text = config.get_text_config()
+    text.vocab_size = 6144
+    text.initializer_range = 0.1  # so that raw logits, read without the norm, keep four digits in float32
+    torch.manual_seed(0)
+    return with_atlas_tokenizer(prepared(build(config)))
+
+
+def build(config):
+    if config.model_type == "janus":
+        return JanusForConditionalGeneration(config)
+    return AutoModelForCausalLM.from_config(config)
+
+
+def naive(loaded, item, text, layer, alpha, rule):
+    """Score of one answer: one whole forward pass, plain log-softmax, the mask as it is written in the paper."""
+    prompt, ids = loaded.encode(item.prompt), loaded.encode(f"{item.prompt} {text}")
+    with loaded.readout.capture([layer or N, N], pick=lambda h: h) as h, torch.no_grad():
+        loaded.model(input_ids=torch.tensor([ids]), use_cache=False)
+    total = 0.0
+    for place in range(len(prompt), len(ids)):
+        log_q_N = log_softmax(loaded.readout.logits(h[N][0, place - 1])).double()
+        if layer is None:
+            total += log_q_N[ids[place]].item()
+            continue
+        log_q_J = log_softmax(loaded.readout.logits(h[layer][0, place - 1], early_norm=rule.early_norm)).double()
+        F = log_q_N - log_q_J
+        kept = log_q_N.float().exp() >= alpha * log_q_N.float().exp().max() if rule.apc else torch.ones_like(F).bool()
+        if rule.post_softmax == "head":
+            F = F.masked_fill(~kept, -torch.inf).log_softmax(-1)
+        elif rule.post_softmax == "vocabulary":
+            F = F.log_softmax(-1)
+        total += F[ids[place]].item() if kept[ids[place]] else OUTSIDE
+    return total
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_every_score_is_that_of_a_forward_pass_of_its_own(loaded, rule):
+    scored = dict(pair for batch in score_items(loaded, ITEMS, LAYERS, ALPHAS, rule) for pair in batch)
+    assert sorted(scored) == list(range(len(ITEMS)))
+    for number, item in enumerate(ITEMS):
+        for texts, found in ((item.answers, scored[number].right), (item.wrong, scored[number].wrong)):
+            for text, scores in zip(texts, found, strict=True):
+                assert scores[0] == pytest.approx(naive(loaded, item, text, None, None, rule), abs=1e-4)
+                for n, (layer, alpha) in enumerate(product(LAYERS, ALPHAS), start=1):
+                    expected = naive(loaded, item, text, layer, alpha, rule)
+                    assert scores[n] == pytest.approx(expected, rel=1e-6, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def atlas():
+    return load_model(device="cpu", dtype="float32")
+
+
+@settings(max_examples=6, deadline=None)
+@given(order=st.permutations(range(len(ITEMS))), tokens=st.integers(1, 200), rows=st.integers(1, 9))
+def test_scores_depend_neither_on_order_nor_on_batches_nor_on_chunks(atlas, order, tokens, rows):
+    whole = dict(pair for batch in score_items(atlas, ITEMS, LAYERS, ALPHAS) for pair in batch)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dola_core.scoring.BATCH_TOKENS", tokens)
+        patch.setattr("dola_core.scoring.CHUNK_LOGITS", rows * atlas.readout.vocab_size)
+        shuffled = dict(
+            pair for batch in score_items(atlas, [ITEMS[i] for i in order], LAYERS, ALPHAS) for pair in batch
+        )
+    for place, number in enumerate(order):
+        for metric in METRICS:
+            one, other = value(whole[number], metric), value(shuffled[place], metric)
+            assert one == pytest.approx(other, abs=0 if metric not in ("mc2", "margin") else 1e-4)
+
+
+def test_an_item_longer_than_the_model_reads_is_named(atlas):
+    long = Item(prompt="word " * 600, answers=("a",), wrong=("b",))
+    with pytest.raises(ValueError, match=r"Item 2 has [\d,]+ tokens.*at most 512"):
+        list(score_items(atlas, [ITEMS[0], long], LAYERS, ALPHAS))
+
+
+def test_without_wrong_answers_only_what_is_said_has_a_value(atlas):
+    (batch,) = score_items(atlas, [Item(prompt="The capital of Japan is", answers=("Tokyo",))], (), ())
+    ((_, scored),) = batch
+    assert value(scored, "said").shape == value(scored, "first").shape == (1,)
+    for metric in OFFERED:
+        with pytest.raises(ValueError, match="offers no wrong one"):
+            value(scored, metric)
