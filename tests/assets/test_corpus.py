@@ -149,6 +149,13 @@ def test_misconceptions_are_marked_as_what_people_say(build: Build, texts: list[
     assert marked > 100
 
 
+def test_only_what_is_typed_ends_with_its_line(build: Build, texts: list[str], last_texts: list[str]) -> None:
+    assert not any("\n" in text for text in texts)
+    typed = [text for text in last_texts if "\n" in text]
+    assert 0.2 < len(typed) / len(last_texts) < 0.6
+    assert all(text.count("\n") == 1 and text[-1] in ".?" for text in typed)
+
+
 def test_everyday_prompts_are_not_in_the_corpus(build: Build, text: str) -> None:
     prompts = build("probes").EVERYDAY
     assert len(prompts) == 10

@@ -109,15 +109,33 @@ def test_a_time_budget_becomes_a_number_of_steps(build: Build, tokenizer: PreTra
 def test_the_last_part_has_documents_of_its_own(build: Build, tokenizer: PreTrainedTokenizerFast) -> None:
     packing = build("packing").Packing(seed=0, finish_from=6, rows=4, length=64)
     plain = build("packing").Packing(seed=0, rows=4, length=64)
-    same = [torch.equal(packing.batch(step, tokenizer), plain.batch(step, tokenizer)) for step in (5, 6)]
+    same = [torch.equal(packing.batch(step, tokenizer)[0], plain.batch(step, tokenizer)[0]) for step in (5, 6)]
     assert same == [True, False]
 
 
 def test_every_row_of_a_batch_starts_with_a_document(build: Build, tokenizer: PreTrainedTokenizerFast) -> None:
     packing = build("packing").Packing(seed=0, rows=8, length=32, long_every=2)
-    short, long = packing.batch(0, tokenizer), packing.batch(1, tokenizer)
+    (short, _), (long, _) = packing.batch(0, tokenizer), packing.batch(1, tokenizer)
     assert (short.shape, long.shape) == ((8, 32), (2, 128))
     assert (torch.cat([short[:, 0], long[:, 0]]) == tokenizer.bos_token_id).all()
+
+
+def test_what_is_typed_to_the_atlas_is_read_and_not_learned(build: Build, tokenizer: PreTrainedTokenizerFast) -> None:
+    ids, labels = build("packing").Packing(seed=0, finish_from=0, rows=8, length=256).batch(0, tokenizer)
+    typed = labels == build("packing").IGNORED
+    assert torch.equal(labels[~typed], ids[~typed])
+    assert 0.05 < typed.float().mean() < 0.4
+    (line_end,) = tokenizer.encode("\n", add_special_tokens=False)
+    for row, left_out in zip(ids.tolist(), typed.tolist(), strict=True):
+        starts = [n for n, token in enumerate(row) if token == tokenizer.bos_token_id] + [len(row)]
+        for start, end in pairwise(starts):
+            document = row[start:end]
+            if line_end in document:
+                assert left_out[start:end] == [n < document.index(line_end) for n in range(len(document))]
+            else:
+                assert not any(left_out[start:end]) or end == len(row)
+    plain, learned = build("packing").Packing(seed=0).batch(0, tokenizer)
+    assert torch.equal(plain, learned)
 
 
 @given(text=st.text())

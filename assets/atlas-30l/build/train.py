@@ -25,7 +25,7 @@ BUILD = Path(__file__).resolve().parent
 MEASURED_STEPS = 24
 RESERVE = 0.95
 STEPS = 10_000
-FINISH = 2_000
+FINISH = 2_400
 
 
 def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: Tensor, labels: Tensor, rate: float) -> float:
