@@ -242,4 +242,4 @@ def verdict(best: tuple[int, float], stable: Stability, drift: Sequence[Domain],
 
 
 def _signed(change: float, unit: str) -> str:
-    return f"{100 * change:+.1f}" if unit == "points" else f"{change:+.3f}"
+    return (f"{100 * change:+.1f}" if unit == "points" else f"{change:+.3f}").replace("-", "−")

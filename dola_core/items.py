@@ -153,7 +153,8 @@ Row = dict[str, str | None]
 def _needed(file: Path, header: tuple[str, ...], columns: Sequence[str]) -> None:
     for column in columns:
         if column not in header:
-            raise ValueError(f"{file.name}, line 1: the column {column!r} is missing; it has {', '.join(header)}.")
+            has = ", ".join(header)[:200]
+            raise ValueError(f"{file.name}, line 1: the column {column!r} is missing; it has {has}.")
 
 
 def _field(file: Path, row: Row, column: str, line: int) -> str:

@@ -1,54 +1,152 @@
-"""Multiple-choice and open questions, answered by the baseline and by DoLa-static at every (j*, α).
+"""The command that chooses j* and α: `python -m dola_core.layer_search --data FILE`; `layer_search` is its function.
 
-Teacher forcing makes both exact: an answer's log-likelihood needs only the read-outs at its own tokens, and greedy
-decoding says an answer, in the tokenizer's own split, if and only if each of its tokens is the first choice after those
-before it.
+It writes `result.json`, and can be interrupted and taken up again.
 """
 
+import argparse
+import hashlib
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
 
-import numpy as np
+from pydantic import ValidationError
+from tqdm import tqdm
 
-from dola_core.items import Item
-from dola_core.metrics import value
-from dola_core.models import LoadedModel
-from dola_core.scoring import Rule, score_items
+from dola_core.items import FORMATS, Item, read_items
+from dola_core.lanes import Decoding
+from dola_core.metrics import METRICS
+from dola_core.models import DTYPES, LoadedModel, LoadError, load_model
+from dola_core.preset import PRESET_FILE, Preset
+from dola_core.scoring import PostSoftmax, Rule
+from dola_core.search_result import Asked, SearchResult, Strategy, Task
+from dola_core.searching import RESULT, layer_search
 
+__all__ = ["layer_search", "main"]
 
-@dataclass(frozen=True)
-class Outcome:
-    """Which questions were answered rightly. The settings' arrays are `[items, layers, alphas]`, of bool."""
-
-    layers: tuple[int, ...]
-    alphas: tuple[float, ...]
-    baseline_chose: np.ndarray
-    """`[items]`: the likeliest right answer is likelier than every wrong one, by summed log-likelihood (MC1 where there
-    is one right answer). True where nothing wrong is offered."""
-    baseline_said: np.ndarray
-    """`[items]`: greedy decoding begins with a right answer, as whole words."""
-    dola_chose: np.ndarray
-    dola_said: np.ndarray
+ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.5)
+INTERRUPTED = 130
+"""Exit status of a command that was stopped by Ctrl-C."""
 
 
-def search(
-    loaded: LoadedModel,
-    items: Sequence[Item],
-    layers: Sequence[int],
-    alphas: Sequence[float],
-    *,
-    early_norm: bool = True,
-) -> Outcome:
-    """Answer every item by the baseline and by DoLa-static at every (layer, α).
+def command_line() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dola_core.layer_search",
+        description="Choose the contrast layer j* and α of a model on questions with known answers.",
+    )
+    add = parser.add_argument
+    add("--model", help="a folder or a Hugging Face name (default: the shipped Atlas-30L)")
+    add("--data", type=Path, required=True, help="questions: JSON Lines, TruthfulQA's CSV or one of FACTOR's")
+    add("--format", choices=("auto", *FORMATS), default="auto")
+    add("--preamble", action="store_true", help="put TruthfulQA's customary examples before each of its questions")
+    add("--task", choices=get_args(Task), default="mc", help="score the given answers, or generate and compare")
+    add("--strategy", choices=get_args(Strategy), default="all", help="which layers to measure")
+    add("--alphas", type=_alphas, default=ALPHAS, help="several α between commas (default: 0,0.05,0.1,0.2,0.5)")
+    add("--metric", choices=METRICS, help="what to choose by (default: mc1, accuracy for FACTOR, contains to generate)")
+    add("--normalise", choices=("sum", "mean"), default="sum", help="an answer's score: sum or mean over its tokens")
+    add("--raw-early", action="store_true", help="read layer j* without the final norm, as the first DoLa code did")
+    add("--post-softmax", choices=get_args(PostSoftmax), default="head", help="normalise F over the head (log p_hat), "
+        "over the whole vocabulary (as the authors' scripts), or not at all")  # fmt: skip
+    add("--no-apc", action="store_true", help="count every token as plausible; then α means nothing")
+    add("--max-new-tokens", type=int, default=48, help="of a generated text")
+    add("--repetition-penalty", type=float, default=1.0, help="of a generated text")
+    add("--penalty-position", choices=("before", "after"), default="before")
+    add("--limit", type=int, help="only the first so many questions")
+    add("--out", type=Path, default=Path("layer_search"), help="folder for the result")
+    add("--resume", action="store_true", help="go on from what was measured in --out")
+    add("--write", action="store_true", help=f"store the choice beside the model's weights, in {PRESET_FILE}")
+    add("--device", default="auto")
+    add("--dtype", choices=("auto", *DTYPES), default="auto")
+    return parser
 
-    Scores are sums of `log q_N`, or of `log p_hat` with `OUTSIDE` for tokens that the head excludes.
-    """
-    layers, alphas = tuple(layers), tuple(alphas)
-    shape = (len(items), len(layers), len(alphas))
-    chose, said = (np.ones((len(items), 1 + len(layers) * len(alphas)), dtype=bool) for _ in range(2))
-    for batch in score_items(loaded, items, layers, alphas, Rule(early_norm=early_norm)):
-        for number, scored in batch:
-            said[number] = scored.said
-            if len(scored.wrong):
-                chose[number] = value(scored, "chose") > 0
-    return Outcome(layers, alphas, chose[:, 0], said[:, 0], chose[:, 1:].reshape(shape), said[:, 1:].reshape(shape))
+
+def _alphas(text: str) -> tuple[float, ...]:
+    try:
+        alphas = tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError:
+        alphas = ()
+    if not alphas or not all(0 <= alpha <= 1 for alpha in alphas):
+        raise argparse.ArgumentTypeError(
+            f"α must be numbers from 0 to 1 between commas, such as 0.05,0.1; got {text!r}"
+        )
+    return alphas
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Search, tell what was found, and return the exit status."""
+    parser = command_line()
+    options = parser.parse_args(arguments)
+    try:
+        items = read_items(options.data, options.format, preamble=options.preamble)[: options.limit]
+        asked = _asked(options, items)
+        loaded = load_model(options.model, device=options.device, dtype=options.dtype)
+        with tqdm(total=len(items), unit="question", mininterval=0.5) as bar:
+
+            def progress(done: int, to_do: int) -> None:
+                bar.total = to_do
+                bar.update(done - bar.n)
+
+            found = layer_search(
+                loaded,
+                items,
+                asked,
+                name=options.data.name,
+                sha256=hashlib.sha256(options.data.read_bytes()).hexdigest(),
+                out=options.out,
+                resume=options.resume,
+                progress=progress,
+            )
+        if options.write:
+            _write(loaded, found)
+    except KeyboardInterrupt:
+        print(f"Interrupted; what was measured is in {options.out}. Go on with --resume.", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, LoadError, OSError) as error:
+        parser.error(str(error))
+    print(f"{found.verdict}\nWritten: {options.out / RESULT}")
+    return 0
+
+
+def _asked(options: argparse.Namespace, items: Sequence[Item]) -> Asked:
+    metric = options.metric
+    if metric is None:
+        multiple = len({len(item.answers) for item in items}) > 1 or any(len(item.answers) > 1 for item in items)
+        metric = "contains" if options.task == "generate" else "mc1" if multiple else "accuracy"
+    try:
+        return Asked(
+            task=options.task,
+            strategy=options.strategy,
+            alphas=(0.0,) if options.no_apc else options.alphas,
+            metric=metric,
+            normalisation=options.normalise,
+            rule=Rule(early_norm=not options.raw_early, post_softmax=options.post_softmax, apc=not options.no_apc),
+            decoding=Decoding(
+                max_new_tokens=options.max_new_tokens,
+                early_norm=not options.raw_early,
+                repetition_penalty=options.repetition_penalty,
+                penalty_position=options.penalty_position,
+            )
+            if options.task == "generate"
+            else None,
+            preamble=options.preamble,
+        )
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        raise ValueError(f"{mistake['loc'][-1]}: {mistake['msg']}.") from error
+
+
+def _write(loaded: LoadedModel, found: SearchResult) -> None:
+    """Store the choice as the model's own; `ValueError` for a model that lies in no folder of this machine."""
+    folder = Path(loaded.model.name_or_path)
+    if not folder.is_dir():
+        raise ValueError(
+            f"{loaded.info.name} lies in no folder here; save the model to one, or pass j* = {found.chosen.layer} and "
+            f"α = {found.chosen.alpha:g} where you use it."
+        )
+    preset = Preset(layer=found.chosen.layer, alpha=found.chosen.alpha, finding=found.verdict)
+    (folder / PRESET_FILE).write_text(preset.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

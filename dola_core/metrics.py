@@ -10,10 +10,10 @@ import numpy as np
 
 from dola_core.scoring import Scored
 
-Metric = Literal["mc1", "mc2", "mc3", "accuracy", "margin", "chose", "said", "first"]
+Metric = Literal["mc1", "mc2", "mc3", "accuracy", "margin", "chose", "said", "first", "exact", "contains"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-OFFERED = METRICS[:-2]
-"""Those that need wrong answers."""
+OFFERED, SAID, GENERATED = METRICS[:6], METRICS[6:8], (*METRICS[8:], METRICS[7])
+"""Of multiple choice: those that need wrong answers, and those that do not; and those of a generated text."""
 Normalisation = Literal["sum", "mean"]
 """An answer's score: the sum over its tokens, or their mean, which does not favour short answers."""
 
@@ -30,8 +30,10 @@ def value(scored: Scored, metric: Metric, normalisation: Normalisation = "sum") 
     - `chose`: 1 if any right answer scores higher than every wrong one.
     - `said`: 1 if greedy decoding begins with a right answer, as whole words; `first`: if its first token is one's.
 
-    Raises `ValueError` for a metric of `OFFERED` where nothing wrong is offered.
+    Raises `ValueError` for a metric of `OFFERED` where nothing wrong is offered, and for one of generated texts.
     """
+    if metric not in (*OFFERED, *SAID):
+        raise ValueError(f"{metric} is measured on generated texts.")
     if metric == "said":
         return scored.said.astype(np.float64)
     if metric == "first":

@@ -224,30 +224,47 @@ def _tokens(
     log_q_N = log_softmax(readout.logits(h[readout.n_layers])).cpu()
     last = targets == -1
     wanted = targets.clamp_min(0)[:, None]
-    # The head at the smallest α holds every other head, so all settings are worked out on its tokens only: [M, K].
+    # Sorted by q_N, every head is the beginning of the largest: one pass over it serves every α. [M, K]
     smallest = min(alphas, default=1.0) if rule.apc else 0.0
-    size = int(plausible_head(log_q_N, smallest).sum(-1).max())
-    tokens = log_q_N.topk(size).indices.sort(-1).values  # among equals the decoder takes the lowest id
-    log_q = log_q_N.gather(-1, tokens)
-    is_target = tokens == wanted
-    goes_on = goes_on[tokens]
+    log_q, tokens = log_q_N.topk(int(plausible_head(log_q_N, smallest).sum(-1).max()))
+    sizes = torch.stack([plausible_head(log_q, alpha if rule.apc else 0.0).sum(-1) for alpha in alphas or (1.0,)], -1)
+    found, places = (tokens == wanted).max(-1)
+    in_head = found[:, None] & (places[:, None] < sizes)
+    lower = tokens < wanted
 
-    def outcome(choice: Tensor, log_target: Tensor) -> tuple[Tensor, Tensor]:
-        met = torch.where(last, ~goes_on.gather(-1, choice)[:, 0], is_target.gather(-1, choice)[:, 0])
-        return torch.where(last, 0.0, log_target), met
-
-    found = [outcome(log_q.argmax(-1, keepdim=True), log_q_N.gather(-1, wanted)[:, 0])]
-    heads = [plausible_head(log_q, alpha if rule.apc else 0.0) for alpha in alphas]
+    best = log_q_N.argmax(-1)
+    scores = [log_q_N.gather(-1, wanted)]
+    met = [torch.where(last, ~goes_on[best], best == targets)[:, None]]
     for layer in layers:
         log_q_J = log_softmax(readout.logits(h[layer], early_norm=rule.early_norm)).cpu()
-        whole = (log_q_N - log_q_J).logsumexp(-1) if rule.post_softmax == "vocabulary" else 0.0
         F = log_q - log_q_J.gather(-1, tokens)
-        F_target = (log_q_N - log_q_J).gather(-1, wanted)[:, 0] if not rule.apc else None
-        for head in heads:
-            inside = F.masked_fill(~head, -torch.inf)
-            norm = inside.logsumexp(-1) if rule.post_softmax == "head" else whole
-            kept = torch.where(is_target, inside, -torch.inf).amax(-1) if F_target is None else F_target
-            log_target = torch.where(kept == -torch.inf, OUTSIDE, kept - norm)
-            found.append(outcome(inside.argmax(-1, keepdim=True), log_target))
-    scores, met = (torch.stack(part, dim=1) for part in zip(*found, strict=True))
-    return scores, met
+        F_target = F.gather(-1, places[:, None])
+        top = F.cummax(-1).values.gather(-1, sizes - 1)
+        scores.append(torch.where(in_head, F_target - _norm(rule, F, sizes, log_q_N - log_q_J), OUTSIDE))
+        # The target is chosen if nothing in the head is above it, and of its equals it has the lowest id.
+        tied, first = (lower & (F_target == F)).max(-1)
+        before = tied[:, None] & (first[:, None] < sizes)
+        chosen = in_head & (F_target == top) & ~before
+        chosen[last] = ~goes_on[_choices(F[last], tokens[last], sizes[last], top[last])]
+        met.append(chosen)
+    return torch.where(last[:, None], 0.0, torch.cat(scores, -1)), torch.cat(met, -1)
+
+
+def _norm(rule: Rule, F: Tensor, sizes: Tensor, everywhere: Tensor) -> Tensor:
+    """What is taken off F: `[M, A]`, or `[M, 1]` where it is the same for every α. `everywhere` is F of all tokens."""
+    if rule.post_softmax == "off":
+        return torch.zeros_like(F[:, :1])
+    if rule.post_softmax == "vocabulary":
+        return everywhere.logsumexp(-1, keepdim=True)
+    return F.double().logcumsumexp(-1).gather(-1, sizes - 1).float()  # a long sum: float32 would lose four digits
+
+
+def _choices(F: Tensor, tokens: Tensor, sizes: Tensor, top: Tensor) -> Tensor:
+    """The token that each head `[M, A]` chooses: of those with its largest F the one with the lowest id."""
+    inside = torch.arange(F.shape[-1])[None, :]
+    nothing = torch.iinfo(tokens.dtype).max
+    columns = [
+        torch.where((top[:, [n]] == F) & (inside < sizes[:, [n]]), tokens, nothing).amin(-1)
+        for n in range(sizes.shape[-1])
+    ]
+    return torch.stack(columns, -1)

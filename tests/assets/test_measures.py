@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dola_core.items import Item
-from dola_core.layer_search import Outcome
+from dola_core.outcomes import Outcome
 
 Build = Callable[[str], ModuleType]
 

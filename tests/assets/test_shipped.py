@@ -14,8 +14,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from dola_core.items import read_items
-from dola_core.layer_search import search
 from dola_core.models import LoadedModel, load_model
+from dola_core.outcomes import search
 from dola_core.preset import PRESET_FILE, Preset
 
 Build = Callable[[str], ModuleType]

@@ -26,8 +26,8 @@ from packing import Packing
 from tqdm import tqdm
 
 from dola_core.items import Item, write_items
-from dola_core.layer_search import Outcome, search
 from dola_core.models import LoadedModel, load_model
+from dola_core.outcomes import Outcome, search
 from dola_core.preset import PRESET_FILE, Preset
 
 ATLAS = Path(__file__).resolve().parents[1]
