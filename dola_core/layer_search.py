@@ -1,6 +1,6 @@
 """The command that chooses j* and α: `python -m dola_core.layer_search --data FILE`; `layer_search` is its function.
 
-It writes `result.json`, and can be interrupted and taken up again.
+It writes `result.json` and `report.html`, and can be interrupted and taken up again.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from dola_core.models import DTYPES, LoadedModel, LoadError, load_model
 from dola_core.preset import PRESET_FILE, Preset
 from dola_core.scoring import PostSoftmax, Rule
 from dola_core.search_result import Asked, SearchResult, Strategy, Task
-from dola_core.searching import RESULT, layer_search
+from dola_core.searching import REPORT, RESULT, layer_search
 
 __all__ = ["layer_search", "main"]
 
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except (ValueError, LoadError, OSError) as error:
         parser.error(str(error))
-    print(f"{found.verdict}\nWritten: {options.out / RESULT}")
+    print(f"{found.verdict}\nWritten: {options.out / RESULT}, {options.out / REPORT}")
     return 0
 
 

@@ -15,9 +15,10 @@ from dola_core.deciding import error_cases
 from dola_core.items import Item
 from dola_core.measuring import Measurements, measure, metrics_of
 from dola_core.models import LoadedModel
+from dola_core.search_report import html_report
 from dola_core.search_result import Asked, DataInfo, SearchResult, Strategy, summarise
 
-RESULT, MEASURED = "result.json", "measured-{}.npz"
+RESULT, REPORT, MEASURED = "result.json", "report.html", "measured-{}.npz"
 ERRORS = 50
 """Errors of each kind that the result tells."""
 BUCKETS = 3
@@ -65,7 +66,7 @@ def layer_search(
         asked: task, strategy, α, metric, and how answers are scored or texts decoded.
         name: what to call the questions, and
         sha256: the hash of their file.
-        out: a folder for `result.json` and for what was measured, from which
+        out: a folder for `result.json`, `report.html` and what was measured, from which
         resume: goes on. When interrupted (`KeyboardInterrupt`), what is measured by then is saved, and a valid result
             of it written, before the interruption goes on its way.
         progress: called with the number of questions done and to do.
@@ -88,6 +89,7 @@ def layer_search(
     def save(found: SearchResult) -> SearchResult:
         if out:
             (out / RESULT).write_text(found.to_json() + "\n", encoding="utf-8")
+            (out / REPORT).write_text(html_report(found), encoding="utf-8")
         return found
 
     try:
