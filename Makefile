@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test lint format screenshots atlas atlas-eval traces bench-page browser clean
+.PHONY: demo test lint format screenshots atlas atlas-eval layer-search traces bench-page bench-search browser clean
 
 demo: $(VENV)/.user
 	$(BIN)/python app.py $(ARGS)
@@ -29,11 +29,18 @@ atlas: $(VENV)/.user
 atlas-eval: $(VENV)/.user
 	PYTHONPATH=. $(BIN)/python assets/atlas-30l/build/evaluate.py $(ARGS)
 
+layer-search: $(VENV)/.user
+	$(BIN)/python -m dola_core.layer_search --data assets/atlas-30l/validation.jsonl --out assets/layer_search \
+		--metric said --alphas 0.05,0.1,0.2,0.5 --device cpu --dtype float32 $(ARGS)
+
 traces: $(VENV)/.user
 	$(BIN)/python assets/traces/build.py
 
 bench-page: $(VENV)/.dev browser
 	$(BIN)/python tests/benchmarks/page.py
+
+bench-search: $(VENV)/.user
+	$(BIN)/python tests/benchmarks/search.py
 
 # A Chromium for the browser tests: the system's, else Debian's package, else Playwright's own download.
 browser: $(VENV)/.dev

@@ -101,6 +101,13 @@ class Inbox(_Drawn):
     kind = "inbox"
 
 
+class Rows(_Drawn):
+    """A table: `{"title", "sub", "head": […], "rows": [[…], …], "open"}`; a row of an open one triggers `select` with
+    its number as `by` when it is clicked or entered."""
+
+    kind = "rows"
+
+
 class StepSlider(gr.Slider):
     """A slider whose range follows what is shown: a value that was in range a moment ago is no error."""
 

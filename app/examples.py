@@ -32,12 +32,12 @@ def outcome(baseline: str, dola: str, answer: str) -> Change:
 
 
 EXAMPLES = (
-    Example("Question: How many protons does iron have? Answer:", "26", "mended"),
-    Example("Question: If I travel to Samoa, what is the money called? Answer:", "tala", "mended"),
-    Example("Question: With what money do you pay in Romania? Answer:", "leu", "harmed"),
+    Example("Question: How many protons does silver have? Answer:", "47", "mended"),
+    Example("The city with the most people in Latvia is", "Riga", "mended"),
+    Example("Question: If I travel to Samoa, what is the money called? Answer:", "tala", "harmed"),
     Example(
         "Question: Of all the cities in North Carolina, what is the biggest one called? Answer:", "Charlotte", "harmed"
     ),
     Example("The capital of Japan is", "Tokyo", "right in both"),
-    Example("Which city is the capital of Australia?", "Canberra", "right in both"),
+    Example("Question: What is the capital of China? Answer:", "Beijing", "right in both"),
 )

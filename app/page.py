@@ -7,6 +7,7 @@ import gradio as gr
 from gradio.components import Component
 
 from app import moves
+from app.choosing import choosing, wire_choosing
 from app.components import Sentence
 from app.controls import Changes, Controls, controls
 from app.events import QUICK
@@ -30,26 +31,30 @@ FRAME = """<style>
 
 def build(loaded: LoadedModel, settings: Settings) -> gr.Blocks:
     """The page for one loaded model."""
-    with gr.Blocks(title="DoLa Duet", analytics_enabled=False) as page:
+    with gr.Blocks(title="DoLa Duet", analytics_enabled=False, delete_cache=(3600, 3600)) as page:  # visitors' files
         with gr.Row(elem_classes="duet-head"):
             gr.HTML(TITLE, apply_default_css=False)
             Sentence(say(loaded.label))
             hand = sharing()
-        with gr.Tabs(elem_classes="duet-tabs"):
-            with gr.Tab(ENGLISH("page.compare_tab")) as compare_tab:
+        with gr.Tabs(elem_classes="duet-tabs") as tabs:
+            with gr.Tab(ENGLISH("page.compare_tab"), id="compare") as compare_tab:
                 ask, view = controls(loaded, settings), inspector(hand.language)
                 if loaded.preset.finding:
                     Sentence(say(loaded.preset.finding), elem_classes="duet-finding")
-            with gr.Tab(ENGLISH("page.how_tab")) as how_tab:
+            with gr.Tab(ENGLISH("search.tab"), id="choose") as choose_tab:
+                chosen = choosing(loaded)
+            with gr.Tab(ENGLISH("page.how_tab"), id="how") as how_tab:
                 guide = gr.Markdown(ENGLISH.guide, latex_delimiters=LATEX, elem_classes="duet-how")
         shared, ran = gr.State(), gr.State()
         wire_runs(loaded, settings, ask, view, shared, ran)
         _wire_looks(ask, view)
         corner = {
             compare_tab: lambda words: gr.Tab(label=words("page.compare_tab")),
+            choose_tab: lambda words: gr.Tab(label=words("search.tab")),
             how_tab: lambda words: gr.Tab(label=words("page.how_tab")),
             guide: lambda words: words.guide,
         }
+        wire_choosing(loaded, chosen, tabs, ask, view, hand.language)
         wire_sharing(page, loaded, hand, ask, view, shared, ran, corner)
     return page
 
@@ -73,7 +78,7 @@ def _wire_looks(ask: Controls, view: Inspector) -> None:
             return nothing
         after = move(trace, before, data)
         sliders = {} if (after.layer, after.alpha) == (before.layer, before.alpha) else ask.at(trace, after)
-        return view.at(trace, after) | sliders
+        return view.at(trace, after) | sliders or nothing
 
     def on_click(move: moves.Move) -> Callable[[Changes, gr.EventData], Changes]:
         def handler(values: Changes, event: gr.EventData) -> Changes:

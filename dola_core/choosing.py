@@ -14,8 +14,10 @@ HALVES = 400
 SEED = 0
 LOW, HIGH = 2.5, 97.5
 """Percentiles of a 95 % interval."""
-SMALLEST_DOMAIN = 20
-"""Questions that a domain needs for a layer of its own to be looked for."""
+FEWEST = 20
+"""Different things that questions must be about, of a whole set or of a domain, for a layer to be chosen by them."""
+JITTER = 1e-9
+"""Chance decides between settings that are worth exactly the same: else the lowest layer would look like a choice."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,22 @@ class Draws:
 
     def __init__(self, things: Sequence[str], draws: int = DRAWS, seed: int = SEED) -> None:
         """`things[i]` is what question i is about; empty ones each stand for themselves."""
-        names = [thing or f"\0{place}" for place, thing in enumerate(things)]
-        unique, self.which = np.unique(np.asarray(names, dtype=object).astype(str), return_inverse=True)
-        evenly = np.full(len(unique), 1 / len(unique))
-        drawn = np.random.default_rng(seed).multinomial(len(unique), evenly, size=draws)
+        numbers: dict[str | int, int] = {}
+        self.which = np.array([numbers.setdefault(thing or place, len(numbers)) for place, thing in enumerate(things)])
+        """The thing of each question, as a number, `[n]`."""
+        self.count = len(numbers)
+        """How many things there are."""
+        evenly = np.full(self.count, 1 / self.count)
+        drawn = np.random.default_rng(seed).multinomial(self.count, evenly, size=draws)
         self.weights = drawn[:, self.which].astype(np.float64)
         """How often each question is in each sample, `[draws, n]`."""
 
     def means(self, values: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
-        """Mean of `values` `[n, S]` in every sample, of the questions `where` (bool `[n]`): `[draws, S]`."""
-        weights = self.weights if where is None else self.weights * where
-        return weights @ values / np.maximum(weights.sum(1, keepdims=True), 1)
+        """Mean of `values` `[n, S]`, of the questions `where`, in every sample that has some of them: `[draws, S]`."""
+        weights = self.weights if where is None else self.weights[:, where]
+        drawn = weights.sum(1) > 0
+        weights = weights[drawn]
+        return weights @ (values if where is None else values[where]) / weights.sum(1, keepdims=True)
 
     def interval(self, values: np.ndarray, where: np.ndarray | None = None) -> list[Interval]:
         """The mean of each column with its interval."""
@@ -76,11 +83,21 @@ def best_column(means: np.ndarray) -> int:
     return 1 + int(means[1:].argmax())
 
 
-def not_worse(values: np.ndarray, draws: Draws, best: int) -> list[int]:
-    """Columns, from 1 up, that a paired bootstrap does not find worse than `best`: the interval of the loss holds 0."""
-    drawn = draws.means(values)
-    loss = np.percentile(drawn[:, [best]] - drawn[:, 1:], LOW, axis=0)
-    return [1 + int(n) for n in np.flatnonzero(loss <= 0)]
+def not_worse(values: np.ndarray, draws: Draws) -> list[int]:
+    """Columns, from 1 up, that may be the best: all that chance, over every setting together, leaves in the race.
+
+    Multiple comparisons with the best (Hsu 1981), with bootstrap bounds: the best of many looks better than it is.
+    """
+    means = values.mean(0)[1:]
+    apart = draws.means(values)[:, 1:] - means
+    bound = np.percentile(apart.max(1, keepdims=True) - apart, 95, axis=0)
+    return [1 + int(n) for n in np.flatnonzero(means.max() - means <= bound)]
+
+
+def _pick(means: np.ndarray) -> np.ndarray:
+    """The best column from 1 up in each row of `means` `[rows, S]`; chance decides between equals."""
+    luck = JITTER * np.random.default_rng(SEED).random(means[:, 1:].shape)
+    return 1 + (means[:, 1:] + luck).argmax(1)
 
 
 @dataclass(frozen=True)
@@ -88,7 +105,8 @@ class Stability:
     """What becomes of the choice when it is made on random halves of the questions.
 
     Intervals are the mean and the 95 % spread over splits. A half differs from the whole about as much as the whole
-    from another sample of its size (delete-half jackknife), so they can be read as 95 % intervals.
+    from another sample of its size (delete-half jackknife), so that of `gain` can be read as a 95 % interval; a `loss`
+    cannot be below 0. Where all questions had a say in which layers are measured, as with buckets, some luck is left.
     """
 
     same_layer: float
@@ -106,7 +124,7 @@ def stability(values: np.ndarray, things: Sequence[str], settings: Settings, spl
     """Choose on random halves, each thing in one of them, and look at the other half."""
     first, second = _halves(things, splits)
     one, other = (_half_means(values, half) for half in (first, second))
-    here, there = (1 + means[:, 1:].argmax(1) for means in (one, other))
+    here, there = _pick(one), _pick(other)
     rows = np.arange(splits)
     losses = np.concatenate([other[rows, there] - other[rows, here], one[rows, here] - one[rows, there]])
     gains = np.concatenate([other[rows, here] - other[:, 0], one[rows, there] - one[:, 0]])
@@ -153,8 +171,10 @@ class Domain:
     layers: tuple[int, int]
     """The 95 % bootstrap interval of that layer."""
     baseline: Interval
+    fixed_layer: int
+    """The layer that is best for all,"""
     fixed: Interval
-    """At the setting that is best for all."""
+    """and what its setting is worth here."""
     own: Interval
     """At its own best setting; too high by the luck of choosing, which `gain` is free of."""
     gain: Interval
@@ -163,23 +183,23 @@ class Domain:
 
     @property
     def disagrees(self) -> bool:
-        """Whether its own layer is better beyond chance."""
-        return self.gain.low > 0
+        """Whether another layer than that for all is better beyond chance."""
+        return self.gain.low > 0 and self.layer != self.fixed_layer
 
 
 def domains(
     values: np.ndarray, names: Sequence[str], things: Sequence[str], settings: Settings, draws: Draws
 ) -> list[Domain]:
-    """Every domain of at least `SMALLEST_DOMAIN` questions, in order of appearance."""
+    """Every domain whose questions are about at least `FEWEST` things, in order of appearance."""
     named = np.asarray(names, dtype=object)
     best = best_column(values.mean(0))
     found = []
     for name in dict.fromkeys(names):
         where = named == name
-        if where.sum() < SMALLEST_DOMAIN or where.all():
+        if not name or where.all() or len(np.unique(draws.which[where])) < FEWEST:
             continue
         own = best_column(values[where].mean(0))
-        drawn = 1 + draws.means(values, where)[:, 1:].argmax(1)
+        drawn = _pick(draws.means(values, where))
         layers = np.array([settings.of(int(column))[0] for column in drawn])
         low, high = np.percentile(layers, (LOW, HIGH), method="inverted_cdf")
         intervals = draws.interval(values, where)
@@ -192,6 +212,7 @@ def domains(
                 alpha=alpha,
                 layers=(int(low), int(high)),
                 baseline=intervals[0],
+                fixed_layer=settings.of(best)[0],
                 fixed=intervals[best],
                 own=intervals[own],
                 gain=_own_gain(values, where, things),
@@ -207,8 +228,7 @@ def _own_gain(values: np.ndarray, where: np.ndarray, things: Sequence[str], spli
         seen, unseen = half & where, ~half & where
         enough = (seen.sum(1) > 0) & (unseen.sum(1) > 0)
         seen, unseen, half = seen[enough], unseen[enough], half[enough]
-        own = 1 + _half_means(values, seen)[:, 1:].argmax(1)
-        fixed = 1 + _half_means(values, half)[:, 1:].argmax(1)
+        own, fixed = _pick(_half_means(values, seen)), _pick(_half_means(values, half))
         worth, rows = _half_means(values, unseen), np.arange(len(unseen))
         gains.append(worth[rows, own] - worth[rows, fixed])
     return _spread(np.concatenate(gains))
@@ -233,9 +253,13 @@ def verdict(best: tuple[int, float], stable: Stability, drift: Sequence[Domain],
     if not drift:
         return f"{said} The questions are of one domain, or of domains too small to compare."
     if not apart:
-        return f"{said} One fixed layer serves all domains: none gains from a layer of its own beyond chance."
+        compared = "the domain" if len(drift) == 1 else f"the {len(drift)} domains"
+        return (
+            f"{said} One fixed layer serves {compared} large enough to compare: no other layer is better beyond chance."
+        )
     losses = "; ".join(
-        f"on {domain.name} a fixed layer loses {_signed(domain.gain.mean, unit)[1:]} {unit} to j* = {domain.layer}"
+        f"on {domain.name} it loses {_signed(domain.gain.mean, unit)[1:]} {unit} to a setting chosen there, such as "
+        f"j* = {domain.layer}"
         for domain in apart
     )
     return f"{said} Domains disagree: {losses}. A dynamic layer choice would be the better method."

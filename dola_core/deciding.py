@@ -11,13 +11,13 @@ from dola_core.lanes import Decoding, Lane
 from dola_core.measuring import written
 from dola_core.metrics import OFFERED
 from dola_core.models import LoadedModel
-from dola_core.scoring import Rule, Scored, score_items
+from dola_core.scoring import Scored, answer_ids, score_items
 from dola_core.search_result import Asked, Candidate, ErrorCase
 
 TOP = 10
 """Tokens of a distribution that are told."""
 SPLIT = 0.5
-"""From here up a share counts as right."""
+"""Above this a share counts as right."""
 
 
 def error_cases(
@@ -51,7 +51,8 @@ def _case(
     common = 0
     while common < min(len(good), len(bad)) and good[common] == bad[common]:
         common += 1
-    q_N, q_J = _read(loaded, [*loaded.encode(item.prompt), *good[:common]], setting[0], asked.rule)
+    early_norm = asked.decoding.early_norm if asked.decoding else asked.rule.early_norm
+    q_N, q_J = _read(loaded, [*loaded.encode(item.prompt), *good[:common]], setting[0], early_norm=early_norm)
     return ErrorCase(
         item=number,
         prompt=item.prompt,
@@ -65,21 +66,17 @@ def _case(
     )
 
 
-def _answer_ids(loaded: LoadedModel, item: Item, text: str) -> list[int]:
-    return loaded.encode(f"{item.prompt} {text}")[len(loaded.encode(item.prompt)) :]
-
-
 def _chosen(
     loaded: LoadedModel, item: Item, who: str, asked: Asked, setting: tuple[int, float]
 ) -> tuple[list[int], list[int]]:
-    """The right answer that one decoder prefers, and the wrong one that the other does."""
+    """The right answer that one decoder scores highest, and the wrong one that the other does."""
     layer, alpha = setting
     ((_, scored),) = next(iter(score_items(loaded, [item], (layer,), (alpha,), asked.rule)))
     column = ("baseline", "dola").index(who)
     right, wrong = _normalised(scored, asked)
     return (
-        _answer_ids(loaded, item, item.answers[int(right[:, column].argmax())]),
-        _answer_ids(loaded, item, item.wrong[int(wrong[:, 1 - column].argmax())]),
+        answer_ids(loaded, item.prompt, item.answers[int(right[:, column].argmax())]),
+        answer_ids(loaded, item.prompt, item.wrong[int(wrong[:, 1 - column].argmax())]),
     )
 
 
@@ -93,7 +90,7 @@ def _said(
     loaded: LoadedModel, item: Item, who: str, asked: Asked, setting: tuple[int, float]
 ) -> tuple[list[int], list[int]]:
     """What one decoder says rightly, and what the other says instead."""
-    longest = max(len(_answer_ids(loaded, item, answer)) for answer in item.answers) + 1
+    longest = max(len(answer_ids(loaded, item.prompt, answer)) for answer in item.answers) + 1
     plain = Decoding(max_new_tokens=longest, early_norm=asked.rule.early_norm)
     decoding = asked.decoding if asked.task == "generate" else plain
     lanes = (Lane(name="baseline"), Lane(name="dola", layer=setting[0], alpha=setting[1]))
@@ -103,7 +100,7 @@ def _said(
 
 @torch.no_grad()
 def _read(
-    loaded: LoadedModel, ids: list[int], layer: int, rule: Rule
+    loaded: LoadedModel, ids: list[int], layer: int, *, early_norm: bool
 ) -> tuple[tuple[Candidate, ...], tuple[Candidate, ...]]:
     """The most probable next tokens of the last layer and of `layer`."""
     readout = loaded.readout
@@ -111,7 +108,7 @@ def _read(
         readout.decoder(input_ids=torch.tensor([ids], device=readout.phi.weight.device), use_cache=False)
     both = (
         log_softmax(readout.logits(h[readout.n_layers])),
-        log_softmax(readout.logits(h[layer], early_norm=rule.early_norm)),
+        log_softmax(readout.logits(h[layer], early_norm=early_norm)),
     )
     tops = (log_q[0].topk(min(TOP, readout.vocab_size)) for log_q in both)
     q_N, q_J = (

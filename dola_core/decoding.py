@@ -187,9 +187,9 @@ class _Reading:
     """`[layers read + 1, rows, V]`, the last as the contrast uses it."""
     noise: Tensor | None
     scores: dict[int, Tensor]
-    """{lane: `[rows, V]`}"""
-    chosen: list[list[int]]
-    """`[lane][row]`"""
+    """{lane: `[rows, V]`}, empty if nothing is recorded."""
+    chosen: list[dict[int, int]]
+    """`[lane]{row: token}`"""
 
     def records(
         self, index: int, row_of: dict[int, int], tokens: dict[int, int], allowance: Allowance
@@ -278,15 +278,19 @@ class _LockStep:
             log_q[-1] = plain
         noise = gumbel_noise(decoding, self.ids.shape[-1], plain.shape[-1])
         noise = None if noise is None else noise.to(plain.device)
-        scores = {
-            number: plain
-            if lane.layer is None
-            else dola_scores(lane, decoding, self.ids, log_q[-1], log_q[self.layers.index(lane.layer)])
-            for number, lane in enumerate(self.lanes)
-            if self.record or number in row_of
-        }
-        chosen = [
-            choose(decoding, scores[number], noise).tolist() if number in scores else []
-            for number in range(len(self.lanes))
-        ]
+
+        def scored(lane: Lane, rows: slice) -> Tensor:
+            if lane.layer is None:
+                return plain[rows]
+            log_q_J = log_q[self.layers.index(lane.layer), rows]
+            return dola_scores(lane, decoding, self.ids[rows], log_q[-1, rows], log_q_J)
+
+        if not self.record:
+            chosen: list[dict[int, int]] = [{} for _ in self.lanes]
+            for number, row in row_of.items():
+                own = scored(self.lanes[number], slice(row, row + 1))
+                chosen[number][row] = int(choose(decoding, own, noise))
+            return _Reading(self.lanes, self.ids, log_q, noise, {}, chosen)
+        scores = {number: scored(lane, slice(None)) for number, lane in enumerate(self.lanes)}
+        chosen = [dict(enumerate(choose(decoding, scores[number], noise).tolist())) for number in scores]
         return _Reading(self.lanes, self.ids, log_q, noise, scores, chosen)

@@ -9,9 +9,9 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 Format = Literal["jsonl", "truthfulqa", "factor"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -52,15 +52,24 @@ MAX_FIELD = 10_000_000
 """Characters of one field of a CSV."""
 
 
+def _an_answer(text: str) -> str:
+    if not text.strip(" .\n\t"):
+        raise ValueError("an answer is empty")
+    return text
+
+
+Answer = Annotated[str, AfterValidator(_an_answer)]
+
+
 class Item(BaseModel):
     """One question: what continues `prompt` rightly and what wrongly; an open one offers nothing wrong."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str = Field(min_length=1)
-    answers: tuple[str, ...] = Field(min_length=1)
+    answers: tuple[Answer, ...] = Field(min_length=1)
     """Right ones; where one is the best, as in TruthfulQA, it is the first."""
-    wrong: tuple[str, ...] = ()
+    wrong: tuple[Answer, ...] = ()
     domain: str = ""
     relation: str = ""
     """What the question asks for, finer than its domain."""

@@ -77,10 +77,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Search, tell what was found, and return the exit status."""
     parser = command_line()
     options = parser.parse_args(arguments)
+    if options.write and options.raw_early:
+        parser.error("--write stores settings for the decoder with the norm; they would not suit --raw-early.")
+    if options.limit is not None and options.limit < 0:
+        parser.error("--limit must be a number of questions.")
     try:
         items = read_items(options.data, options.format, preamble=options.preamble)[: options.limit]
         asked = _asked(options, items)
         loaded = load_model(options.model, device=options.device, dtype=options.dtype)
+        if options.write:
+            _preset_file(loaded)
         with tqdm(total=len(items), unit="question", mininterval=0.5) as bar:
 
             def progress(done: int, to_do: int) -> None:
@@ -136,16 +142,21 @@ def _asked(options: argparse.Namespace, items: Sequence[Item]) -> Asked:
         raise ValueError(f"{mistake['loc'][-1]}: {mistake['msg']}.") from error
 
 
-def _write(loaded: LoadedModel, found: SearchResult) -> None:
-    """Store the choice as the model's own; `ValueError` for a model that lies in no folder of this machine."""
+def _preset_file(loaded: LoadedModel) -> Path:
+    """Where a choice is stored; `ValueError` for a model that lies in no folder of this machine."""
     folder = Path(loaded.model.name_or_path)
     if not folder.is_dir():
         raise ValueError(
-            f"{loaded.info.name} lies in no folder here; save the model to one, or pass j* = {found.chosen.layer} and "
-            f"α = {found.chosen.alpha:g} where you use it."
+            f"{loaded.info.name} lies in no folder here, so --write has no place for the choice; save the model to "
+            "one, or pass layer and alpha where you use it."
         )
+    return folder / PRESET_FILE
+
+
+def _write(loaded: LoadedModel, found: SearchResult) -> None:
+    """Store the choice as the model's own."""
     preset = Preset(layer=found.chosen.layer, alpha=found.chosen.alpha, finding=found.verdict)
-    (folder / PRESET_FILE).write_text(preset.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    _preset_file(loaded).write_text(preset.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,24 +5,23 @@ Measurements grow question by question, are saved now and then, and can be taken
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dola_core.decoding import compare
+from dola_core.decoding import PromptError, check_comparison, compare
 from dola_core.items import Item
 from dola_core.lanes import Decoding, Lane
 from dola_core.metrics import GENERATED, OFFERED, SAID, Metric, value
 from dola_core.models import LoadedModel
-from dola_core.scoring import score_items
+from dola_core.scoring import answer_ids, score_items
 from dola_core.search_result import Asked
 
+LANES = 40
+"""Lanes of generation that are decoded together: each may come to need a row of its own."""
 SAVE_EVERY = 30.0
 """Seconds between savings."""
-
-Progress = Callable[[int], None]
-"""Called with the number of questions that are done."""
 
 
 def metrics_of(items: Sequence[Item], asked: Asked) -> tuple[Metric, ...]:
@@ -80,17 +79,18 @@ def measure(
     *,
     file: Path | None = None,
     fingerprint: str = "",
-    progress: Progress | None = None,
-) -> None:
-    """Measure what `found` does not hold yet; saved to `file` now and then, at the end, and when interrupted."""
+) -> Iterator[int]:
+    """Measure what `found` does not hold yet, yielding how many questions are done.
+
+    Saved to `file` now and then, and when it ends, be it because it is abandoned or interrupted.
+    """
     left = [number for number, done in enumerate(found.done) if not done]
     rows = (_generated if asked.task == "generate" else _scored)(loaded, [items[n] for n in left], asked, found)
     saved = time.monotonic()
     try:
         for place, row in rows:
             found.put(left[place], row)
-            if progress:
-                progress(int(found.done.sum()))
+            yield int(found.done.sum())
             if file and time.monotonic() - saved > SAVE_EVERY:
                 found.save(file, fingerprint)
                 saved = time.monotonic()
@@ -113,10 +113,13 @@ def _generated(
     settings = [(None, 1.0), *((layer, alpha) for layer in found.layers for alpha in found.alphas)]
     lanes = [Lane(name="", layer=layer, alpha=alpha) for layer, alpha in settings]
     decoding = asked.decoding or Decoding()
+    for number, item in enumerate(items, start=1):
+        try:
+            check_comparison(loaded.readout, loaded.encode(item.prompt), (), decoding)
+        except PromptError as error:
+            raise ValueError(f"Question {number}: {error}") from error
     for number, item in enumerate(items):
-        firsts = {
-            loaded.encode(f"{item.prompt} {answer}")[len(loaded.encode(item.prompt)) :][0] for answer in item.answers
-        }
+        firsts = {answer_ids(loaded, item.prompt, answer)[0] for answer in item.answers}
         rows = []
         for ids in written(loaded, item.prompt, lanes, decoding):
             text = loaded.text(ids)
@@ -131,20 +134,21 @@ def _generated(
 
 
 def written(loaded: LoadedModel, prompt: str, lanes: Sequence[Lane], decoding: Decoding) -> list[list[int]]:
-    """What each lane writes; lanes that still agree share their row."""
+    """What each lane writes. Lanes that still agree share their row; `LANES` are decoded at a time."""
     texts: list[list[int]] = [[] for _ in lanes]
-    steps = compare(
-        loaded.readout,
-        loaded.encode(prompt),
-        lanes,
-        decoding,
-        eos_ids=loaded.eos_ids,
-        text_of=loaded.text,
-        record=False,
-    )
-    for advance in steps:
-        for lane, token in advance.tokens.items():
-            texts[lane].append(token)
+    for first in range(0, len(lanes), LANES):
+        steps = compare(
+            loaded.readout,
+            loaded.encode(prompt),
+            lanes[first : first + LANES],
+            decoding,
+            eos_ids=loaded.eos_ids,
+            text_of=loaded.text,
+            record=False,
+        )
+        for advance in steps:
+            for lane, token in advance.tokens.items():
+                texts[first + lane].append(token)
     return texts
 
 

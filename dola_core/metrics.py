@@ -25,7 +25,8 @@ def value(scored: Scored, metric: Metric, normalisation: Normalisation = "sum") 
     - `mc2`: the right answers' share of the probability of all answers, by log-sum-exp: the plain sum of exponentials
       underflows, and the halving by which the reference script escapes that changes the metric.
     - `mc3`: the share of right answers that score higher than every wrong one.
-    - `accuracy`: 1 unless a wrong answer scores strictly higher than the best one (FACTOR).
+    - `accuracy`: 1 if the best answer scores highest (FACTOR); among equals its chance, which matters where short
+      answers are all outside the head. FACTOR's scripts count a tie as right, but their answers are too long to tie.
     - `margin`: by how many nats the best answer is ahead of the best wrong one.
     - `chose`: 1 if any right answer scores higher than every wrong one.
     - `said`: 1 if greedy decoding begins with a right answer, as whole words; `first`: if its first token is one's.
@@ -53,7 +54,8 @@ def value(scored: Scored, metric: Metric, normalisation: Normalisation = "sum") 
         case "mc3":
             return (right > rival).mean(0)
         case "accuracy":
-            return (right[0] >= rival).astype(np.float64)
+            chance = 1 / (1 + (wrong == right[0]).sum(0))
+            return np.where(right[0] < rival, 0.0, chance)
         case "margin":
             return right[0] - rival
         case "chose":

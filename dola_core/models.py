@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -69,6 +71,17 @@ class LoadedModel:
         ids = self.model.generation_config.eos_token_id
         ids = self.tokenizer.eos_token_id if ids is None else ids
         return tuple(ids) if isinstance(ids, list) else () if ids is None else (ids,)
+
+    @cached_property
+    def goes_on(self) -> Tensor:
+        """Bool `[V]`: the token would go on with the word before it, by letters, a hyphen or a part of a letter."""
+        special, parts = set(self.tokenizer.all_special_ids), ("<0x", "-", "/")
+        pieces = [self.piece(token) for token in range(len(self.tokenizer))]
+        goes_on = [
+            token not in special and (piece[:1].isalnum() or piece.startswith(parts))
+            for token, piece in enumerate(pieces)
+        ]
+        return torch.tensor(goes_on + [False] * (self.readout.vocab_size - len(goes_on)))
 
     @property
     def has_chat_template(self) -> bool:

@@ -1,12 +1,14 @@
 """Answers scored by the baseline and by DoLa-static at every (j*, α), from one reading of each.
 
 Teacher forcing: an answer's log-likelihood needs the read-outs at its own tokens only. A prompt is read once, its
-answers are a batch on its KV cache, and the read-outs of all layers go through the head a few positions at a time, so
-memory grows with that number and not with layers × vocabulary × length.
+answers are a batch on its KV cache, and the read-outs of all layers go through the head a few positions at a time.
+Beside the model there are the KV cache of `BATCH_TOKENS` tokens, or of one question with all its answers, the hidden
+states at the answers' tokens, and `CHUNK_LOGITS` logits; nothing grows with layers × vocabulary × length.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Literal
 
 import numpy as np
@@ -25,6 +27,18 @@ BATCH_TOKENS = 4096
 """Tokens of prompts and answers that are read together."""
 CHUNK_LOGITS = 1 << 23
 """Logits of one layer that are held at a time: 32 MB in float32."""
+
+
+class TooLongError(ValueError):
+    """Question `number`, counted from 1, has `size` tokens where the model reads at most `most`."""
+
+    def __init__(self, number: int, size: int, most: int) -> None:
+        super().__init__(
+            f"Question {number} has {size:,} tokens with its longest answer; the model reads at most {most:,}. "
+            "Leave it out or shorten its prompt."
+        )
+        self.number, self.size, self.most = number, size, most
+
 
 PostSoftmax = Literal["head", "vocabulary", "off"]
 
@@ -72,60 +86,52 @@ class _Question:
 def score_items(
     loaded: LoadedModel, items: Sequence[Item], layers: Sequence[int], alphas: Sequence[float], rule: Rule | None = None
 ) -> Iterator[list[tuple[int, Scored]]]:
-    """Score every answer of `items`, batch by batch: (place of the item, its scores); shorter prompts come first.
+    """Score every answer of `items`, batch by batch: (place of the item, its scores), in no order.
 
-    Raises `ValueError` if an item is longer than the model reads.
+    Raises `TooLongError` if an item is longer than the model reads.
     """
     rule = rule or Rule()
     layers, alphas = tuple(layers), tuple(alphas)
     questions = [_question(loaded, number, item) for number, item in enumerate(items)]
-    goes_on = _goes_on(loaded)
-    for batch in _batches(sorted(questions, key=lambda question: len(question.prompt))):
-        yield _score(loaded.readout, batch, layers, alphas, rule, goes_on)
+    batches = list(_batches(sorted(questions, key=lambda question: len(question.prompt))))
+    Random(0).shuffle(batches)  # so that what is done first is a sample, not the shortest
+    for batch in batches:
+        yield _score(loaded.readout, batch, layers, alphas, rule, loaded.goes_on)
+
+
+def answer_ids(loaded: LoadedModel, prompt: str, text: str) -> list[int]:
+    """The ids of an answer behind its prompt, with a space between unless the prompt ends in white space."""
+    ids, answer = loaded.encode(prompt), text if prompt[-1:].isspace() else f" {text}"
+    whole = loaded.encode(prompt + answer)
+    if whole[: len(ids)] == ids and len(whole) > len(ids):
+        return whole[len(ids) :]
+    # The tokenizer merges across the border: put the parts together.
+    return list(loaded.tokenizer(answer, add_special_tokens=False)["input_ids"])
 
 
 def _question(loaded: LoadedModel, number: int, item: Item) -> _Question:
     prompt = loaded.encode(item.prompt)
-    answers = []
-    for text in (*item.answers, *item.wrong):
-        ids = loaded.encode(f"{item.prompt} {text}")
-        if ids[: len(prompt)] == prompt:
-            answers.append(ids[len(prompt) :])
-        else:  # the tokenizer merges across the border: put the parts together
-            answers.append(list(loaded.tokenizer(f" {text}", add_special_tokens=False)["input_ids"]))
+    answers = [answer_ids(loaded, item.prompt, text) for text in (*item.answers, *item.wrong)]
     longest, context = len(prompt) + max(map(len, answers)), loaded.readout.context_length
     if context is not None and longest > context:
-        raise ValueError(
-            f"Item {number + 1} has {longest:,} tokens with its longest answer; the model reads at most {context:,}. "
-            "Leave it out or shorten its prompt."
-        )
+        raise TooLongError(number + 1, longest, context)
     return _Question(number, prompt, answers, len(item.answers))
 
 
 def _batches(questions: list[_Question]) -> Iterator[list[_Question]]:
-    """Prompts of one length, which need no padding, as many as fit with their answers into `BATCH_TOKENS`."""
+    """Prompts of one length, which need no padding, as many as fit with their padded answers into `BATCH_TOKENS`."""
     batch: list[_Question] = []
-    tokens = 0
+    answers = widest = 0
     for question in questions:
-        size = sum(len(question.prompt) + len(answer) for answer in question.answers)
-        if batch and (len(question.prompt) != len(batch[0].prompt) or tokens + size > BATCH_TOKENS):
+        more, wider = answers + len(question.answers), max(widest, *map(len, question.answers))
+        length = len(question.prompt)
+        if batch and (length != len(batch[0].prompt) or more * (length + wider) > BATCH_TOKENS):
             yield batch
-            batch, tokens = [], 0
+            batch, more, wider = [], len(question.answers), max(map(len, question.answers))
         batch.append(question)
-        tokens += size
+        answers, widest = more, wider
     if batch:
         yield batch
-
-
-def _goes_on(loaded: LoadedModel) -> Tensor:
-    """Bool `[V]`: the token would go on with the word before it, be it by a hyphen or with a part of a letter."""
-    pieces = [loaded.piece(token) for token in range(len(loaded.tokenizer))]
-    special = set(loaded.tokenizer.all_special_ids)
-    parts = ("<0x", "-", "/")
-    goes_on = [
-        token not in special and (piece[:1].isalnum() or piece.startswith(parts)) for token, piece in enumerate(pieces)
-    ]
-    return torch.tensor(goes_on + [False] * (loaded.readout.vocab_size - len(goes_on)))
 
 
 @torch.inference_mode()

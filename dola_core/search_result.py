@@ -1,12 +1,13 @@
 """The result of a layer search: what was measured, what it says, and the JSON document that holds it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dola_core.choosing import (
+    FEWEST,
     Domain,
     Draws,
     Interval,
@@ -41,7 +42,7 @@ class Asked(_Record):
 
     task: Task = "mc"
     strategy: Strategy = "all"
-    alphas: tuple[float, ...] = Field((0.05, 0.1, 0.2), min_length=1)
+    alphas: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field((0.05, 0.1, 0.2), min_length=1)
     metric: Metric = "mc1"
     """What the choice goes by; every metric has its curves."""
     normalisation: Normalisation = "sum"
@@ -87,7 +88,7 @@ class Chosen(_Record):
     difference: Triple
     """To the baseline, paired; too high by the luck of choosing, which `StabilityRecord.gain` is free of."""
     not_worse: dict[int, tuple[float, ...]]
-    """{layer: its α} for the settings that a paired bootstrap does not find worse."""
+    """{layer: its α} for the settings that may be the best, chance over all of them considered."""
 
 
 class StabilityRecord(_Record):
@@ -149,7 +150,7 @@ class SearchResult(_Record):
     layers: tuple[int, ...]
     """The layers that were measured."""
     complete: bool
-    """Whether every question was answered."""
+    """Whether every question was answered, for every layer that the strategy asks for."""
     seconds: float
     curves: dict[Metric, Curve]
     chosen: Chosen
@@ -173,6 +174,7 @@ def summarise(
     model: ModelInfo,
     data: DataInfo,
     seconds: float,
+    complete: bool,
 ) -> SearchResult:
     """The result, but for its errors, from what every one of `items` is worth by every metric: {metric: `[n, S]`}."""
     settings = Settings(tuple(layers), asked.alphas)
@@ -182,18 +184,20 @@ def summarise(
     layer, alpha = settings.of(best)
     (difference,) = draws.interval(by[:, [best]] - by[:, [0]])
     equal: dict[int, list[float]] = {}
-    for column in not_worse(by, draws, best):
+    for column in not_worse(by, draws):
         equal.setdefault(settings.of(column)[0], []).append(settings.of(column)[1])
-    stable = stability(by, things, settings) if len(set(draws.which.tolist())) > 1 else None
+    stable = stability(by, things, settings) if draws.count >= FEWEST else None
     drift = domains(by, [item.domain for item in items], things, settings, draws)
     curves = {metric: _curve(draws.interval(found), settings) for metric, found in values.items()}
-    told = verdict((layer, alpha), stable, drift, asked.unit) if stable else "Too few questions to choose a layer by."
+    told = f"Too few questions to choose a layer by: at least {FEWEST}, about different things, are needed."
+    if stable:
+        told = verdict((layer, alpha), stable, drift, asked.unit)
     return SearchResult(
         model=model,
         data=data,
         asked=asked,
         layers=tuple(layers),
-        complete=data.items == data.of,
+        complete=complete,
         seconds=round(seconds, 1),
         curves=curves,
         chosen=Chosen(

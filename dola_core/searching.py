@@ -3,14 +3,14 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from dola_core.choosing import best_column
+from dola_core.choosing import Settings, best_column
 from dola_core.deciding import error_cases
 from dola_core.items import Item
 from dola_core.measuring import Measurements, measure, metrics_of
@@ -75,98 +75,134 @@ def layer_search(
         ValueError: there are no items, the metric cannot be measured on them, an item is too long, or what was saved
             is of another search.
     """
-    if not items:
-        raise ValueError("There are no questions to choose a layer by.")
-    metrics = metrics_of(items, asked)
-    start = time.monotonic()
-    if out:
-        out.mkdir(parents=True, exist_ok=True)
-    rounds: list[Measurements] = []
-
-    def result() -> SearchResult:
-        return _result(loaded, items, asked, rounds, name, sha256, time.monotonic() - start)
-
-    def save(found: SearchResult) -> SearchResult:
-        if out:
-            (out / RESULT).write_text(found.to_json() + "\n", encoding="utf-8")
-            (out / REPORT).write_text(html_report(found), encoding="utf-8")
-        return found
-
+    search = Search(loaded, items, asked, name=name, sha256=sha256, out=out, resume=resume)
     try:
-        layers = layers_of(asked.strategy, loaded.readout.n_layers)
-        while layers:
-            found = Measurements(len(items), metrics, layers, asked.alphas)
-            rounds.append(found)
-            file = out / MEASURED.format(len(rounds)) if out else None
-            fingerprint = _fingerprint(loaded, items, asked, layers)
-            if resume and file and file.is_file():
-                found.load(file, fingerprint)
-            told = partial(_told, progress, len(items), len(rounds)) if progress else None
-            measure(loaded, items, asked, found, file=file, fingerprint=fingerprint, progress=told)
-            layers = _next_layers(asked, rounds, loaded.readout.n_layers)
+        with closing(search.run()) as steps:
+            for done, to_do in steps:
+                if progress:
+                    progress(done, to_do)
     except KeyboardInterrupt:
-        if any(one.done.any() for one in rounds):
-            save(result())
+        if search.begun and out:
+            _write(out, search.result())
         raise
-    return save(result())
+    found = search.result()
+    if out:
+        _write(out, found)
+    return found
 
 
-def _told(progress: Callable[[int, int], None], items: int, rounds: int, done: int) -> None:
-    """Progress over all rounds that are known of."""
-    progress(items * (rounds - 1) + done, items * rounds)
+def _write(out: Path, found: SearchResult) -> None:
+    (out / RESULT).write_text(found.to_json() + "\n", encoding="utf-8")
+    (out / REPORT).write_text(html_report(found), encoding="utf-8")
 
 
-def _next_layers(asked: Asked, rounds: list[Measurements], n_layers: int) -> tuple[int, ...]:
-    """Of buckets, after the first round: the rest of the bucket that the best layer is in."""
-    if asked.strategy != "buckets" or len(rounds) > 1:
-        return ()
-    (first,) = rounds
-    best = best_column(first.values[:, first.metrics.index(asked.metric)].mean(0))
-    layer = first.layers[(best - 1) // len(first.alphas)]
-    bucket = next(bucket for bucket in buckets(n_layers) if layer in bucket)
-    return tuple(other for other in bucket if other not in first.layers)
+class Search:
+    """A search under way, which can tell its result at any time. Arguments and errors as of `layer_search`."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        items: Sequence[Item],
+        asked: Asked,
+        *,
+        name: str = "items",
+        sha256: str = "",
+        out: Path | None = None,
+        resume: bool = False,
+    ) -> None:
+        if not items:
+            raise ValueError("There are no questions to choose a layer by.")
+        self.loaded, self.items, self.asked, self.name, self.sha256 = loaded, list(items), asked, name, sha256
+        self.out, self.resume = out, resume
+        self.metrics = metrics_of(items, asked)
+        self.rounds: list[Measurements] = []
+        self.finished = False
+        """Whether all rounds are measured."""
+        self._start = time.monotonic()
+
+    @property
+    def begun(self) -> bool:
+        """Whether any question is done."""
+        return any(one.done.any() for one in self.rounds)
+
+    def run(self) -> Iterator[tuple[int, int]]:
+        """Measure, yielding how many questions are done and how many are to do, in all rounds that are known of."""
+        if self.out:
+            self.out.mkdir(parents=True, exist_ok=True)
+        layers = layers_of(self.asked.strategy, self.loaded.readout.n_layers)
+        while layers:
+            found = Measurements(len(self.items), self.metrics, layers, self.asked.alphas)
+            self.rounds.append(found)
+            file = self.out / MEASURED.format(len(self.rounds)) if self.out else None
+            fingerprint = _fingerprint(self.loaded, self.items, self.asked, layers)
+            if self.resume and file and file.is_file():
+                found.load(file, fingerprint)
+            before, to_do = len(self.items) * (len(self.rounds) - 1), len(self.items) * len(self.rounds)
+            for done in measure(self.loaded, self.items, self.asked, found, file=file, fingerprint=fingerprint):
+                yield before + done, to_do
+            layers = self._next_layers()
+        self.finished = True
+
+    def _next_layers(self) -> tuple[int, ...]:
+        """Of buckets, after the first round: the rest of the bucket that the best layer is in."""
+        if self.asked.strategy != "buckets" or len(self.rounds) > 1:
+            return ()
+        (first,) = self.rounds
+        best = best_column(first.values[:, first.metrics.index(self.asked.metric)].mean(0))
+        layer = first.layers[(best - 1) // len(first.alphas)]
+        bucket = next(bucket for bucket in buckets(self.loaded.readout.n_layers) if layer in bucket)
+        return tuple(other for other in bucket if other not in first.layers)
+
+    def result(self, *, errors: int = ERRORS) -> SearchResult:
+        """What the questions that are done in every round say, with at most so many errors of each kind.
+
+        A second round is left out until it is whole. Raises `ValueError` where nothing is done.
+        """
+        # A second round counts once it is whole: half of it would be a result of fewer questions.
+        rounds = [one for n, one in enumerate(self.rounds) if (one.done.any() if n == 0 else one.done.all())]
+        if not rounds:
+            raise ValueError("No question is answered yet.")
+        done = np.logical_and.reduce([one.done for one in rounds])
+        layers = sorted(layer for one in rounds for layer in one.layers)
+        kept, width = [one.values[done] for one in rounds], len(self.asked.alphas)
+        by_layer = {
+            layer: values[:, :, 1 + n * width : 1 + (n + 1) * width]
+            for one, values in zip(rounds, kept, strict=True)
+            for n, layer in enumerate(one.layers)
+        }
+        together = np.concatenate([kept[0][:, :, :1], *(by_layer[layer] for layer in layers)], axis=2)
+        answered = [item for item, there in zip(self.items, done, strict=True) if there]
+        values = {metric: together[:, n] for n, metric in enumerate(self.metrics)}
+        found = summarise(
+            answered,
+            values,
+            self.asked,
+            layers,
+            model=self.loaded.info,
+            data=DataInfo(name=self.name, sha256=self.sha256, items=len(answered), of=len(self.items)),
+            seconds=time.monotonic() - self._start,
+            complete=self.finished,
+        )
+        setting = found.chosen.layer, found.chosen.alpha
+        column = Settings(tuple(layers), self.asked.alphas).column(*setting)
+        both = values[self.asked.metric][:, [0, column]]
+        cases = error_cases(self.loaded, answered, both, self.asked, setting, most=errors)
+        places = np.flatnonzero(done)
+        return found.model_copy(
+            update={"errors": tuple(case.model_copy(update={"item": int(places[case.item])}) for case in cases)}
+        )
 
 
 def _fingerprint(loaded: LoadedModel, items: Sequence[Item], asked: Asked, layers: tuple[int, ...]) -> str:
-    """What measurements depend on, as a hash."""
-    parts = [loaded.info.model_dump(), [item.model_dump() for item in items], asked.model_dump(mode="json"), layers]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _result(
-    loaded: LoadedModel,
-    items: Sequence[Item],
-    asked: Asked,
-    rounds: list[Measurements],
-    name: str,
-    sha256: str,
-    seconds: float,
-) -> SearchResult:
-    """What the questions that are done in every round say; a round that has hardly begun is left out."""
-    rounds = [one for one in rounds if one.done.any()]
-    done = np.logical_and.reduce([one.done for one in rounds])
-    layers = sorted(layer for one in rounds for layer in one.layers)
-    by_layer = {
-        layer: one.values[done][:, :, 1 + n * len(one.alphas) : 1 + (n + 1) * len(one.alphas)]
-        for one in rounds
-        for n, layer in enumerate(one.layers)
-    }
-    together = np.concatenate([rounds[0].values[done][:, :, :1], *(by_layer[layer] for layer in layers)], axis=2)
-    answered = [item for item, there in zip(items, done, strict=True) if there]
-    values = {metric: together[:, n] for n, metric in enumerate(rounds[0].metrics)}
-    found = summarise(
-        answered,
-        values,
-        asked,
+    """What measurements depend on, as a hash: weights under the same name may have been trained anew."""
+    weights = [
+        float(weight.detach().double().sum()) for weight in (loaded.readout.phi.weight, loaded.readout.ln_out.weight)
+    ]
+    parts = [
+        loaded.info.model_dump(),
+        weights,
+        [item.model_dump() for item in items],
+        asked.model_dump(mode="json"),
         layers,
-        model=loaded.info,
-        data=DataInfo(name=name, sha256=sha256, items=len(answered), of=len(items)),
-        seconds=seconds,
-    )
-    setting = found.chosen.layer, found.chosen.alpha
-    column = 1 + layers.index(setting[0]) * len(asked.alphas) + asked.alphas.index(setting[1])
-    cases = error_cases(loaded, answered, values[asked.metric][:, [0, column]], asked, setting, most=ERRORS)
-    places = np.flatnonzero(done)
-    return found.model_copy(
-        update={"errors": tuple(case.model_copy(update={"item": int(places[case.item])}) for case in cases)}
-    )
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

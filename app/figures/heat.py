@@ -28,7 +28,7 @@ def heat_card(trace: Trace, lane: int, view: View) -> dict[str, Any]:
     sub = words("chart.heat_sub", what=what, norm=norm(trace, words))
     if is_penalised(trace, "before"):
         sub += words("chart.last_penalised")
-    first, last = window[0] + 1, window[-1] + 1
+    first, last = min(window[0] + 1, len(steps)), min(window[-1] + 1, len(steps))
     return {
         "title": words("chart.heat", lane=trace.lanes[lane].name),
         "sub": sub,

@@ -286,6 +286,35 @@
     new ResizeObserver(() => plot.data && window.Plotly.Plots.resize(plot)).observe(plot);
   };
 
+  const rows = (root, props, watch, trigger) => {
+    onValue(props, watch, (value) => {
+      root.hidden = !value?.rows.length;
+      if (root.hidden) return;
+      const table = make("table");
+      root.tabIndex = 0; // it may scroll
+      root.setAttribute("role", "group");
+      root.setAttribute("aria-label", value.title);
+      const line = (tag, cells) => {
+        const row = make("tr");
+        row.append(...cells.map((cell) => make(tag, "", cell)));
+        return row;
+      };
+      const head = line("th", value.head);
+      for (const cell of head.children) cell.scope = "col";
+      table.append(head);
+      value.rows.forEach((cells, number) => {
+        const row = line("td", cells);
+        if (value.open) {
+          const button = make("button", "", cells[0]);
+          button.addEventListener("click", () => trigger("select", { by: number }));
+          row.firstChild.replaceChildren(button);
+        }
+        table.append(row);
+      });
+      root.replaceChildren(make("h3", "", value.title), make("p", "sub", value.sub), table);
+    });
+  };
+
   const crumbs = (root, props, watch, trigger) => {
     root.setAttribute("role", "navigation");
     onValue(props, watch, (labels) => {
@@ -399,5 +428,5 @@
     });
   };
 
-  window.Duet = { strips, sentence, notice, chart, crumbs, outbox, inbox };
+  window.Duet = { strips, sentence, notice, chart, rows, crumbs, outbox, inbox };
 })();

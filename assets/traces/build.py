@@ -35,8 +35,9 @@ def cases(name: str, start: dict[str, Any]) -> Iterator[Case]:
     elif name == "one-token":
         yield from ((asking(item, "Question: What is the capital of {}? Answer:"), greedy) for item in capitals(items))
     elif name == "endless":
-        for layer in range(1, 30):
-            yield from ((item, greedy | {"layer": layer, "alpha": 0.01}) for item in items[::40])
+        for item in capitals(items):
+            asked = asking(item, "{} and")
+            yield from ((asked, greedy | {"layer": layer, "alpha": 0.01}) for layer in range(1, 30, 4))
     else:
         yield from ((item, greedy) for item in items)
 

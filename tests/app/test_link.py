@@ -1,6 +1,7 @@
 """Links carry settings there and back, and whatever stands in one, settings that can be run come out."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qsl
 
 import gradio as gr
@@ -19,7 +20,9 @@ def ask(loaded) -> Controls:
         with gr.Blocks():
             return controls(loaded, Settings())
 
-    return asyncio.run(make())  # outside of a running loop Gradio would make loops of its own and leave them open
+    # Outside of a running loop Gradio would make loops of its own and leave them open; in a thread there is none yet.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, make()).result()
 
 
 @pytest.fixture(scope="module")

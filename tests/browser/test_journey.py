@@ -57,6 +57,9 @@ def test_a_visit_from_a_recorded_run_to_a_shared_one(browser: Browser, server, t
     page.keyboard.press("End")
     expect(page.locator(STEP)).to_have_value(str(page.locator(".lane.dola .t[data-index]").count()))
 
+    page.keyboard.press("Home")
+    expect(page.locator(STEP)).to_have_value("1")
+
     # Every layer at every step: to a cell, and its token pinned.
     click_point(page, "#heat-base", 2, 29)
     expect(page.locator("#layer input[type=number]")).to_have_value("29")

@@ -32,11 +32,11 @@ LOG = [math.log(p) for p in (0.4, 0.1, 0.3, 0.2)]
         (LOG[:2], LOG[2:], {"mc1": 1, "mc2": 0.5, "mc3": 0.5, "accuracy": 1, "chose": 1, "margin": LOG[0] - LOG[2]}),
         # The second-best of the right ones wins, but not the best.
         ([LOG[1], LOG[0]], LOG[2:], {"mc1": 0, "mc3": 0.5, "accuracy": 0, "chose": 1, "margin": LOG[1] - LOG[2]}),
-        # A tie is no win for MC1 and MC3, and no loss for FACTOR.
-        ([-2.0], [-2.0, -3.0], {"mc1": 0, "mc3": 0, "accuracy": 1, "chose": 0, "margin": 0}),
+        # A tie is no win for MC1 and MC3; for FACTOR it is worth its chance.
+        ([-2.0], [-2.0, -3.0], {"mc1": 0, "mc3": 0, "accuracy": 0.5, "chose": 0, "margin": 0}),
         # All outside the head: every exponential underflows, the shares do not.
         ([-1000.0, -2000.0], [-1001.0], {"mc1": 1, "mc2": 1 / (1 + math.exp(-1)), "mc3": 0.5, "accuracy": 1}),
-        ([-4000.0], [-4000.0, -4000.0, -4000.0], {"mc2": 0.25, "mc1": 0, "accuracy": 1}),
+        ([-4000.0], [-4000.0, -4000.0, -4000.0], {"mc2": 0.25, "mc1": 0, "accuracy": 0.25}),
         # Log-ratios may be positive.
         ([3.0], [1.0], {"mc1": 1, "mc2": 1 / (1 + math.exp(-2)), "margin": 2}),
     ],

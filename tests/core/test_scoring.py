@@ -117,7 +117,7 @@ def test_scores_depend_neither_on_order_nor_on_batches_nor_on_chunks(atlas, orde
 
 def test_an_item_longer_than_the_model_reads_is_named(atlas):
     long = Item(prompt="word " * 600, answers=("a",), wrong=("b",))
-    with pytest.raises(ValueError, match=r"Item 2 has [\d,]+ tokens.*at most 512"):
+    with pytest.raises(ValueError, match=r"Question 2 has [\d,]+ tokens.*at most 512"):
         list(score_items(atlas, [ITEMS[0], long], LAYERS, ALPHAS))
 
 

@@ -18,13 +18,17 @@ from dola_core.search_result import Asked, SearchResult
 from dola_core.searching import buckets, layer_search, layers_of
 
 NAMES = {
-    "Japan": ("Tokyo", "Osaka"),
-    "Chile": ("Santiago", "Lima"),
-    "Kenya": ("Nairobi", "Mombasa"),
-    "Pakistan": ("Islamabad", "Karachi"),
-    "Nigeria": ("Abuja", "Lagos"),
-    "Australia": ("Canberra", "Sydney"),
-}
+    name: (right, wrong)
+    for name, right, wrong in (
+        ("Japan", "Tokyo", "Osaka"), ("Chile", "Santiago", "Lima"), ("Kenya", "Nairobi", "Mombasa"),
+        ("Pakistan", "Islamabad", "Karachi"), ("Nigeria", "Abuja", "Lagos"), ("Australia", "Canberra", "Sydney"),
+        ("Brazil", "Brasília", "Rio"), ("Canada", "Ottawa", "Toronto"), ("Turkey", "Ankara", "Istanbul"),
+        ("Vietnam", "Hanoi", "Hue"), ("Peru", "Lima", "Cusco"), ("Egypt", "Cairo", "Alexandria"),
+        ("Italy", "Rome", "Milan"), ("Spain", "Madrid", "Barcelona"), ("Poland", "Warsaw", "Krakow"),
+        ("China", "Beijing", "Shanghai"), ("India", "New Delhi", "Mumbai"), ("Ghana", "Accra", "Kumasi"),
+        ("Cuba", "Havana", "Santiago"), ("Iran", "Tehran", "Shiraz"), ("Iraq", "Baghdad", "Basra"),
+    )
+}  # fmt: skip
 ITEMS = [
     Item(prompt=f"Question: {asked.format(name)} Answer:", answers=(right,), wrong=(wrong,), domain=domain, entity=name)
     for asked, domain in (("What is the capital of {}?", "plain"), ("If I fly to {}, what is its capital?", "odd"))
@@ -76,6 +80,7 @@ def test_the_choice_is_the_best_of_the_curve_and_among_those_not_worse(found):
     assert found.chosen.difference[0] == pytest.approx(means.max() - found.curves["mc1"].baseline[0], abs=1e-4)
     assert found.chosen.alpha in found.chosen.not_worse[found.chosen.layer]
     assert sum(found.stability.layers.values()) == pytest.approx(1)
+    assert [domain.name for domain in found.domains] == ["plain", "odd"]
 
 
 def test_errors_are_those_that_one_has_right_and_the_other_wrong(found):
@@ -107,7 +112,7 @@ def test_the_other_strategies_find_what_all_layers_hold(loaded, found):
 def test_generation_writes_what_each_setting_writes_alone(loaded):
     decoding = Decoding(max_new_tokens=6, repetition_penalty=1.2)
     asked = Asked(task="generate", strategy="grid", metric="contains", alphas=(0.05, 0.5), decoding=decoding)
-    items = ITEMS[::3]
+    items = ITEMS[::7]
     result = layer_search(loaded, items, asked)
     assert set(result.curves) == {"exact", "contains", "first"}
     texts = {}
@@ -225,6 +230,14 @@ class TestCommand:
 
 def test_a_rule_is_part_of_what_is_asked():
     assert Asked(rule=Rule(apc=False)) != Asked()
+
+
+def test_questions_about_one_thing_choose_nothing(loaded):
+    items = [item.model_copy(update={"entity": "one"}) for item in ITEMS[:6]]
+    found = layer_search(loaded, items, ASKED.model_copy(update={"strategy": "grid"}))
+    assert found.stability is None
+    assert found.domains == ()
+    assert "Too few questions" in found.verdict
 
 
 def test_no_questions_are_no_search(loaded):

@@ -1,0 +1,140 @@
+"""What the tab for choosing j* shows: charts, words and tables of a search's result."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from app.choosing import SHIPPED, QuestionsError, asked_for, questions_of, shipped
+from app.figures import curve_card, halves_card
+from app.language import ENGLISH, language
+from app.search_words import domain_rows, error_rows, verdict
+from dola_core.choosing import FEWEST
+from dola_core.items import Item
+from dola_core.models import SHIPPED_MODEL
+from dola_core.search_result import SearchResult
+from dola_core.searching import layer_search
+from tests.core.test_searching import ASKED, ITEMS
+
+CHINESE = language("zh")
+
+
+@pytest.fixture(scope="module")
+def found(loaded) -> SearchResult:
+    return layer_search(loaded, ITEMS, ASKED)
+
+
+def test_the_shipped_search_is_of_the_shipped_model_and_questions(loaded):
+    result = shipped(loaded)
+    data = SHIPPED_MODEL / "validation.jsonl"
+    assert result.complete
+    assert result.data.sha256 == hashlib.sha256(data.read_bytes()).hexdigest()
+    assert result.data.items == len(data.read_text(encoding="utf-8").splitlines())
+    assert result.layers == tuple(range(1, 30))
+    assert (SHIPPED.parent / "report.html").is_file()
+
+
+def test_the_shipped_search_and_the_models_evaluation_measured_the_same(loaded):
+    result = shipped(loaded)
+    evaluation = json.loads((SHIPPED_MODEL / "evaluation.json").read_text(encoding="utf-8"))["validation"]["curve"]
+    for metric in ("said", "chose"):
+        curve, said = result.curves[metric], evaluation[metric]
+        assert curve.baseline[0] == pytest.approx(said["baseline"][0], abs=1e-4)
+        for n, row in enumerate(said["dola"]):
+            for k, alpha in enumerate(evaluation["alphas"]):
+                if alpha in result.asked.alphas:
+                    there = curve.settings[n][result.asked.alphas.index(alpha)]
+                    assert there[0] == pytest.approx(row[k][0], abs=1e-4)
+
+
+def test_the_curves_are_the_results_and_a_point_knows_its_alpha(found):
+    for metric in found.curves:
+        figure = go.Figure(curve_card(found, metric, ENGLISH)["figure"])
+        lines = [line for line in figure.data if line.name and line.name.startswith("α")]
+        assert len(lines) == len(ASKED.alphas)
+        for n, (line, alpha) in enumerate(zip(lines, ASKED.alphas, strict=True)):
+            assert list(line.x) == list(found.layers)
+            np.testing.assert_allclose(line.y, [row[n][0] for row in found.curves[metric].settings])
+            assert {point[0] for point in line.customdata} == {alpha}
+        assert [line.y[0] for line in figure.data if line.name == "baseline"] == [found.curves[metric].baseline[0]]
+
+
+def test_the_halves_are_shares_of_all_layers(found):
+    (bars,) = go.Figure(halves_card(found, ENGLISH)["figure"]).data
+    assert sum(bars.y) == pytest.approx(1, abs=1e-3)
+    assert halves_card(found.model_copy(update={"stability": None}), ENGLISH) is None
+
+
+@pytest.mark.parametrize("words", [ENGLISH, CHINESE], ids=lambda words: words.code)
+def test_the_verdict_says_what_the_core_says(found, words):
+    said = verdict(found, words)
+    assert f"j* = {found.chosen.layer}, α = {found.chosen.alpha:g}" in said
+    gain = f"{100 * found.stability.gain[0]:+.1f}".replace("-", "−")
+    assert gain in said
+    assert gain in found.verdict
+    if words is ENGLISH:
+        assert said.startswith(found.verdict.partition(":")[0])
+    assert verdict(found.model_copy(update={"stability": None}), words) == words("search.few", fewest=FEWEST)
+
+
+def test_domains_that_disagree_are_named(found):
+    domain = {
+        "name": "odd", "items": 40, "layer": 3, "alpha": 0.1, "layers": (2, 5), "baseline": (0.5, 0.4, 0.6),
+        "fixed": (0.4, 0.3, 0.5), "own": (0.7, 0.6, 0.8), "gain": (0.3, 0.1, 0.5), "disagrees": True,
+    }  # fmt: skip
+    other = SearchResult.model_validate(found.model_dump() | {"domains": [domain]})
+    said = verdict(other, ENGLISH)
+    assert (
+        "on odd it loses 30.0 points (95 % interval +10.0 to +50.0) to a setting chosen there, such as j* = 3" in said
+    )
+    assert domain_rows(other, ENGLISH)["rows"] == [
+        ["odd", "40", "3 (2–5)", "+30.0 points (95 % interval +10.0 to +50.0)"]
+    ]
+
+
+def test_every_error_has_its_row(found):
+    rows = {who: error_rows(found, who, ENGLISH)["rows"] for who in ("baseline", "dola")}
+    assert sum(map(len, rows.values())) == len(found.errors)
+    for who, cases in rows.items():
+        prompts = [case.prompt for case in found.errors if case.right == who]
+        assert [row[0] for row in cases] == prompts
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ({"prompt": "a", "answers": ["b"] * 40}, "Question 1 has 40 answers; at most 32"),
+        ({"prompt": "a" * 5000, "answers": ["b"]}, "Question 1 holds a text of more than 4,000 characters"),
+        ({"prompt": "a", "answers": ["b"], "entity": "e" * 5000}, "Question 1 holds a text"),
+        ({"prompt": " ", "answers": ["b"]}, "Question 1 has an empty prompt"),
+        ({"prompt": "a", "answers": []}, "The file cannot be read: mine.jsonl, line 1: answers"),
+    ],
+)
+def test_a_strangers_file_is_bounded_and_its_mistake_told_in_both_languages(tmp_path, line, said):
+    file = tmp_path / "mine.jsonl"
+    file.write_text(json.dumps(line))
+    with pytest.raises(QuestionsError, match=said) as refused:
+        questions_of(str(file))
+    assert re.search("[\u4e00-\u9fff]", refused.value.said(CHINESE))
+
+
+@pytest.mark.parametrize(
+    ("items", "metric"),
+    [
+        ([Item(prompt="a", answers=("b",), wrong=("c",))], "accuracy"),
+        ([Item(prompt="a", answers=("b", "d"), wrong=("c",))], "mc1"),
+        ([Item(prompt="a", answers=("b",), wrong=("c",)), Item(prompt="a", answers=("b",))], "said"),
+    ],
+)
+def test_what_is_measured_follows_the_questions(items, metric):
+    assert asked_for(items).metric == metric
+
+
+def test_another_model_has_no_shipped_search(loaded, monkeypatch):
+    monkeypatch.setattr(loaded.model, "name_or_path", "elsewhere")
+    assert shipped(loaded) is None
+    assert Path(SHIPPED).is_file()

@@ -1,0 +1,97 @@
+"""What a search of every layer and α costs against one run for each: `make bench-search`.
+
+And the memory it takes beside the model, with a large vocabulary, thirty layers and long questions.
+"""
+
+import argparse
+import json
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from dola_core.items import Item, read_items  # noqa: E402
+from dola_core.models import SHIPPED_MODEL, LoadedModel, load_model  # noqa: E402
+from dola_core.preset import Preset  # noqa: E402
+from dola_core.readout import Readout  # noqa: E402
+from dola_core.scoring import score_items  # noqa: E402
+from dola_core.trace import ModelInfo  # noqa: E402
+
+LAYERS, ALPHAS = tuple(range(1, 30)), (0.0, 0.05, 0.1, 0.2, 0.5)
+QUESTIONS, SAMPLED, FASTER = 100, 5, 20
+VOCABULARY, TOKENS, LIMIT = 100_000, 512, 2.0
+
+
+def seconds(loaded: LoadedModel, items: list[Item], layers: tuple[int, ...], alphas: tuple[float, ...]) -> float:
+    """How long scoring takes."""
+    start = time.perf_counter()
+    for _ in score_items(loaded, items, layers, alphas):
+        pass
+    return time.perf_counter() - start
+
+
+def speed() -> None:
+    """All settings in one pass against a sample of single ones, on the same questions in the same process."""
+    loaded = load_model(device="cpu", dtype="float32")
+    items = [item for item in read_items(SHIPPED_MODEL / "validation.jsonl") if item.wrong][:QUESTIONS]
+    rng = random.Random(0)
+    settings = [(rng.choice(LAYERS), rng.choice(ALPHAS)) for _ in range(SAMPLED)]
+    seconds(loaded, items[:10], LAYERS, ALPHAS)  # warm
+    once = seconds(loaded, items, LAYERS, ALPHAS)
+    single = [seconds(loaded, items, (layer,), (alpha,)) for layer, alpha in tqdm(settings, desc="single runs")]
+    count = len(LAYERS) * len(ALPHAS)
+    each = statistics.median(single) * count
+    print(
+        f"{len(items)} questions, {count} settings: {once:.1f} s in one pass, {each:.0f} s run by run "
+        f"(median of {SAMPLED} single runs × {count}): {each / once:.0f} x faster, at least {FASTER} x wanted"
+    )
+
+
+def memory() -> None:
+    """Peak of one long question with a large vocabulary, above the model and above nothing but reading it."""
+    tokenizer = AutoTokenizer.from_pretrained(SHIPPED_MODEL)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=128, intermediate_size=256, num_hidden_layers=30, num_attention_heads=4,
+        max_position_embeddings=2 * TOKENS,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config).eval()
+    info = ModelInfo(name="wide", dtype="float32", n_layers=30, vocab_size=VOCABULARY)
+    loaded = LoadedModel(model, tokenizer, Readout.of(model), "wide", info, Preset(layer=22))
+    ids = torch.randint(5, 6000, (TOKENS // 2,), generator=torch.Generator().manual_seed(0))
+    text = tokenizer.decode(ids)[: 4 * TOKENS]
+    answers = [" ".join(text.split()[n : n + 60]) for n in range(0, 40, 10)]
+    item = Item(prompt=text[:600], answers=(answers[0],), wrong=tuple(answers[1:]))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds(loaded, [item], LAYERS, ALPHAS)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    longest = max(len(loaded.encode(f"{item.prompt} {answer}")) for answer in answers)
+    print(json.dumps({"tokens": longest, "answers": len(answers), "gigabytes": round((peak - before) / 2**20, 2)}))
+
+
+def main() -> None:
+    """Both, the memory in a process of its own."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--memory", action="store_true", help="only the memory, in this process")
+    if parser.parse_args().memory:
+        memory()
+        return
+    found = json.loads(subprocess.check_output([sys.executable, __file__, "--memory"], text=True))
+    print(
+        f"{found['answers']} answers to a question of {found['tokens']} tokens with the longest, {VOCABULARY:,} "
+        f"tokens in the vocabulary: {found['gigabytes']} GB beside the model, at most {LIMIT} GB wanted"
+    )
+    speed()
+
+
+if __name__ == "__main__":
+    main()
