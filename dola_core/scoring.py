@@ -9,20 +9,18 @@ states at the answers' tokens, and `CHUNK_LOGITS` logits; nothing grows with lay
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from dola_core.contrast import log_softmax, plausible_head
+from dola_core.contrast import log_softmax
+from dola_core.heads import Heads, PostSoftmax, open_outcome
 from dola_core.items import Item
 from dola_core.models import LoadedModel
 from dola_core.readout import Readout
 
-OUTSIDE = -1000.0
-"""Log-probability of a token outside the head, as in the paper (section 3.2); −∞ would make all such answers equal."""
 BATCH_TOKENS = 4096
 """Tokens of prompts and answers that are read together."""
 CHUNK_LOGITS = 1 << 23
@@ -38,9 +36,6 @@ class TooLongError(ValueError):
             "Leave it out or shorten its prompt."
         )
         self.number, self.size, self.most = number, size, most
-
-
-PostSoftmax = Literal["head", "vocabulary", "off"]
 
 
 @dataclass(frozen=True)
@@ -229,48 +224,27 @@ def _tokens(
     """
     log_q_N = log_softmax(readout.logits(h[readout.n_layers])).cpu()
     last = targets == -1
-    wanted = targets.clamp_min(0)[:, None]
-    # Sorted by q_N, every head is the beginning of the largest: one pass over it serves every α. [M, K]
-    smallest = min(alphas, default=1.0) if rule.apc else 0.0
-    log_q, tokens = log_q_N.topk(int(plausible_head(log_q_N, smallest).sum(-1).max()))
-    sizes = torch.stack([plausible_head(log_q, alpha if rule.apc else 0.0).sum(-1) for alpha in alphas or (1.0,)], -1)
-    found, places = (tokens == wanted).max(-1)
-    in_head = found[:, None] & (places[:, None] < sizes)
-    lower = tokens < wanted
-
     best = log_q_N.argmax(-1)
-    scores = [log_q_N.gather(-1, wanted)]
+    scores = [log_q_N.gather(-1, targets.clamp_min(0)[:, None])]
     met = [torch.where(last, ~goes_on[best], best == targets)[:, None]]
+    # Where every token is plausible nothing needs sorting, and one column serves every such α.
+    open_heads = [not rule.apc or alpha == 0 for alpha in alphas]
+    heads = Heads.of(
+        log_q_N, targets, [alpha for alpha, is_open in zip(alphas, open_heads, strict=True) if not is_open]
+    )
+    order = [place for _, place in sorted((is_open, place) for place, is_open in enumerate(open_heads))]
+    back = torch.tensor(order, dtype=torch.long).argsort()
     for layer in layers:
         log_q_J = log_softmax(readout.logits(h[layer], early_norm=rule.early_norm)).cpu()
-        F = log_q - log_q_J.gather(-1, tokens)
-        F_target = F.gather(-1, places[:, None])
-        top = F.cummax(-1).values.gather(-1, sizes - 1)
-        scores.append(torch.where(in_head, F_target - _norm(rule, F, sizes, log_q_N - log_q_J), OUTSIDE))
-        # The target is chosen if nothing in the head is above it, and of its equals it has the lowest id.
-        tied, first = (lower & (F_target == F)).max(-1)
-        before = tied[:, None] & (first[:, None] < sizes)
-        chosen = in_head & (F_target == top) & ~before
-        chosen[last] = ~goes_on[_choices(F[last], tokens[last], sizes[last], top[last])]
-        met.append(chosen)
+        everywhere = log_q_N - log_q_J
+        norm = everywhere.logsumexp(-1, keepdim=True) if rule.post_softmax == "vocabulary" or any(open_heads) else None
+        found = []
+        if not all(open_heads):
+            found.append(heads.outcome(log_q_J, goes_on, norm, rule.post_softmax))
+        if any(open_heads):
+            one = open_outcome(everywhere, targets, goes_on, norm, rule.post_softmax)
+            found.append(tuple(part.expand(-1, sum(open_heads)) for part in one))
+        layer_scores, layer_met = (torch.cat(part, -1)[:, back] for part in zip(*found, strict=True))
+        scores.append(layer_scores)
+        met.append(layer_met)
     return torch.where(last[:, None], 0.0, torch.cat(scores, -1)), torch.cat(met, -1)
-
-
-def _norm(rule: Rule, F: Tensor, sizes: Tensor, everywhere: Tensor) -> Tensor:
-    """What is taken off F: `[M, A]`, or `[M, 1]` where it is the same for every α. `everywhere` is F of all tokens."""
-    if rule.post_softmax == "off":
-        return torch.zeros_like(F[:, :1])
-    if rule.post_softmax == "vocabulary":
-        return everywhere.logsumexp(-1, keepdim=True)
-    return F.double().logcumsumexp(-1).gather(-1, sizes - 1).float()  # a long sum: float32 would lose four digits
-
-
-def _choices(F: Tensor, tokens: Tensor, sizes: Tensor, top: Tensor) -> Tensor:
-    """The token that each head `[M, A]` chooses: of those with its largest F the one with the lowest id."""
-    inside = torch.arange(F.shape[-1])[None, :]
-    nothing = torch.iinfo(tokens.dtype).max
-    columns = [
-        torch.where((top[:, [n]] == F) & (inside < sizes[:, [n]]), tokens, nothing).amin(-1)
-        for n in range(sizes.shape[-1])
-    ]
-    return torch.stack(columns, -1)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from dola_core.contrast import log_p_hat, log_softmax
 from dola_core.generation import generate_with_dola_static
+from dola_core.heads import OUTSIDE
 from dola_core.items import Item
 from dola_core.models import load_model
 from dola_core.outcomes import search
-from dola_core.scoring import OUTSIDE
 
 LAYERS, ALPHAS = (1, 11, 22, 29), (0.05, 0.1, 0.5, 1.0)
 ITEMS = [

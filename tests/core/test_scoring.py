@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, JanusForConditionalGeneration
 
 from dola_core.contrast import log_softmax
+from dola_core.heads import OUTSIDE
 from dola_core.items import Item
 from dola_core.metrics import OFFERED, SAID, value
 from dola_core.models import SHIPPED_MODEL, LoadedModel, load_model
 from dola_core.preset import Preset
 from dola_core.readout import Readout
-from dola_core.scoring import OUTSIDE, Rule, score_items
+from dola_core.scoring import Rule, score_items
 from dola_core.trace import ModelInfo
 from tests.core.tiny import CONFIGS, N, prepared
 
