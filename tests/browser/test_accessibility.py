@@ -12,7 +12,7 @@ expect.set_options(timeout=30_000)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_no_violation(page, server, theme):
     page.goto(f"{server.url}?__theme={theme}")
-    page.wait_for_selector("#compare")
+    page.wait_for_selector(".duet-inbox[lang]")
     compare(page, "The capital of Australia is")
     finished(page)
     found = Axe().run(page)

@@ -35,7 +35,7 @@ def upload(page: Page, file) -> None:
 
 def test_the_shipped_search_is_there_at_once_and_a_point_sets_the_comparison(tab):
     found = shipped(load_model(device="cpu", dtype="float32"))
-    expect(tab.locator(".duet-say.block:visible")).to_have_text(verdict(found, ENGLISH))
+    expect(tab.locator(".duet-say.block:visible .duet-sentence")).to_have_text(verdict(found, ENGLISH))
     metric = next(name for name in found.curves if name != found.asked.metric)
     tab.locator("#metric input").click()
     tab.get_by_role("option", name=ENGLISH(f"metric.{metric}"), exact=True).click()
@@ -75,7 +75,7 @@ def test_a_file_is_measured_and_its_curve_becomes_the_setting(tab, tmp_path):
     expect(tab.locator("#curve .sub")).to_contain_text("mine.jsonl: 20 of 20 questions")
     expect(tab.locator("#curve h3")).to_contain_text(ENGLISH("metric.accuracy"))
     expect(tab.locator("#domains .duet-rows")).to_be_hidden()
-    expect(tab.locator(".duet-say.block:visible")).to_contain_text("of one domain")
+    expect(tab.locator(".duet-say.block:visible .duet-sentence")).to_contain_text("of one domain")
     click_point(tab, "#curve", 7, tab.locator("#curve .plot").evaluate("plot => plot.data.at(-1).y[6]"))
     tab.get_by_role("tab", name=ENGLISH("page.compare_tab")).click()
     expect(tab.locator("#layer input[type=number]")).to_have_value("7")
@@ -87,7 +87,7 @@ def test_a_search_is_stopped_and_the_next_one_is_measured(tab, tmp_path):
     tab.click("#stop-search")
     upload(tab, written(tmp_path, "mine.jsonl", items_of("x")))
     expect(tab.locator("#curve .sub")).to_contain_text("mine.jsonl: 20 of 20 questions")
-    expect(tab.locator(".duet-say.block:visible")).to_contain_text("of one domain")
+    expect(tab.locator(".duet-say.block:visible .duet-sentence")).to_contain_text("of one domain")
 
 
 def test_the_comparison_follows_a_point_of_the_curve(page):
@@ -103,7 +103,7 @@ def test_the_comparison_follows_a_point_of_the_curve(page):
 
 
 def test_a_spoiled_file_is_told_in_a_sentence_and_changes_nothing(tab, tmp_path):
-    shown = ("#curve .sub", ".duet-say.block:visible", "#harmed", "#mended")
+    shown = ("#curve .sub", ".duet-say.block:visible .duet-sentence", "#harmed .duet-rows", "#mended .duet-rows")
     before = [tab.locator(part).inner_text() for part in shown]
     (tmp_path / "spoiled.jsonl").write_text(json.dumps({"prompt": "<img src=x onerror=alert(1)>", "answers": []}))
     upload(tab, tmp_path / "spoiled.jsonl")
@@ -131,6 +131,6 @@ def test_axe_finds_no_violation_in_the_tab(page, server, theme):
 def test_the_tab_follows_the_language(tab):
     tab.locator("#language").get_by_text("简体中文", exact=True).click()
     expect(tab.locator("#curve .sub")).to_contain_text("自助法")
-    said = tab.locator(".duet-say.block:visible").inner_text()
+    said = tab.locator(".duet-say.block:visible .duet-sentence").inner_text()
     assert re.search(r"[\u4e00-\u9fff]", said)
     assert not re.search(r"\b(the|of|layer)\b", said)

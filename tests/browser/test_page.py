@@ -148,7 +148,7 @@ def test_tokens_are_walked_with_the_keyboard_and_keep_the_focus(page):
 
 def test_stop_keeps_the_text_says_so_and_the_next_run_works(page, endless):
     page.goto(endless.url)
-    page.wait_for_selector("#compare")
+    page.wait_for_selector(".duet-inbox[lang]")
     decoding(page, **{"new tokens": 256})
     compare(page, "The")
     stop_once_it_writes(page, 8)
@@ -164,7 +164,7 @@ def test_stop_keeps_the_text_says_so_and_the_next_run_works(page, endless):
 
 def test_stop_ends_a_beam_search_within_a_step(page, endless):
     page.goto(endless.url)
-    page.wait_for_selector("#compare")
+    page.wait_for_selector(".duet-inbox[lang]")
     decoding(page, **{"new tokens": 256, "beams": 8})
     compare(page, "The")
     expect(page.locator(".duet-notice")).to_contain_text("searching beams of Baseline: step")
@@ -192,7 +192,7 @@ def test_two_people_at_once_both_get_their_own_text(page, browser, server):
     other = browser.new_context().new_page()
     other.set_default_timeout(60_000)
     other.goto(server.url)
-    other.wait_for_selector("#compare")
+    other.wait_for_selector(".duet-inbox[lang]")
     compare(page, "The capital of Japan is")
     compare(other, "The capital of France is")
     finished(page)
@@ -262,7 +262,7 @@ def test_no_request_leaves_the_machine(page, server):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_charts_follow_the_theme(page, server, theme):
     page.goto(f"{server.url}?__theme={theme}")
-    page.wait_for_selector("#compare")
+    page.wait_for_selector(".duet-inbox[lang]")
     compare(page)
     finished(page)
     blue = page.locator("#layers .scatterlayer .trace path.js-line").first.evaluate("n => getComputedStyle(n).stroke")

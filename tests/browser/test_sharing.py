@@ -55,7 +55,7 @@ def test_a_link_opened_in_a_fresh_profile_fills_the_page_waits_and_gives_the_sam
 )
 def test_a_hostile_link_is_clamped(page, server, query):
     page.goto(f"{server.url}?{query}")
-    page.wait_for_selector("#compare")
+    page.wait_for_selector(".duet-inbox[lang]")
     compare(page, PROMPT)
     finished(page)
 
@@ -68,7 +68,7 @@ def test_a_trace_saved_and_dropped_gives_the_same_page(page, server, tmp_path):
     file = saved(page, "#trace", tmp_path)
     assert json.loads(file.read_text())["schema"] == 1
     page.goto(server.url)
-    page.wait_for_selector("#compare")
+    page.wait_for_selector(".duet-inbox[lang]")
     page.locator("#inbox input").set_input_files(file)
     expect(page.locator(".duet-notice")).to_contain_text("Nothing was run here")
     finished(page)
