@@ -70,7 +70,7 @@ class Choosing:
     @staticmethod
     def shown(found: SearchResult, metric: object) -> Metric:
         """The metric to show: the one that was picked, if the result has it."""
-        return metric if metric in found.curves else found.asked.metric
+        return metric if isinstance(metric, str) and metric in found.curves else found.asked.metric
 
     def show(self, found: SearchResult | None, metric: str | None, words: Language) -> Changes:
         """A result, or that there is none yet."""
@@ -146,8 +146,6 @@ def questions_of(file: str) -> tuple[list[Item], str]:
             raise QuestionsError("search.many_answers", n=number, answers=len(texts), most=MOST_ANSWERS)
         if max(map(len, (*texts, item.prompt, item.domain, item.relation, item.entity))) > LONGEST:
             raise QuestionsError("search.too_long", n=number, most=f"{LONGEST:,}")
-        if not item.prompt.strip():
-            raise QuestionsError("search.no_prompt", n=number)
     return items, hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -58,6 +58,12 @@ def _an_answer(text: str) -> str:
     return text
 
 
+def _a_prompt(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the prompt is empty")
+    return text
+
+
 Answer = Annotated[str, AfterValidator(_an_answer)]
 
 
@@ -66,7 +72,7 @@ class Item(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    prompt: str = Field(min_length=1)
+    prompt: Annotated[str, AfterValidator(_a_prompt)]
     answers: tuple[Answer, ...] = Field(min_length=1)
     """Right ones; where one is the best, as in TruthfulQA, it is the first."""
     wrong: tuple[Answer, ...] = ()

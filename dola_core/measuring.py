@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -61,14 +62,18 @@ class Measurements:
         part.replace(file)
 
     def load(self, file: Path, fingerprint: str) -> None:
-        """Take up what was saved; `ValueError` if it is of other questions, another model or other settings."""
-        with np.load(file, allow_pickle=False) as saved:
-            if str(saved["fingerprint"]) != fingerprint or saved["values"].shape != self.values.shape:
-                raise ValueError(
-                    f"{file} was measured with other questions, another model or other settings; start without "
-                    "--resume, or in another folder."
-                )
-            self.values, self.done = saved["values"], saved["done"]
+        """Take up what was saved; `ValueError` if it is spoiled, or of other questions, another model or settings."""
+        try:
+            with file.open("rb") as raw, np.load(raw, allow_pickle=False) as saved:
+                values, done, mark = saved["values"], saved["done"], str(saved["fingerprint"])
+        except (BadZipFile, AttributeError, EOFError, KeyError, OSError, TypeError, ValueError) as error:
+            raise ValueError(f"{file} is spoiled; start without --resume.") from error
+        if mark != fingerprint or values.shape != self.values.shape:
+            raise ValueError(
+                f"{file} was measured with other questions, another model or other settings; start without --resume, "
+                "or in another folder."
+            )
+        self.values, self.done = values, done
 
 
 def measure(

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from app.choosing import SHIPPED, QuestionsError, asked_for, questions_of, shipped
+from app.choosing import SHIPPED, Choosing, QuestionsError, asked_for, questions_of, shipped
 from app.figures import curve_card, halves_card
 from app.language import ENGLISH, language
 from app.search_words import domain_rows, error_rows, verdict
@@ -110,7 +110,10 @@ def test_every_error_has_its_row(found):
         ({"prompt": "a", "answers": ["b"] * 40}, "Question 1 has 40 answers; at most 32"),
         ({"prompt": "a" * 5000, "answers": ["b"]}, "Question 1 holds a text of more than 4,000 characters"),
         ({"prompt": "a", "answers": ["b"], "entity": "e" * 5000}, "Question 1 holds a text"),
-        ({"prompt": " ", "answers": ["b"]}, "Question 1 has an empty prompt"),
+        (
+            {"prompt": " ", "answers": ["b"]},
+            "The file cannot be read: mine.jsonl, line 1: prompt",
+        ),
         ({"prompt": "a", "answers": []}, "The file cannot be read: mine.jsonl, line 1: answers"),
     ],
 )
@@ -132,6 +135,12 @@ def test_a_strangers_file_is_bounded_and_its_mistake_told_in_both_languages(tmp_
 )
 def test_what_is_measured_follows_the_questions(items, metric):
     assert asked_for(items).metric == metric
+
+
+@pytest.mark.parametrize("metric", [None, "nothing", ["said"], {"said": 1}, 3])
+def test_whatever_metric_a_browser_sends_one_of_the_results_is_shown(found, metric):
+    assert Choosing.shown(found, metric) == found.asked.metric
+    assert Choosing.shown(found, "said") == "said"
 
 
 def test_another_model_has_no_shipped_search(loaded, monkeypatch):

@@ -57,7 +57,7 @@ def speed() -> None:
 
 
 def memory() -> None:
-    """Peak of one long question with a large vocabulary, above the model and above nothing but reading it."""
+    """Peak above the model, of one long question with a large vocabulary."""
     tokenizer = AutoTokenizer.from_pretrained(SHIPPED_MODEL)
     config = LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=128, intermediate_size=256, num_hidden_layers=30, num_attention_heads=4,
@@ -67,10 +67,13 @@ def memory() -> None:
     model = LlamaForCausalLM(config).eval()
     info = ModelInfo(name="wide", dtype="float32", n_layers=30, vocab_size=VOCABULARY)
     loaded = LoadedModel(model, tokenizer, Readout.of(model), "wide", info, Preset(layer=22))
-    ids = torch.randint(5, 6000, (TOKENS // 2,), generator=torch.Generator().manual_seed(0))
-    text = tokenizer.decode(ids)[: 4 * TOKENS]
-    answers = [" ".join(text.split()[n : n + 60]) for n in range(0, 40, 10)]
-    item = Item(prompt=text[:600], answers=(answers[0],), wrong=tuple(answers[1:]))
+    words = tokenizer.decode(torch.randint(5, 6000, (4 * TOKENS,), generator=torch.Generator().manual_seed(0))).split()
+    answers = [" ".join(words[n : n + 8]) for n in range(0, 40, 10)]
+    room = TOKENS - max(len(loaded.encode(f" {answer}")) for answer in answers)
+    prompt = " ".join(
+        words[: next(n for n in range(len(words)) if len(loaded.encode(" ".join(words[: n + 2]))) > room)]
+    )
+    item = Item(prompt=prompt, answers=(answers[0],), wrong=tuple(answers[1:]))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds(loaded, [item], LAYERS, ALPHAS)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

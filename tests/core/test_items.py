@@ -75,6 +75,7 @@ def test_factor_of_experts_has_only_the_whole_prefix(tmp_path):
         ("x.jsonl", '{"prompt": "a", "answers": []}', "x.jsonl, line 1: answers"),
         ("x.jsonl", '{"prompt": "a", "answers": "b"}', "x.jsonl, line 1: answers"),
         ("x.jsonl", '\n{"prompt": "a", "answers": ["b"], "x": 1}', "x.jsonl, line 2: x"),
+        ("x.jsonl", '{"prompt": " ", "answers": ["b"]}', "x.jsonl, line 1: prompt"),
         ("x.jsonl", '{"prompt": "a", "answers": ["."]}', "x.jsonl, line 1: answers.0"),
         ("x.csv", "a,b\n1,2\n", "x.csv, line 1: neither JSON Lines nor a CSV"),
         ("x.csv", "", "x.csv, line 1: neither"),

@@ -195,11 +195,21 @@ class TestCommand:
         again = json.loads((data.parent / "out" / "result.json").read_text())
         assert again | {"seconds": 0} == json.loads(whole) | {"seconds": 0}
 
-    def test_another_searchs_measurements_are_not_gone_on_from(self, data, capsys):
+    @pytest.mark.parametrize("more", [("--normalise", "mean"), ("--raw-early",), ("--post-softmax", "off")])
+    def test_another_searchs_measurements_are_not_gone_on_from(self, data, capsys, more):
         assert self.run(data) == 0
         with pytest.raises(SystemExit):
-            self.run(data, "--resume", "--normalise", "mean")
+            self.run(data, "--resume", *more)
         assert "other settings; start without --resume" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
+    def test_spoiled_measurements_are_told_in_a_sentence(self, data, capsys, content):
+        (data.parent / "out").mkdir()
+        (data.parent / "out" / "measured-1.npz").write_bytes(content)
+        with pytest.raises(SystemExit) as ended:
+            self.run(data, "--resume")
+        assert ended.value.code == 2
+        assert "measured-1.npz is spoiled; start without --resume" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("more", "said"),
