@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dola_core.contrast import entropy, jensen_shannon, plausible_head
 from dola_core.lanes import Decoding, Lane
+from dola_core.ranks import coded, ranks_of
 from dola_core.trace import ALPHA_MIN, Choice, EndReason, ModelInfo, Step, Trace, digest_of
 
 SHOWN = 15
@@ -119,7 +120,9 @@ def record_step(
         exact_alpha = float((first_left_out - log_q_N.max()).exp()) * (1 + 1e-5) + 1e-7
     chosen = choices.to(log_q.device)
     own_p = lane_log_p.gather(1, chosen[:, None])[:, 0].exp().clamp(0, 1)
-    ranks = 1 + (log_q[None] > log_q[:, chosen].T[..., None]).sum(-1)  # [lanes, N]
+    ranked = list(dict.fromkeys([*tokens[:SHOWN].tolist(), *choices.tolist()]))
+    all_ranks = ranks_of(log_q, torch.tensor(ranked, device=log_q.device)).cpu()  # [S and more, N]
+    ranks = all_ranks[[ranked.index(token) for token in choices.tolist()]]  # [lanes, N]
     top = log_q.max(-1)
     as_numpy = {
         "tokens": tokens,
@@ -148,6 +151,7 @@ def record_step(
             )
         ),
         exact_alpha=exact_alpha,
+        shown_ranks=coded(all_ranks[: min(SHOWN, len(tokens))].numpy()),
         **{name: tensor.cpu().numpy() for name, tensor in as_numpy.items()},
     )
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, Pl
 
 from dola_core.contrast import check_alpha, check_layer
 from dola_core.lanes import Decoding, Lane, choose, dola_scores
+from dola_core.ranks import decoded
 
 SCHEMA = 1
 ALPHA_MIN = 0.01
@@ -27,6 +28,8 @@ ALPHA_MIN = 0.01
 
 MAX_TOKENS, MAX_LANES, MAX_STEPS, MAX_PROMPT, MAX_TEXT, MAX_PIECE = 1000, 256, 20_000, 200_000, 2_000_000, 1000
 """Bounds far above what is recorded, so that a file cannot ask for more work than a run."""
+BYTES_PER_STEP = 400_000 // 128
+"""What a step of the document may take on average, so that 64 steps of two lanes stay below 400 kB."""
 MAX_TOLD = 128
 """Settings whose what-ifs a step keeps in mind."""
 ROUNDING = 1e-3
@@ -57,7 +60,8 @@ def _array(dtype: str) -> Any:
     return Annotated[np.ndarray, BeforeValidator(decode), encode]
 
 
-Float32, Float16, UInt32, UInt16 = (_array(t) for t in ("<f4", "<f2", "<u4", "<u2"))
+Float32, Float16, UInt32, UInt16, UInt8 = (_array(t) for t in ("<f4", "<f2", "<u4", "<u2", "u1"))
+NO_BYTES = np.empty(0, dtype=np.uint8)
 
 
 class _Record(BaseModel):
@@ -121,6 +125,9 @@ class Step(_Record):
     """`[N]` entropy of each layer, nats."""
     ranks: UInt16
     """`[lanes · N]` rank of each lane's choice in each layer; 65535 stands for that or more."""
+    shown_ranks: UInt8 = NO_BYTES
+    """`[S · N]` rank of the first S tokens in each layer, rounded as `ranks.coded` does; none in a document that
+    would be too large with them."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Step":
@@ -128,6 +135,8 @@ class Step(_Record):
         exact = len(self.log_q) // n if n else 0
         lengths = (len(self.log_q) + len(self.rough_log_q), len(self.top_p), len(self.jsd), len(self.layer_entropy))
         if lengths != (k * n, n, n, n) or len(self.ranks) != n * len(self.choices):
+            raise ValueError("the step's arrays do not fit together")
+        if len(self.shown_ranks) % n or len(self.shown_ranks) > k * n:
             raise ValueError("the step's arrays do not fit together")
         if exact == 0 or len(self.log_q) != exact * n or len(self.noise) not in (0, exact):
             raise ValueError("the step's arrays do not fit together")
@@ -161,6 +170,16 @@ class Step(_Record):
     def rank_table(self) -> np.ndarray:
         """`[lanes, N]`: rank of each lane's choice by layer."""
         return self.ranks.reshape(len(self.choices), -1)
+
+    def ranks_of(self, token: int) -> np.ndarray | None:
+        """`[N]`, int64: rank of `token` by layer; to the digit if a lane chose it, within 3 % beyond rank 32 if it
+        is among the most probable, and None if neither."""
+        for choice, ranks in zip(self.choices, self.rank_table, strict=True):
+            if choice.id == token:
+                return ranks.astype(np.int64)
+        shown = self.shown_ranks.reshape(-1, len(self.top_ids))
+        places = np.flatnonzero(self.tokens[: len(shown)] == token)
+        return decoded(shown[places[0]]) if len(places) else None
 
     def place(self, token: int) -> int:
         """Where `token` stands in `tokens`; `ValueError` if it was not recorded."""
@@ -258,8 +277,12 @@ class Trace(_Record):
         return self
 
     def to_json(self) -> str:
-        """The JSON document."""
-        return self.model_dump_json(by_alias=True)
+        """The JSON document; without `shown_ranks` where 64 steps of two lanes would come to over 400 kB."""
+        text = self.model_dump_json(by_alias=True)
+        if len(text.encode()) <= BYTES_PER_STEP * max(128, len(self.steps)):
+            return text
+        steps = tuple(step.model_copy(update={"shown_ranks": NO_BYTES}) for step in self.steps)
+        return self.model_copy(update={"steps": steps}).model_dump_json(by_alias=True)
 
     def lane_steps(self, lane: int) -> list[Step]:
         """The steps of one lane's text, in order."""

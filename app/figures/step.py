@@ -12,6 +12,7 @@ from app.view import View
 from app.words import number, token
 from dola_core.contrast import plausible_head
 from dola_core.lanes import Decoding, Lane, dola_scores
+from dola_core.ranks import EXACT
 from dola_core.trace import Step, Trace
 
 SHOWN = 15
@@ -186,10 +187,15 @@ def layer_card(trace: Trace, view: View) -> dict[str, Any]:
     """The layer chart with its title, its grey line and its text twin, for `Chart`."""
     words = view.words
     sub = f"{words(f'chart.layers_{view.layers}')}; {norm(trace, words)}; {words('chart.unreliable')}"
+    step = view.step(trace)
     if view.layers == "rank":
-        sub += words("chart.rank_untold")
-    elif unrecorded := [token(trace, pin) for pin in view.pinned if pin not in view.step(trace).tokens]:
-        sub += words("chart.pin_untold", tokens=", ".join(f"“{name}”" for name in unrecorded))
+        untold = [pin for pin in view.pinned if step.ranks_of(pin) is None]
+        if len(untold) < len(view.pinned):
+            sub += words("chart.rank_rounded", n=EXACT)
+    else:
+        untold = [pin for pin in view.pinned if pin not in step.tokens]
+    if untold:
+        sub += words("chart.pin_untold", tokens=", ".join(f"“{token(trace, pin)}”" for pin in untold))
     if is_penalised(trace, "before"):
         sub += words("chart.last_penalised")
     quantity = words(f"option.{view.layers}")
@@ -211,24 +217,21 @@ def _layer_chart(trace: Trace, view: View) -> Figure:
     pins = [
         (token_id, "⌖ ", LIGHT["early"], "dot", symbol)
         for token_id, symbol in zip(view.pinned, ("square", "triangle-up", "x"), strict=False)
-        if token_id in step.tokens and token_id not in (lanes[0][0], lanes[1][0])
+        if token_id not in (lanes[0][0], lanes[1][0])
     ]
-    lines = []
-    for token_id, mark, colour, dash, symbol in [*lanes, *pins]:
-        values = _through_layers(step, token_id, view)
-        if values is not None:
-            lines.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines+markers",
-                    "name": mark + label(trace, token_id),
-                    "x": list(range(1, trace.model.n_layers + 1)),
-                    "y": values,
-                    "line": {"color": colour, "dash": dash, "width": 2.5},
-                    "marker": {"symbol": symbol, "size": 6, "color": colour},
-                    "hovertemplate": f"{view.words('chart.layer')} %{{x}}: %{{y:.4~f}}<extra></extra>",
-                }
-            )
+    lines = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": mark + label(trace, token_id),
+            "x": list(range(1, trace.model.n_layers + 1)),
+            "y": _through_layers(step, token_id, view),
+            "line": {"color": colour, "dash": dash, "width": 2.5},
+            "marker": {"symbol": symbol, "size": 6, "color": colour},
+            "hovertemplate": f"{view.words('chart.layer')} %{{x}}: %{{y:.4~f}}<extra></extra>",
+        }
+        for token_id, mark, colour, dash, symbol in [*lanes, *pins]
+    ]
     ranks = {
         "type": "log",
         "autorange": "reversed",
@@ -236,7 +239,7 @@ def _layer_chart(trace: Trace, view: View) -> Figure:
         "tickformat": "d",
     }
     return figure(
-        lines,
+        [line for line in lines if set(line["y"]) != {None}],
         height=520,
         margin={"l": 52, "r": 14, "t": 58, "b": 40},
         showlegend=True,
@@ -252,9 +255,19 @@ def _layer_chart(trace: Trace, view: View) -> Figure:
     )
 
 
-def _through_layers(step: Step, token_id: int, view: View) -> list[float] | None:
-    """A token's probability or rank by layer; None where the rank was not recorded."""
-    if view.layers == "probability":
-        return [round(float(p), 5) for p in np.exp(step.log_q_table[step.place(token_id)])]
-    chosen = [choice.id for choice in step.choices]
-    return step.rank_table[chosen.index(token_id)].tolist() if token_id in chosen else None
+def _through_layers(step: Step, token_id: int, view: View) -> list[float | None]:
+    """A token's probability or rank by layer, None where it was not recorded.
+
+    Of a token that is none of the step's recorded ones, what is known is where a layer has it on top.
+    """
+    if view.layers == "rank":
+        ranks = step.ranks_of(token_id)
+        known = None if ranks is None else ranks.tolist()
+        on_top = [1.0] * len(step.top_ids)
+    else:
+        recorded = token_id in step.tokens
+        known = np.exp(step.log_q_table[step.place(token_id)]).round(5).tolist() if recorded else None
+        on_top = step.top_p.astype(float).round(5).tolist()
+    if known is not None:
+        return known
+    return [p if top == token_id else None for p, top in zip(on_top, step.top_ids.tolist(), strict=True)]

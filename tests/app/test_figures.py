@@ -122,6 +122,34 @@ def test_ranks_through_the_layers_start_at_one_on_top(forked):
     assert (figure.layout.yaxis.type, figure.layout.yaxis.autorange) == ("log", "reversed")
 
 
+def test_a_pinned_token_has_its_rank_in_every_layer(forked):
+    view = looking(forked, layers="rank")
+    step = view.step(forked)
+    other = next(int(t) for t in step.tokens if t not in {c.id for c in step.choices})
+    card = layer_card(forked, view.pin(other))
+    *_, pinned = drawn(card).data
+    assert list(pinned.y) == step.ranks_of(other).tolist()
+    assert pinned.y[-1] == 1 + (step.tokens.tolist().index(other))
+    assert "within 3 %" in card["sub"]
+
+
+@pytest.mark.parametrize("quantity", ["probability", "rank"])
+def test_a_pinned_token_that_was_not_recorded_stands_where_a_layer_has_it_on_top(forked, quantity):
+    steps = range(len(forked.lane_steps(1)))
+    views = (looking(forked, index, layers=quantity) for index in steps)
+    view = next(view for view in views if not np.isin(view.step(forked).top_ids, view.step(forked).tokens).all())
+    step = view.step(forked)
+    stray = next(int(t) for t in step.top_ids if t not in step.tokens)
+    card = layer_card(forked, view.pin(stray))
+    *_, pinned = drawn(card).data
+    assert [y is not None for y in pinned.y] == (step.top_ids == stray).tolist()
+    first = int(np.flatnonzero(step.top_ids == stray)[0])
+    assert pinned.y[first] == (1 if quantity == "rank" else pytest.approx(float(step.top_p[first]), abs=1e-3))
+    assert "not recorded" in card["sub"]
+    nowhere = next(t for t in forked.pieces if t not in {*step.tokens, *step.top_ids})
+    assert len(drawn(layer_card(forked, view.pin(nowhere))).data) == 2
+
+
 def test_a_pinned_token_gets_a_line_of_its_own(forked):
     view = looking(forked)
     step = view.step(forked)
@@ -137,7 +165,10 @@ def test_a_pinned_token_gets_a_line_of_its_own(forked):
 def test_a_pinned_token_that_a_step_has_not_recorded_is_named(forked):
     view = looking(forked)
     missing = next(t for t in forked.pieces if t not in view.step(forked).tokens)
-    assert f"not recorded at this step: “{token(forked, missing)}”" in layer_card(forked, view.pin(missing))["sub"]
+    assert (
+        f"not recorded at this step but where it comes first: “{token(forked, missing)}”"
+        in layer_card(forked, view.pin(missing))["sub"]
+    )
     assert "not recorded" not in layer_card(forked, view)["sub"]
 
 

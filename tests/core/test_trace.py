@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from dola_core.decoding import compare
 from dola_core.lanes import Decoding, Lane, gumbel_noise
+from dola_core.ranks import EXACT
 from dola_core.recording import SHOWN, Allowance, Recorder, record_step
 from dola_core.trace import ALPHA_MIN, ModelInfo, Step, Trace
 from tests.core.reference import entropy, jensen_shannon, log_softmax, penalise
@@ -131,7 +132,9 @@ class TestRefusals:
         with pytest.raises(ValidationError):
             Trace.model_validate_json(json.dumps(changed))
 
-    @pytest.mark.parametrize("field", ["tokens", "log_q", "noise", "top_ids", "top_p", "jsd", "layer_entropy", "ranks"])
+    @pytest.mark.parametrize(
+        "field", ["tokens", "log_q", "noise", "top_ids", "top_p", "jsd", "layer_entropy", "ranks", "shown_ranks"]
+    )
     def test_arrays_cut_off_too_short_or_too_long_are_refused(self, document, field):
         whole = base64.b64decode(document()["steps"][0][field])
         for raw in (whole[:-1], whole[: len(whole) // 2], whole[:-4], whole + whole[:4]):
@@ -205,6 +208,28 @@ class TestRecord:
                 assert choice.id == own.argmax()
                 assert choice.p == pytest.approx(math.exp(own.max()), abs=1e-3)
                 assert choice.entropy == pytest.approx(entropy(np.exp(own)), abs=5e-3)
+
+    def test_the_most_probable_tokens_have_their_ranks_in_every_layer(self, readout, naive):
+        trace = Trace.model_validate_json(recorded(readout, PROMPT, LANES, Decoding(max_new_tokens=4)).to_json())
+        for step in trace.lane_steps(1):
+            prefix = PROMPT + trace.lane_ids(1)[: step.index]
+            logits = np.stack([naive.logits(prefix, j) for j in range(1, N)] + [naive.logits(prefix)])
+            told = {token: step.ranks_of(token) for token in step.tokens.tolist()}
+            assert all(told[token] is not None for token in step.tokens[:SHOWN].tolist())
+            for token, ranks in told.items():
+                if ranks is not None:
+                    real = 1 + (logits > logits[:, [token]]).sum(1)
+                    assert (np.abs(ranks / real - 1) < 0.03).all()
+                    assert ranks[real <= EXACT].tolist() == real[real <= EXACT].tolist()
+            assert step.ranks_of(next(t for t in range(V) if t not in told)) is None
+
+    def test_a_trace_from_before_ranks_were_kept_still_opens(self, trace):
+        old = json.loads(trace.to_json())
+        for step in old["steps"]:
+            del step["shown_ranks"]
+        step = Trace.model_validate_json(json.dumps(old)).steps[0]
+        assert step.ranks_of(step.choices[0].id).tolist() == step.rank_table[0].tolist()
+        assert step.ranks_of(next(t for t in step.tokens.tolist() if t not in {c.id for c in step.choices})) is None
 
     def test_shared_steps_are_stored_once_until_the_fork(self, readout):
         trace = recorded(readout, PROMPT, LANES, Decoding(max_new_tokens=8))
@@ -408,6 +433,8 @@ class TestSize:
         assert len(trace.steps) == 2 * steps - 1
         assert Trace.model_validate_json(trace.to_json()).digest == trace.digest
         assert len(trace.to_json()) <= 400_000
+        whole = Trace.model_validate_json(trace.model_copy(update={"steps": trace.steps[:20]}).to_json())
+        assert all(len(step.shown_ranks) == min(SHOWN, len(step.tokens)) * N for step in whole.steps)
 
 
 class TestAllowance:

@@ -1,0 +1,41 @@
+"""Ranks of tokens in every layer: counted fast, and kept in one byte each."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+EXACT = 32
+"""Ranks up to here are kept as they are."""
+MOST = 2**18
+"""The largest rank that can be told, beyond any vocabulary of today; what lies further is kept as this."""
+RATIO = (MOST / EXACT) ** (1 / (255 - (EXACT - 1)))
+"""Of two neighbouring ranks that are kept beyond `EXACT`: 1.041, so a rank comes back within 3 %."""
+
+
+def ranks_of(log_q: Tensor, ids: Tensor) -> Tensor:
+    """The rank of each of `ids` `[K]` in each row of `log_q` `[N, V]`: int64 `[K, N]`; 1 is the most probable.
+
+    Equal tokens share the best rank of them.
+    """
+    own = log_q[:, ids]
+    above = torch.empty_like(log_q)
+    ranks = torch.empty(len(ids), len(log_q), device=log_q.device)
+    for place, rank in enumerate(ranks):
+        # Comparing into floats and adding those up takes a quarter of the time of counting booleans; a float32
+        # counts exactly up to 2^24.
+        torch.gt(log_q, own[:, place, None], out=above)
+        torch.sum(above, -1, out=rank)
+    return ranks.long() + 1
+
+
+def coded(ranks: np.ndarray) -> np.ndarray:
+    """Ranks ≥ 1 as one byte each: exact to `EXACT`, to the nearest of a geometric series beyond."""
+    beyond = np.rint(np.log(np.clip(ranks, EXACT, MOST) / EXACT) / np.log(RATIO))
+    return np.where(ranks <= EXACT, np.clip(ranks, 1, EXACT) - 1, EXACT - 1 + beyond).astype(np.uint8)
+
+
+def decoded(codes: np.ndarray) -> np.ndarray:
+    """The ranks, int64, that `coded` stood for."""
+    codes = codes.astype(np.int64)
+    beyond = np.rint(EXACT * RATIO ** np.maximum(codes - (EXACT - 1), 0)).astype(np.int64)
+    return np.where(codes < EXACT, codes + 1, beyond)

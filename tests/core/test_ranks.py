@@ -1,0 +1,37 @@
+"""Ranks: counted as sorting would, and kept in a byte each."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dola_core.ranks import EXACT, MOST, coded, decoded, ranks_of
+
+
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(2, 300))
+def test_a_rank_is_one_more_than_the_tokens_that_are_more_probable(seed, rows, size):
+    draw = torch.Generator().manual_seed(seed)
+    log_q = torch.randint(-20, 0, (rows, size), generator=draw) / 4.0  # coarse, so that some are equal
+    ids = torch.randint(0, size, (5,), generator=draw)
+    naive = [[1 + sum(other > row[i] for other in row.tolist()) for row in log_q] for i in ids]
+    assert ranks_of(log_q, ids).tolist() == naive
+
+
+def test_a_rank_in_a_large_vocabulary_is_exact():
+    log_q = torch.randn(2, 150_000, generator=torch.Generator().manual_seed(0))
+    last = log_q.argmin(-1)
+    assert ranks_of(log_q, last).diagonal().tolist() == [150_000, 150_000]
+
+
+def test_a_byte_tells_small_ranks_exactly_and_large_ones_within_three_percent():
+    ranks = np.arange(1, MOST + 1)
+    told = decoded(coded(ranks))
+    assert told[:EXACT].tolist() == ranks[:EXACT].tolist()
+    assert (np.abs(told / ranks - 1) < 0.03).all()
+    assert (np.diff(told) >= 0).all()
+    assert decoded(coded(np.array([MOST, 2 * MOST, 10**9]))).tolist() == [MOST] * 3
+
+
+def test_every_byte_is_a_rank_of_its_own():
+    codes = np.arange(256, dtype=np.uint8)
+    assert coded(decoded(codes)).tolist() == codes.tolist()
