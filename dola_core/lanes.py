@@ -101,7 +101,10 @@ def choose(decoding: Decoding, scores: Tensor, noise: Tensor | None) -> Tensor:
         return scores.argmax(-1)
     if not _cuts(decoding):
         return (scores / decoding.temperature + noise).argmax(-1)
-    return torch.stack([_draw(decoding, row, noise) for row in scores])
+    possible = scores > -torch.inf
+    if len(scores) > 1 and not (possible == possible[0]).all():
+        return torch.cat([choose(decoding, row[None], noise) for row in scores])
+    return _draw(decoding, scores, possible[0].nonzero()[:, 0], noise)
 
 
 def _cuts(decoding: Decoding) -> bool:
@@ -109,17 +112,16 @@ def _cuts(decoding: Decoding) -> bool:
     return decoding.top_k > 0 or decoding.top_p < 1.0 or decoding.min_p > 0.0
 
 
-def _draw(decoding: Decoding, scores: Tensor, noise: Tensor) -> Tensor:
-    """One row's draw: `[V]` → scalar.
+def _draw(decoding: Decoding, scores: Tensor, possible: Tensor, noise: Tensor) -> Tensor:
+    """The draws of rows with the same `possible` tokens `[P]`: `[rows, V]` → `[rows]`.
 
     The warpers see only the tokens that are possible at all, in the order of their ids. They sort, and not stably, so
     among equal scores their cut depends on what else is there; this way the what-if cuts as the decoder did.
     """
-    possible = (scores > -torch.inf).nonzero()[:, 0]
-    warped = scores[possible][None]
+    warped = scores[:, possible]
     for warper in _warpers(decoding):
         warped = warper(None, warped)
-    return possible[(warped[0] + noise[possible]).argmax()]
+    return possible[(warped + noise[possible]).argmax(-1)]
 
 
 def gumbel_noise(decoding: Decoding, position: int, vocab_size: int) -> Tensor | None:

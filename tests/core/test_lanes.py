@@ -127,6 +127,21 @@ class TestChoice:
             noise = gumbel_noise(at_once, 0, 30)
             assert torch.equal(choose(at_once, scores, noise), choose(one_by_one, scores, noise))
 
+    @pytest.mark.parametrize(
+        "warpers", [{"top_k": 5}, {"top_p": 0.8}, {"min_p": 0.1}, {"top_k": 8, "top_p": 0.7}], ids=str
+    )
+    @pytest.mark.parametrize("size", [3, 16, 17, 300])
+    def test_rows_with_the_same_possible_tokens_are_warped_at_once_as_they_are_one_by_one(self, warpers, size):
+        """The layers of a what-if share their head. Many scores are equal, for the warpers' sort is not stable."""
+        scores = 2 * torch.randn(29, size, generator=torch.Generator().manual_seed(size)).round(decimals=1)
+        scores[:, torch.rand(size, generator=torch.Generator().manual_seed(1)) < 0.4] = -torch.inf
+        scores[:, 0] = 0.5
+        for seed in range(10):
+            decoding = Decoding(temperature=0.9, seed=seed, **warpers)
+            noise = gumbel_noise(decoding, 0, size)
+            alone = torch.cat([choose(decoding, row[None], noise) for row in scores])
+            assert torch.equal(choose(decoding, scores, noise), alone)
+
     def test_lanes_with_equal_scores_and_noise_agree_and_close_ones_nearly_always(self):
         scores = 2 * torch.randn(50, generator=torch.Generator().manual_seed(0))
         close = scores + 0.1 * torch.randn(50, generator=torch.Generator().manual_seed(1))
