@@ -18,9 +18,11 @@
     return node;
   };
 
+  // Values arrive as JSON text.
+  const told = (props) => (props.value ? JSON.parse(props.value) : null);
   const onValue = (props, watch, draw) => {
-    watch("value", () => draw(props.value));
-    draw(props.value);
+    watch("value", () => draw(told(props)));
+    draw(told(props));
   };
 
   const KEYS = { step: "← →", ends: "Home End", difference: "P N", layer: "[ ]", help: "?" };
@@ -220,13 +222,16 @@
     clearTimeout(rest);
     rest = setTimeout(drawWaiting, REST);
   };
-  const comesIntoSight = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) if (isIntersecting) waiting.get(target)?.();
+  const inSight = new WeakSet(); // asking a chart for its place would make the browser lay out the page each time
+  const sight = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) inSight.delete(target);
+      else {
+        inSight.add(target);
+        waiting.get(target)?.();
+      }
+    }
   });
-  const inSight = (node) => {
-    const { top, bottom, width } = node.getBoundingClientRect();
-    return width > 0 && bottom > 0 && top < window.innerHeight;
-  };
 
   const chart = (root, props, watch, trigger, toDark) => {
     const title = make("h3");
@@ -235,31 +240,46 @@
     root.append(title, sub, plot);
     const isDark = () => document.body.classList.contains("dark");
     const known = {};
+    let value = null;
     let listening = false;
+    let narrow = window.innerWidth < 480;
 
     // Plotly draws anew what is another object than before; for what reads the same it gets the same one again.
-    const asBefore = (parts) => {
+    const asBefore = (parts, changed) => {
       for (const [name, value] of Object.entries(parts)) {
         const text = JSON.stringify(value);
-        if (known[name]?.text !== text) known[name] = { text, value };
+        if (known[name]?.text !== text) {
+          known[name] = { text, value };
+          changed.push(name);
+        }
         parts[name] = known[name].value;
       }
       return parts;
     };
+    const MARKS = ["shapes", "annotations"];
 
     const paint = () => {
       waiting.delete(plot);
-      const figure = recolour(props.value.figure, isDark() ? toDark : {});
+      const figure = recolour(value.figure, isDark() ? toDark : {});
       // On a phone a cell is narrower than its label.
-      if (plot.clientWidth < 420) figure.data.forEach((trace) => trace.textfont && (trace.textfont = { ...trace.textfont, size: 7 }));
-      window.Plotly.react(plot, Object.values(asBefore({ ...figure.data })), asBefore(figure.layout), { displayModeBar: false, responsive: true, showSendToCloud: false });
+      if (narrow) figure.data.forEach((trace) => trace.textfont && (trace.textfont = { ...trace.textfont, size: 7 }));
+      const changed = [];
+      const data = Object.values(asBefore({ ...figure.data }, changed));
+      const layout = asBefore(figure.layout, changed);
+      const sameParts = plot.data?.length === data.length && MARKS.every((name) => Boolean(plot.layout[name]) === Boolean(layout[name]));
+      if (sameParts && changed.every((name) => MARKS.includes(name))) {
+        // A heatmap whose marks alone move is not drawn again: a quarter of the time.
+        if (changed.length) window.Plotly.relayout(plot, Object.fromEntries(changed.map((name) => [name, layout[name]])));
+        return;
+      }
+      window.Plotly.react(plot, data, layout, { displayModeBar: false, responsive: true, showSendToCloud: false });
       if (listening) return;
       listening = true;
       plot.on("plotly_click", ({ points: [point] }) => trigger("select", { x: point.x, y: point.y, custom: point.customdata }));
     };
 
     const draw = () => {
-      const value = props.value;
+      value = told(props);
       root.hidden = !value;
       if (!value) return waiting.delete(plot);
       title.textContent = value.title;
@@ -268,13 +288,13 @@
       plot.setAttribute("role", "img");
       plot.setAttribute("aria-label", value.alt);
       plot.style.height = `${value.figure.layout.height}px`;
-      if (inSight(plot)) paint();
+      if (inSight.has(plot)) paint();
       else drawLater(plot, paint);
     };
 
     watch("value", draw);
     draw();
-    comesIntoSight.observe(plot);
+    sight.observe(plot);
     let dark = isDark();
     new MutationObserver(() => {
       if (dark !== isDark()) {
@@ -283,7 +303,12 @@
       }
     }).observe(document.body, { attributes: true, attributeFilter: ["class"] });
     // A chart that was drawn while its card had no width is drawn again when it gets one.
-    new ResizeObserver(() => plot.data && window.Plotly.Plots.resize(plot)).observe(plot);
+    new ResizeObserver(([{ contentRect }]) => {
+      const was = narrow;
+      if (contentRect.width) narrow = contentRect.width < 420;
+      if (was !== narrow && plot.data) paint();
+      if (plot.data) window.Plotly.Plots.resize(plot);
+    }).observe(plot);
   };
 
   const rows = (root, props, watch, trigger) => {
@@ -353,7 +378,7 @@
         root.className = "duet-" + kind;
         card.append(root);
         document.body.append(card);
-        Duet[kind](root, { value }, () => {}, () => {}, toDark);
+        Duet[kind](root, { value: JSON.stringify(value) }, () => {}, () => {}, toDark);
       }`;
     const inline = (script) => `<script>${script.replace(/<\/script/gi, "<\\/script")}</` + "script>";
     const frame = "body{max-width:1240px;margin:0 auto;padding:20px;font-family:system-ui,sans-serif;background:var(--duet-paper);color:var(--duet-ink)}body>div{margin-bottom:16px}";
@@ -386,7 +411,7 @@
     };
     root.hidden = true;
     watch("value", async () => {
-      const value = props.value;
+      const value = told(props);
       if (!value) return;
       root.hidden = true;
       if (value.kind === "link") await copy(value);

@@ -1,8 +1,8 @@
 """How long the page takes, measured in Chromium: `make bench-page`.
 
-From a move of the j* slider to the painted page: the what-if. Once everything in sight is painted, strips and sentence
-included, and once the charts below are too. And from Compare to the last token of a long text, against the same page
-without its charts: what a token takes then.
+From a move of the j* slider to the painted page: the what-if. In a usual window once everything in sight is painted,
+strips and sentence included, and once the charts below are too; and in a window so tall that all charts are in sight.
+And from Compare to the last token of a long text, against the same page without its charts: what a token takes then.
 """
 
 import re
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests.browser.chromium import FLAGS, executable  # noqa: E402
 
-MOVES = 40
+MOVES, TALL = 40, 3600
 BUDGET = 150
 RUNS, RATIO = 5, 1.5
 LONG = "prompt=The+world&new=200&t=2&a=0.01&seed="
@@ -30,7 +30,8 @@ MOVE = """layer => new Promise(painted => {
     const time = async drawn => { await Promise.all(drawn); await frame(); return performance.now() - start; };
     const drawn = [...document.querySelectorAll(".duet-chart .plot")].map(chart => {
         const { top, bottom } = chart.getBoundingClientRect();
-        return [bottom > 0 && top < innerHeight, new Promise(done => chart.once("plotly_afterplot", done))];
+        return [bottom > 0 && top < innerHeight, new Promise(done =>
+            ["plotly_afterplot", "plotly_relayout"].forEach(event => chart.once(event, done)))];
     });
     const said = new Promise(done =>
         new MutationObserver(done).observe(document.querySelector(".duet-say"), { childList: true, subtree: true }));
@@ -93,6 +94,10 @@ def main() -> None:
                 page.wait_for_timeout(1000)
                 steps = page.locator(".lane [data-index]").count()
                 times = what_ifs(page)
+                page.set_viewport_size({"width": 1280, "height": TALL})
+                page.wait_for_timeout(1000)
+                tall = [everything for _, everything in what_ifs(page)]
+                page.set_viewport_size({"width": 1280, "height": 900})
                 bare, drawn = (token_times(page, url, charts=charts) for charts in (False, True))
                 browser.close()
         finally:
@@ -100,6 +105,7 @@ def main() -> None:
     print(f"what-if over {steps} tokens, budget {BUDGET} ms")
     for name, found in zip(("  everything in sight", "  and the charts below"), zip(*times, strict=True), strict=True):
         print(report(name, found))
+    print(report("  all of it in a tall window", tall))
     ratio = statistics.median(drawn) / statistics.median(bare)
     print(f"a token of a long text: {statistics.median(drawn):.1f} ms, {ratio:.2f} x without charts, budget {RATIO} x")
 
