@@ -126,6 +126,33 @@ def test_a_token_of_the_head_is_pinned_into_the_layer_chart(run):
     # The bar of q_N of the third token, however short, begins at 0.
     click_point(run, "#head", 0.0001, 2 - 0.27)
     expect(run.locator("#layers .legend")).to_contain_text("⌖")
+    run.locator("#layer-kind").get_by_text("rank", exact=True).click()
+    expect(run.locator("#layers .sub")).to_contain_text("a pinned token's rank")
+    expect(run.locator("#layers .legend")).to_contain_text("⌖")
+    expect(run.locator("#layers .scatterlayer .trace")).to_have_count(3)
+
+
+DRAWN = """plot => [...plot.querySelectorAll('.shapelayer path, .annotation-text')].map(mark => {
+    const { x, y, width, height } = mark.getBoundingClientRect(), here = plot.getBoundingClientRect();
+    return [x - here.x, y - here.y, width, height].map(Math.round).concat(mark.textContent);
+})"""
+
+
+def test_marks_that_move_alone_stand_where_a_chart_drawn_anew_has_them(run):
+    """A heatmap whose marks alone move is not drawn again."""
+    plot = run.locator("#heat-dola .plot")
+    plot.scroll_into_view_if_needed()
+    before, moved = plot.evaluate(DRAWN), 5 if layer(run) != "5" else 6
+    set_slider(run, "layer", moved)
+    expect(run.locator("#heat-dola .plot")).to_be_visible()
+    run.wait_for_function(
+        "layer => document.querySelector('#heat-dola .plot').layout.shapes[0].y0 === layer", arg=moved
+    )
+    run.wait_for_timeout(500)
+    after = plot.evaluate(DRAWN)
+    assert after != before
+    plot.evaluate("plot => Plotly.newPlot(plot, plot.data, plot.layout)")
+    assert plot.evaluate(DRAWN) == after
 
 
 @pytest.mark.parametrize(
