@@ -130,7 +130,7 @@ def _token_axis(trace: Trace, view: View, head: Head, order: list[int], chosen: 
         return f" ↑{climbed}" if climbed > 0 else f" ↓{-climbed}" if climbed < 0 else ""
 
     names = [
-        ("⌖ " if int(head.tokens[i]) in view.pinned else "")
+        ("■ " if int(head.tokens[i]) in view.pinned else "")
         + marked(trace, int(head.tokens[i]), chosen)
         + arrow(int(head.climbed[i]))
         + " "
@@ -215,7 +215,7 @@ def _layer_chart(trace: Trace, view: View) -> Figure:
         (view.dola_choice(trace), f"{MARKS[1]} ", LIGHT["dola"], "dash", "diamond"),
     ]
     pins = [
-        (token_id, "⌖ ", LIGHT["early"], "dot", symbol)
+        (token_id, "■ ", LIGHT["early"], "dot", symbol)
         for token_id, symbol in zip(view.pinned, ("square", "triangle-up", "x"), strict=False)
         if token_id not in (lanes[0][0], lanes[1][0])
     ]

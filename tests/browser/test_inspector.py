@@ -125,10 +125,10 @@ def test_a_token_of_the_head_is_pinned_into_the_layer_chart(run):
     expect(run.locator("#layers .legendtext")).to_have_count(2)
     # The bar of q_N of the third token, however short, begins at 0.
     click_point(run, "#head", 0.0001, 2 - 0.27)
-    expect(run.locator("#layers .legend")).to_contain_text("⌖")
+    expect(run.locator("#layers .legend")).to_contain_text("■")
     run.locator("#layer-kind").get_by_text("rank", exact=True).click()
     expect(run.locator("#layers .sub")).to_contain_text("a pinned token's rank")
-    expect(run.locator("#layers .legend")).to_contain_text("⌖")
+    expect(run.locator("#layers .legend")).to_contain_text("■")
     expect(run.locator("#layers .scatterlayer .trace")).to_have_count(3)
 
 
