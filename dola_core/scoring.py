@@ -2,11 +2,12 @@
 
 Teacher forcing: an answer's log-likelihood needs the read-outs at its own tokens only. A prompt is read once, its
 answers are a batch on its KV cache, and the read-outs of all layers go through the head a few positions at a time.
-Beside the model there are the KV cache of `BATCH_TOKENS` tokens, or of one question with all its answers, the hidden
-states at the answers' tokens, and `CHUNK_LOGITS` logits; nothing grows with layers × vocabulary × length.
+Beside the model there are the KV cache of `BATCH_TOKENS` tokens, or of one prompt with one answer where that is more,
+the hidden states at the answers' tokens, and `CHUNK_LOGITS` logits; nothing grows with layers × vocabulary × length.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
 
@@ -114,7 +115,8 @@ def _question(loaded: LoadedModel, number: int, item: Item) -> _Question:
 
 
 def _batches(questions: list[_Question]) -> Iterator[list[_Question]]:
-    """Prompts of one length, which need no padding, as many as fit with their padded answers into `BATCH_TOKENS`."""
+    """Prompts of one length, which need no padding, as many as fit with their padded answers into `BATCH_TOKENS`; or
+    one question, however many answers it has."""
     batch: list[_Question] = []
     answers = widest = 0
     for question in questions:
@@ -139,18 +141,18 @@ def _score(
     goes_on: Tensor,
 ) -> list[tuple[int, Scored]]:
     answers = [(row, answer) for row, question in enumerate(batch) for answer in question.answers]
-    h = _read(readout, batch, answers, layers)
     # A position predicts the next token: an answer's from its prompt's last to its own last, which predicts what
     # follows the answer.
     of_answer = torch.tensor([number for number, (_, ids) in enumerate(answers) for _ in range(len(ids) + 1)])
-    targets = torch.tensor([token for _, ids in answers for token in [*ids, -1]])
     starts = torch.tensor([place == 0 for _, ids in answers for place in range(len(ids) + 1)])
     size = max(1, CHUNK_LOGITS // readout.vocab_size)
-    parts = [
-        _tokens(readout, {layer: h[layer][first : first + size] for layer in h}, targets[first : first + size], layers,
-                alphas, rule, goes_on)
-        for first in range(0, len(targets), size)
-    ]  # fmt: skip
+    parts = []
+    for some, h in _read(readout, [question.prompt for question in batch], answers, layers):
+        targets = torch.tensor([token for _, ids in some for token in [*ids, -1]])
+        for first in range(0, len(targets), size):
+            here = slice(first, first + size)
+            chunk = {layer: states[here] for layer, states in h.items()}
+            parts.append(_tokens(readout, chunk, targets[here], layers, alphas, rule, goes_on))
     scores, follows = (torch.cat(part) for part in zip(*parts, strict=True))
     shape = (len(answers), scores.shape[1])
     sums = torch.zeros(shape, dtype=torch.float64).index_add_(0, of_answer, scores.double()).numpy()
@@ -177,22 +179,36 @@ def _score(
     return scored
 
 
-def _read(
-    readout: Readout, batch: list[_Question], answers: list[tuple[int, list[int]]], layers: tuple[int, ...]
-) -> dict[int, Tensor]:
-    """Block outputs at the positions that predict the answers' tokens and what follows them, answer after answer.
+Answers = list[tuple[int, list[int]]]
+"""Answers as ids, each with the row of its prompt."""
 
-    {layer: `[Σ (length + 1), d]`} for `layers` and the last layer.
+
+def _read(
+    readout: Readout, prompts: list[list[int]], answers: Answers, layers: tuple[int, ...]
+) -> Iterator[tuple[Answers, dict[int, Tensor]]]:
+    """Read prompts of one length once, and on their cache the answers, as many at a time as fit into `BATCH_TOKENS`.
+
+    Yields answers with the block outputs at the positions that predict their tokens and what follows them, answer
+    after answer: {layer: `[Σ (length + 1), d]`} for `layers` and the last layer.
     """
-    device = readout.phi.weight.device
     wanted = [*layers, readout.n_layers]
     cache = DynamicCache(config=readout.decoder.config)
     with readout.capture(wanted) as of_prompt:
-        readout.decoder(
-            input_ids=torch.tensor([question.prompt for question in batch], device=device),
-            past_key_values=cache,
-            use_cache=True,
-        )
+        ids = torch.tensor(prompts, device=readout.phi.weight.device)
+        readout.decoder(input_ids=ids, past_key_values=cache, use_cache=True)
+    widest = max(len(ids) for _, ids in answers)
+    many = max(1, BATCH_TOKENS // (len(prompts[0]) + widest))
+    for first in range(0, len(answers), many):
+        some = answers[first : first + many]
+        own = cache if first + many >= len(answers) else deepcopy(cache)
+        yield some, _read_answers(readout, own, of_prompt, some, wanted)
+
+
+def _read_answers(
+    readout: Readout, cache: DynamicCache, of_prompt: dict[int, Tensor], answers: Answers, wanted: list[int]
+) -> dict[int, Tensor]:
+    """Block outputs at the prompts' last tokens and at the answers'; `cache` becomes that of the answers."""
+    device = readout.phi.weight.device
     rows = torch.tensor([row for row, _ in answers], device=device)
     cache.batch_select_indices(rows)
     width = max(len(ids) for _, ids in answers)

@@ -116,6 +116,22 @@ def test_scores_depend_neither_on_order_nor_on_batches_nor_on_chunks(atlas, orde
             assert one == pytest.approx(other, abs=0 if metric not in ("mc2", "margin") else 1e-4)
 
 
+def test_many_answers_of_one_question_are_read_a_few_at_a_time(atlas, monkeypatch):
+    monkeypatch.setattr("dola_core.scoring.BATCH_TOKENS", 60)
+    item = Item(prompt="Tokyo is the capital of", answers=("Japan",), wrong=tuple(f"the {n}th one" for n in range(20)))
+    read = []
+    hook = atlas.readout.decoder.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    ((_, scored),) = next(score_items(atlas, [item], LAYERS, ALPHAS))
+    hook.remove()
+    (prompt, length), *answers = read
+    assert prompt == 1
+    assert sum(rows for rows, _ in answers) == 21
+    assert max(rows for rows, _ in answers) == 60 // (length + max(width for _, width in answers)) > 1
+    assert scored.wrong.shape == (20, 1 + len(LAYERS) * len(ALPHAS))
+
+
 def test_an_item_longer_than_the_model_reads_is_named(atlas):
     long = Item(prompt="word " * 600, answers=("a",), wrong=("b",))
     with pytest.raises(ValueError, match=r"Question 2 has [\d,]+ tokens.*at most 512"):
