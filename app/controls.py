@@ -160,7 +160,7 @@ def controls(loaded: LoadedModel, settings: Settings) -> Controls:
             num_beams = gr.Slider(1, MAX_BEAMS, value=1, step=1, **label("num_beams"))
             seed = gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, **label("seed"))
         with gr.Row():
-            early_norm = gr.Checkbox(True, **label("early_norm"))
+            early_norm = gr.Checkbox(loaded.preset.early_norm, **label("early_norm"))
             stop_text = gr.Textbox(max_lines=1, placeholder=ENGLISH("controls.stop_placeholder"), **label("stop_text"))
             chat = gr.Checkbox(False, visible=loaded.has_chat_template, **label("chat"))
     examples.click(lambda sample: sample[0], examples, prompt, show_progress="hidden", api_visibility="private")

@@ -7,7 +7,8 @@ import gradio as gr
 from gradio.components import Component
 
 from app import moves
-from app.choosing import choosing, wire_choosing
+from app.choosing import wire_choosing
+from app.choosing_tab import choosing
 from app.components import Sentence
 from app.controls import Changes, Controls, controls
 from app.events import QUICK

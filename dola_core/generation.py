@@ -41,7 +41,7 @@ def generate_with_dola_static(
     layer: int | None = None,
     alpha: float | None = None,
     use_dola_lm_static: bool = True,
-    early_norm: bool = True,
+    early_norm: bool | None = None,
     penalty_position: PenaltyPosition = "before",
     **generate_kwargs: Any,
 ) -> Tensor | ModelOutput:
@@ -54,7 +54,8 @@ def generate_with_dola_static(
         alpha: plausibility threshold in [0, 1], 0.05–0.2 is usual; None takes the recorded one, else 0.1.
         use_dola_lm_static: False is `model.generate`, token for token.
         early_norm: read layer j* through the final norm; False reads it raw, as the authors' code and the DoLa that
-            was once built into `transformers` did. These are different decoders.
+            was once built into `transformers` did. These are different decoders. None takes the recorded one, else
+            True.
         penalty_position: apply `repetition_penalty` "before" the contrast, to the mature logits, where plain
             decoding has it, or "after" it, to `F`, as the former built-in DoLa did.
         **generate_kwargs: passed to `generate`.
@@ -74,9 +75,10 @@ def generate_with_dola_static(
     if penalty_position not in ("before", "after"):
         raise ValueError(f'penalty_position must be "before" or "after"; got {penalty_position!r}.')
     readout = Readout.of(model)
-    if layer is None or alpha is None:
+    if layer is None or alpha is None or early_norm is None:
         preset = Preset.of(model, readout.n_layers)
         layer, alpha = preset.layer if layer is None else layer, preset.alpha if alpha is None else alpha
+        early_norm = preset.early_norm if early_norm is None else early_norm
     layer, alpha = check_layer(layer, readout.n_layers), check_alpha(alpha)
     config = _decoding_config(model, generate_kwargs)
     processors = list(generate_kwargs.pop("logits_processor", None) or [])

@@ -1,7 +1,7 @@
 """Questions with right and wrong answers, and the files that they come in.
 
 Three formats are read: the project's own JSON Lines, TruthfulQA's CSV, and FACTOR's CSVs. Whatever is wrong with a file
-ends in a `ValueError` of one sentence that names its line and, in a CSV, its column.
+ends in an `ItemsError` of one sentence that names its line and, in a CSV, its column.
 """
 
 import csv
@@ -52,6 +52,40 @@ MAX_FIELD = 10_000_000
 """Characters of one field of a CSV."""
 
 
+WRONG = {
+    "encoding": "{file} is not UTF-8 text (byte {byte}).",
+    "unreadable": "{file} cannot be read: {reason}.",
+    "format": "{file}, line 1: neither JSON Lines nor a CSV with the columns of TruthfulQA ({truthfulqa}) or FACTOR "
+    "({factor}).",
+    "json": "{file}, line {line}: it is not JSON.",
+    "missing": "{file}, line {line}: the field {field} is missing.",
+    "unknown": "{file}, line {line}: there is no field {field}.",
+    "empty": "{file}, line {line}: {field} is empty.",
+    "type": "{file}, line {line}: {field} is not of its type; answers and wrong are lists of texts, all else is text.",
+    "quotes": "{file}, line {line}: a field in quotes does not end, or something follows its end, or it is too long.",
+    "column": "{file}, line 1: the column “{column}” is missing; it has {has}.",
+    "cell": "{file}, line {line}, column “{column}”: it is empty.",
+    "none": "{file} holds no questions.",
+}
+"""What may be wrong with a file, and how it is told."""
+OF_PYDANTIC = {
+    "json_invalid": "json",
+    "missing": "missing",
+    "extra_forbidden": "unknown",
+    "value_error": "empty",
+    "too_short": "empty",
+}
+"""What pydantic calls it; all else is a type."""
+
+
+class ItemsError(ValueError):
+    """A file that is not read; `kind` is one of `WRONG`, by which a page in another language tells it."""
+
+    def __init__(self, kind: str, file: Path, **values: str) -> None:
+        self.kind, self.values = kind, {"file": file.name, **values}
+        super().__init__(WRONG[kind].format(**self.values))
+
+
 def _an_answer(text: str) -> str:
     if not text.strip(" .\n\t"):
         raise ValueError("an answer is empty")
@@ -92,14 +126,14 @@ def read_items(file: Path, format: Format | Literal["auto"] = "auto", *, preambl
         preamble: put `PREAMBLE` before every question of a TruthfulQA file, as is customary.
 
     Raises:
-        ValueError: the file cannot be read as that; the sentence names line and column.
+        ItemsError: the file cannot be read as that; the sentence names line and column.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file.name} is not UTF-8 text (byte {error.start:,}).") from error
+        raise ItemsError("encoding", file, byte=f"{error.start:,}") from error
     except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
+        raise ItemsError("unreadable", file, reason=error.strerror or type(error).__name__) from error
     kind = _kind(file, text) if format == "auto" else format
     if kind == "jsonl":
         return _of_jsonl(file, text)
@@ -121,10 +155,8 @@ def _kind(file: Path, text: str) -> Format:
         return "truthfulqa"
     if "completion" in header:
         return "factor"
-    raise ValueError(
-        f"{file.name}, line 1: neither JSON Lines nor a CSV with the columns of TruthfulQA "
-        f"({', '.join(TRUTHFULQA)}) or FACTOR ({' or '.join(FACTOR_PREFIXES)}, {', '.join(FACTOR)})."
-    )
+    factor = f"{' / '.join(FACTOR_PREFIXES)}, {', '.join(FACTOR)}"
+    raise ItemsError("format", file, truthfulqa=", ".join(TRUTHFULQA), factor=factor)
 
 
 def _of_jsonl(file: Path, text: str) -> list[Item]:
@@ -137,45 +169,43 @@ def _of_jsonl(file: Path, text: str) -> list[Item]:
             items.append(Item.model_validate_json(line))
         except ValidationError as error:
             mistake = error.errors()[0]
-            where = ".".join(str(part) for part in mistake["loc"])
-            raise ValueError(f"{file.name}, line {number}: {where or 'the line'}: {mistake['msg']}.") from error
+            field = ".".join(str(part) for part in mistake["loc"])
+            kind = OF_PYDANTIC.get(mistake["type"], "type" if field else "json")
+            raise ItemsError(kind, file, line=f"{number:,}", field=field) from error
     return _some(file, items)
 
 
 def _of_csv(file: Path, text: str, kind: Format, preamble: bool) -> list[Item]:
     csv.field_size_limit(MAX_FIELD)
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)  # strict, so that a stray quote is found
-    items = []
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)  # strict, so that a stray quote is found
     try:
-        header = tuple(reader.fieldnames or ())
+        header = tuple(next(rows, ()))
         read = _truthfulqa(file, header, preamble) if kind == "truthfulqa" else _factor(file, header)
-        for row in reader:
-            items.append(read(row, reader.line_num))
+        items = [read(dict(zip(header, cells, strict=False)), rows.line_num) for cells in rows if cells]
     except csv.Error as error:
-        raise ValueError(f"{file.name}, line {reader.line_num}: {error}.") from error
+        raise ItemsError("quotes", file, line=f"{rows.line_num:,}") from error
     return _some(file, items)
 
 
 def _some(file: Path, items: list[Item]) -> list[Item]:
     if not items:
-        raise ValueError(f"{file.name} holds no questions.")
+        raise ItemsError("none", file)
     return items
 
 
-Row = dict[str, str | None]
+Row = dict[str, str]
 
 
 def _needed(file: Path, header: tuple[str, ...], columns: Sequence[str]) -> None:
     for column in columns:
         if column not in header:
-            has = ", ".join(header)[:200]
-            raise ValueError(f"{file.name}, line 1: the column {column!r} is missing; it has {has}.")
+            raise ItemsError("column", file, column=column, has=", ".join(header)[:200])
 
 
 def _field(file: Path, row: Row, column: str, line: int) -> str:
-    text = (row[column] or "").strip()
+    text = row.get(column, "").strip()
     if not text:
-        raise ValueError(f"{file.name}, line {line}, column {column!r}: it is empty.")
+        raise ItemsError("cell", file, line=f"{line:,}", column=column)
     return text
 
 
@@ -197,7 +227,7 @@ def _truthfulqa(file: Path, header: tuple[str, ...], preamble: bool) -> Callable
             prompt=f"{PREAMBLE if preamble else ''}Q: {asked}\nA:",
             answers=tuple(answers),
             wrong=tuple(dict.fromkeys(_answers(wrong))),
-            domain=(row.get("Category") or "").strip(),
+            domain=row.get("Category", "").strip(),
         )
 
     return read

@@ -78,8 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Search, tell what was found, and return the exit status."""
     parser = command_line()
     options = parser.parse_args(arguments)
-    if options.write and options.raw_early:
-        parser.error("--write stores settings for the decoder with the norm; they would not suit --raw-early.")
     if options.limit is not None and options.limit < 0:
         parser.error("--limit must be a number of questions.")
     try:
@@ -156,7 +154,8 @@ def _preset_file(loaded: LoadedModel) -> Path:
 
 def _write(loaded: LoadedModel, found: SearchResult) -> None:
     """Store the choice as the model's own."""
-    preset = Preset(layer=found.chosen.layer, alpha=found.chosen.alpha, finding=found.verdict)
+    chosen, norm = found.chosen, found.asked.rule.early_norm
+    preset = Preset(layer=chosen.layer, alpha=chosen.alpha, early_norm=norm, finding=found.verdict)
     _preset_file(loaded).write_text(preset.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 

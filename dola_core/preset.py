@@ -1,4 +1,4 @@
-"""The contrast layer j* and the α that are recorded for a model: `dola_static.json` beside its weights."""
+"""The DoLa-static that is recorded for a model, j*, α and norm: `dola_static.json` beside its weights."""
 
 from pathlib import Path
 
@@ -19,6 +19,8 @@ class Preset(BaseModel):
 
     layer: int = Field(ge=1, strict=True)
     alpha: float = Field(ALPHA, ge=0.0, le=1.0, strict=True)
+    early_norm: bool = Field(True, strict=True)
+    """Whether layer j* is read through the final norm: the layer was chosen for that decoder."""
     finding: str = ""
     """What testing these settings showed, in plain sentences for the page."""
 
@@ -38,7 +40,8 @@ class Preset(BaseModel):
             mistake = error.errors()[0]
             reason = f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}".removeprefix(": ")
             raise ValueError(
-                f"{file} must hold a layer from 1 to {n_layers - 1} and may hold an alpha from 0 to 1: {reason}"
+                f"{file} must hold a layer from 1 to {n_layers - 1} and may hold an alpha from 0 to 1 and "
+                f"early_norm: {reason}"
             ) from error
         except ValueError as error:
             raise ValueError(f"{file} must hold a layer from 1 to {n_layers - 1}: {error}") from error

@@ -38,6 +38,8 @@ def html_report(found: SearchResult) -> str:
         + (f" (SHA-256 {data.sha256[:16]}…)" if data.sha256 else ""),
         f"task {asked.task}, strategy {asked.strategy}, chosen by {asked.metric}",
     ]
+    if asked.strategy == "buckets":
+        settings.append("all questions had a say in which bucket was measured whole, so the gain is a little lucky")
     if asked.task == "mc":
         settings += [
             f"an answer's score is the {asked.normalisation} over its tokens",

@@ -9,13 +9,15 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from app.choosing import SHIPPED, Choosing, QuestionsError, asked_for, questions_of, shipped
+from app.choosing_tab import SHIPPED, Choosing, shipped
 from app.figures import curve_card, halves_card
 from app.language import ENGLISH, language
+from app.questions import QuestionsError, asked_for, questions_of
 from app.search_words import domain_rows, error_rows, verdict
 from dola_core.choosing import FEWEST
-from dola_core.items import Item
+from dola_core.items import WRONG, Item
 from dola_core.models import SHIPPED_MODEL
+from dola_core.scoring import Rule
 from dola_core.search_result import SearchResult
 from dola_core.searching import layer_search
 from tests.core.test_searching import ASKED, ITEMS
@@ -110,11 +112,8 @@ def test_every_error_has_its_row(found):
         ({"prompt": "a", "answers": ["b"] * 40}, "Question 1 has 40 answers; at most 32"),
         ({"prompt": "a" * 5000, "answers": ["b"]}, "Question 1 holds a text of more than 4,000 characters"),
         ({"prompt": "a", "answers": ["b"], "entity": "e" * 5000}, "Question 1 holds a text"),
-        (
-            {"prompt": " ", "answers": ["b"]},
-            "The file cannot be read: mine.jsonl, line 1: prompt",
-        ),
-        ({"prompt": "a", "answers": []}, "The file cannot be read: mine.jsonl, line 1: answers"),
+        ({"prompt": " ", "answers": ["b"]}, "mine.jsonl, line 1: prompt is empty"),
+        ({"prompt": "a", "answers": []}, "mine.jsonl, line 1: answers"),
     ],
 )
 def test_a_strangers_file_is_bounded_and_its_mistake_told_in_both_languages(tmp_path, line, said):
@@ -134,7 +133,7 @@ def test_a_strangers_file_is_bounded_and_its_mistake_told_in_both_languages(tmp_
     ],
 )
 def test_what_is_measured_follows_the_questions(items, metric):
-    assert asked_for(items).metric == metric
+    assert asked_for(items, Rule()).metric == metric
 
 
 @pytest.mark.parametrize("metric", [None, "nothing", ["said"], {"said": 1}, 3])
@@ -147,3 +146,7 @@ def test_another_model_has_no_shipped_search(loaded, monkeypatch):
     monkeypatch.setattr(loaded.model, "name_or_path", "elsewhere")
     assert shipped(loaded) is None
     assert Path(SHIPPED).is_file()
+
+
+def test_what_may_be_wrong_with_a_file_reads_the_same_on_the_page_as_in_python():
+    assert ENGLISH.section("file") == WRONG

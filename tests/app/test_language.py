@@ -31,7 +31,7 @@ def test_nothing_is_left_in_english():
         assert re.search(r"[\u4e00-\u9fff]", CHINESE(key)), key
 
 
-BUILT = {"metric", "option", "outcome", "recorded", "controls", "inspector", "strips", "keys", "hand"}
+BUILT = {"metric", "option", "outcome", "recorded", "controls", "inspector", "strips", "keys", "hand", "file"}
 """Sections whose keys are put together from names, or handed to the browser whole."""
 
 

@@ -7,13 +7,14 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from app.choosing import shipped
+from app.choosing_tab import shipped
 from app.language import ENGLISH
+from app.questions import MOST
 from app.search_words import verdict
 from dola_core.items import Item, write_items
 from dola_core.models import load_model
 from tests.browser.test_inspector import click_point
-from tests.browser.test_page import compare, finished
+from tests.browser.test_page import compare, finished, set_slider
 
 expect.set_options(timeout=30_000)
 CAPITALS = {"Japan": "Tokyo", "Chile": "Santiago", "Kenya": "Nairobi", "Peru": "Lima", "Iran": "Tehran"}
@@ -76,6 +77,10 @@ def test_a_file_is_measured_and_its_curve_becomes_the_setting(tab, tmp_path):
     expect(tab.locator("#curve h3")).to_contain_text(ENGLISH("metric.accuracy"))
     expect(tab.locator("#domains .duet-rows")).to_be_hidden()
     expect(tab.locator(".duet-say.block:visible .duet-sentence")).to_contain_text("of one domain")
+    tab.click("#shipped-questions")
+    expect(tab.locator("#curve .sub")).to_contain_text("validation.jsonl")
+    upload(tab, written(tmp_path, "again.jsonl", items_of("x")))
+    expect(tab.locator("#curve .sub")).to_contain_text("again.jsonl: 20 of 20 questions")
     click_point(tab, "#curve", 7, tab.locator("#curve .plot").evaluate("plot => plot.data.at(-1).y[6]"))
     tab.get_by_role("tab", name=ENGLISH("page.compare_tab")).click()
     expect(tab.locator("#layer input[type=number]")).to_have_value("7")
@@ -88,6 +93,42 @@ def test_a_search_is_stopped_and_the_next_one_is_measured(tab, tmp_path):
     upload(tab, written(tmp_path, "mine.jsonl", items_of("x")))
     expect(tab.locator("#curve .sub")).to_contain_text("mine.jsonl: 20 of 20 questions")
     expect(tab.locator(".duet-say.block:visible .duet-sentence")).to_contain_text("of one domain")
+
+
+def test_a_search_that_was_stopped_while_it_waited_measures_nothing(tab, browser, server, tmp_path):
+    shown = tab.locator("#curve .sub").inner_text()
+    ahead = browser.new_context().new_page()
+    ahead.goto(server.url)
+    ahead.wait_for_selector(".duet-inbox[lang]")
+    ahead.get_by_role("tab", name=ENGLISH("search.tab")).click()
+    upload(ahead, written(tmp_path, "many.jsonl", items_of(*"abcdefghijklmnopqrst")))
+    expect(ahead.locator(".duet-notice:visible")).to_contain_text("measuring every layer")
+    upload(tab, written(tmp_path, "mine.jsonl", items_of("x")))
+    expect(tab.locator(".duet-notice:visible")).to_contain_text(ENGLISH("page.waiting"))
+    tab.click("#stop-search")
+    ahead.click("#stop-search")
+    expect(ahead.locator(".duet-notice:visible")).to_contain_text("questions were measured")
+    expect(tab.locator(".duet-notice:visible")).to_have_count(0)
+    assert tab.locator("#curve .sub").inner_text() == shown
+    ahead.context.close()
+
+
+def test_of_a_large_file_the_first_questions_are_taken(tab, tmp_path):
+    upload(tab, written(tmp_path, "large.jsonl", items_of("x")[:1] * (MOST + 3)))
+    expect(tab.locator(".duet-notice:visible")).to_have_text(ENGLISH("search.cut", of=MOST + 3, done=MOST))
+    expect(tab.locator("#curve .sub")).to_contain_text(f"{MOST} of {MOST} questions")
+
+
+def test_what_was_chosen_is_taken_by_keyboard(tab):
+    chosen = shipped(load_model(device="cpu", dtype="float32")).chosen
+    tab.get_by_role("tab", name=ENGLISH("page.compare_tab")).click()
+    set_slider(tab, "layer", 3)
+    tab.get_by_role("tab", name=ENGLISH("search.tab")).click()
+    tab.locator("#take-best").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.locator(".duet-notice:visible")).to_contain_text(f"j* = {chosen.layer}, α = {chosen.alpha:g} is set")
+    tab.get_by_role("tab", name=ENGLISH("page.compare_tab")).click()
+    expect(tab.locator("#layer input[type=number]")).to_have_value(str(chosen.layer))
 
 
 def test_the_comparison_follows_a_point_of_the_curve(page):

@@ -401,6 +401,13 @@ class TestRecordedLayer:
         assert torch.equal(dola(model, layer=None), dola(tiny("llama"), layer=10))
         assert torch.equal(dola(model, layer=22), dola(tiny("llama"), layer=22))
 
+    def test_the_choice_holds_for_the_norm_that_it_was_made_with(self, folder):
+        (folder / "dola_static.json").write_text(json.dumps({"layer": 10, "early_norm": False}))
+        model = self.load(folder)
+        raw = dola(tiny("llama"), layer=10, early_norm=False)
+        assert torch.equal(dola(model, layer=None), raw)
+        assert not torch.equal(dola(model, layer=None, early_norm=True), raw)
+
     @pytest.mark.parametrize(
         "content",
         ["{", "[]", "{}", "3", '{"layer": 30}', '{"layer": "ten"}', '{"layer": null}', '{"layer": true}'],

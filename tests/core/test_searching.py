@@ -231,10 +231,11 @@ class TestCommand:
     def test_the_choice_is_stored_beside_the_weights(self, data, monkeypatch, loaded, tmp_path):
         monkeypatch.setattr(loaded.model, "name_or_path", str(tmp_path))
         monkeypatch.setattr(command, "load_model", lambda *_, **__: loaded)
-        assert self.run(data, "--write") == 0
+        assert self.run(data, "--write", "--raw-early") == 0
         result = SearchResult.model_validate_json((data.parent / "out" / "result.json").read_text())
         stored = json.loads((tmp_path / "dola_static.json").read_text())
         assert (stored["layer"], stored["alpha"]) == (result.chosen.layer, result.chosen.alpha)
+        assert stored["early_norm"] is False
         assert stored["finding"] == result.verdict
 
 
