@@ -92,6 +92,29 @@ def entropy(log_p: Tensor) -> Tensor:
     return -torch.where(log_p > -math.inf, log_p.exp() * log_p, 0.0).sum(-1)
 
 
+def layer_statistics(
+    log_q: Tensor, log_q_N: Tensor, scratch: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """`entropy` of layers and their `jensen_shannon` to the last: `[n, ..., V]`, `[..., V]` → `[n, ...]`, `[n, ...]`.
+
+    The same numbers within 1e-5 nats, in a third of the time: with `m = ½ (q_j + q_N)` the divergence is
+    `½ Σ q_j log q_j + ½ Σ q_N log q_N − Σ m log m`, so each layer takes one exponential and one logarithm.
+    `scratch` are two tensors like `log_q` to work in, for callers that come again.
+    """
+    # What is less probable than e^-80 adds nothing, but below e^-87 floats are subnormal, and a CPU takes a hundred
+    # times as long for each of them.
+    log_q_N = log_q_N.clamp_min(-80.0)
+    q_N = log_q_N.exp()
+    a, b = scratch or (torch.empty_like(log_q), torch.empty_like(log_q))
+    log_q = torch.clamp_min(log_q, -80.0, out=a)
+    q = torch.exp(log_q, out=b)
+    q_log_q = torch.linalg.vecdot(q, log_q)
+    m = q.add_(q_N).mul_(0.5)
+    m_log_m = torch.linalg.vecdot(m, torch.log(m, out=a))
+    jsd = 0.5 * (q_log_q + torch.linalg.vecdot(q_N, log_q_N)) - m_log_m
+    return -q_log_q, jsd.clamp(0.0, LN_2)
+
+
 def default_layer(n_layers: int) -> int:
     """The contrast layer to start from when nobody chose one: three quarters up, 22 of 30.
 

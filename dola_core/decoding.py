@@ -20,7 +20,7 @@ from dola_core.contrast import check_layer, log_softmax
 from dola_core.lanes import Decoding, Lane, choose, dola_scores, gumbel_noise, penalised
 from dola_core.prefix import PrefixMemory
 from dola_core.readout import Readout
-from dola_core.recording import Allowance, record_step
+from dola_core.recording import Allowance, Row, Workspace, record_steps
 from dola_core.trace import EndReason, Step
 
 
@@ -131,7 +131,7 @@ def _steps(
 ) -> Iterator[Advance]:
     row_of = dict.fromkeys(range(len(state.lanes)), 0)
     written: list[list[int]] = [[] for _ in state.lanes]
-    allowance = Allowance(limit * len(state.lanes))
+    allowance, workspace = Allowance(limit * len(state.lanes)), Workspace()
     state.start(prompt_ids)
     for index in range(limit):
         reading = state.read(row_of)
@@ -148,7 +148,7 @@ def _steps(
                 end = reason if index + 1 == len(ids) else "length" if index + 1 == limit else None
             if end:
                 ends[lane] = end
-        steps = reading.records(index, row_of, tokens, allowance) if state.record else ()
+        steps = reading.records(index, row_of, tokens, allowance, workspace) if state.record else ()
         yield Advance(index, tokens, ends, steps)
         branches = {lane: (row, tokens[lane]) for lane, row in row_of.items() if lane not in ends}
         if not branches:
@@ -192,25 +192,21 @@ class _Reading:
     """`[lane]{row: token}`"""
 
     def records(
-        self, index: int, row_of: dict[int, int], tokens: dict[int, int], allowance: Allowance
+        self, index: int, row_of: dict[int, int], tokens: dict[int, int], allowance: Allowance, workspace: Workspace
     ) -> tuple[Step, ...]:
-        steps = []
-        for row in range(self.ids.shape[0]):
-            here = [lane for lane, r in row_of.items() if r == row]
-            steps.append(
-                record_step(
-                    index,
-                    here,
-                    [tokens[lane] for lane in here],
-                    allowance,
-                    choices=torch.tensor([chosen[row] for chosen in self.chosen]),
-                    lane_log_p=torch.stack([self.scores[lane][row] for lane in range(len(self.lanes))]).log_softmax(-1),
-                    log_q=self.log_q[:, row],
-                    ids=self.ids[row],
-                    noise=self.noise,
-                )
-            )
-        return tuple(steps)
+        count = self.ids.shape[0]
+        lanes = [tuple(lane for lane, r in row_of.items() if r == row) for row in range(count)]
+        return record_steps(
+            index,
+            [Row(here, tuple(tokens[lane] for lane in here)) for here in lanes],
+            allowance,
+            choices=torch.tensor([[chosen[row] for chosen in self.chosen] for row in range(count)]),
+            scores=torch.stack([self.scores[lane] for lane in range(len(self.lanes))], dim=1),
+            log_q=self.log_q,
+            ids=self.ids,
+            noise=self.noise,
+            workspace=workspace,
+        )
 
 
 class _LockStep:
@@ -255,7 +251,7 @@ class _LockStep:
         self.ids = torch.cat([self.ids, new], dim=1)
         self.logits = self._forward(new)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _forward(self, ids: Tensor) -> Tensor:
         """Logits of all read layers and of the final one: ids `[rows, T]` → `[layers + 1, rows, V]`, float32."""
         readout = self.readout
@@ -268,7 +264,7 @@ class _LockStep:
             early = readout.norm(torch.stack(early)).unbind()
         return readout.head(torch.stack([*early, mature]))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def read(self, row_of: dict[int, int]) -> _Reading:
         """Score and choose: every lane on every row if that is recorded, else on its own row only."""
         decoding = self.decoding

@@ -12,18 +12,18 @@ RATIO = (MOST / EXACT) ** (1 / (255 - (EXACT - 1)))
 """Of two neighbouring ranks that are kept beyond `EXACT`: 1.041, so a rank comes back within 3 %."""
 
 
-def ranks_of(log_q: Tensor, ids: Tensor) -> Tensor:
-    """The rank of each of `ids` `[K]` in each row of `log_q` `[N, V]`: int64 `[K, N]`; 1 is the most probable.
+def ranks_of(log_q: Tensor, ids: Tensor, scratch: Tensor | None = None) -> Tensor:
+    """The rank of each of `ids` `[rows, K]` in every layer: `log_q` `[N, rows, V]` → int64 `[K, N, rows]`.
 
-    Equal tokens share the best rank of them.
+    1 is the most probable; equal tokens share the best rank of them. `scratch` is a tensor like `log_q` to work in.
     """
-    own = log_q[:, ids]
-    above = torch.empty_like(log_q)
-    ranks = torch.empty(len(ids), len(log_q), device=log_q.device)
+    own = log_q.gather(-1, ids.expand(len(log_q), *ids.shape))
+    above = torch.empty_like(log_q) if scratch is None else scratch
+    ranks = torch.empty(ids.shape[-1], *log_q.shape[:-1], device=log_q.device)
     for place, rank in enumerate(ranks):
         # Comparing into floats and adding those up takes a quarter of the time of counting booleans; a float32
         # counts exactly up to 2^24.
-        torch.gt(log_q, own[:, place, None], out=above)
+        torch.gt(log_q, own[..., place, None], out=above)
         torch.sum(above, -1, out=rank)
     return ranks.long() + 1
 

@@ -1,11 +1,14 @@
 """Recording a comparison: tensors of one step in, what the trace keeps out."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from dola_core.contrast import entropy, jensen_shannon, plausible_head
+from dola_core.contrast import entropy, layer_statistics, plausible_head
 from dola_core.lanes import Decoding, Lane
 from dola_core.ranks import coded, ranks_of
 from dola_core.trace import ALPHA_MIN, Choice, EndReason, ModelInfo, Step, Trace, digest_of
@@ -14,6 +17,10 @@ SHOWN = 15
 """Tokens a step records if its head has no more: enough for a chart with the cut tokens in it."""
 MOST = 64
 """Tokens a flat step may record exactly."""
+MOST_RANK = 65535
+"""What a rank in two bytes stands for at least."""
+CHUNK_LOGITS = 1 << 20
+"""Logits that are reduced at a time: 4 MB in float32, and twice that to work in."""
 MEAN, LEAST = 16, 14
 """Cost of a step, on average over a trace and at least. An exactly recorded token costs 2, a rough one 1."""
 ENOUGH = 1024
@@ -83,77 +90,139 @@ class Allowance:
         return exact, rough
 
 
-def record_step(
+class Workspace:
+    """Memory that the steps of a comparison work in, one after the other.
+
+    Fresh memory for each would cost as much as the arithmetic: the system hands out and takes back its pages anew.
+    """
+
+    def __init__(self) -> None:
+        self._flat = torch.empty(2, 0)
+
+    def like(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """Two tensors like `tensor`, with whatever was left in them."""
+        size = tensor.numel()
+        if self._flat.shape[1] < size or self._flat.device != tensor.device:
+            self._flat = torch.empty(2, size, device=tensor.device)
+        one, other = (flat[:size].view(tensor.shape) for flat in self._flat)
+        return one, other
+
+
+@dataclass(frozen=True)
+class Row:
+    """Whose text a row of a step is."""
+
+    lanes: tuple[int, ...]
+    taken: tuple[int, ...]
+    """The token each of `lanes` goes on with."""
+
+
+@torch.inference_mode()
+def record_steps(
     index: int,
-    lanes: Sequence[int],
-    taken: Sequence[int],
+    rows: Sequence[Row],
     allowance: Allowance,
     *,
     choices: Tensor,
-    lane_log_p: Tensor,
+    scores: Tensor,
     log_q: Tensor,
     ids: Tensor,
     noise: Tensor | None,
-) -> Step:
-    """Reduce one row of one step to what the trace keeps.
+    workspace: Workspace | None = None,
+) -> tuple[Step, ...]:
+    """Reduce the rows of one step to what the trace keeps.
 
     Args:
         index: generated position, from 0.
-        lanes: the lanes whose text this row is.
-        taken: the token each of them goes on with.
+        rows: the distinct texts.
         allowance: how many tokens may be recorded.
-        choices: what every lane chooses on this prefix, `[lanes]`.
-        lane_log_p: each lane's normalised log-probabilities, `[lanes, V]`.
-        log_q: log-probabilities of all layers, the last as the contrast used it, `[N, V]`.
-        ids: tokens so far `[T]`.
+        choices: what every lane chooses on every row, `[rows, lanes]`.
+        scores: what it chooses by, `[rows, lanes, V]`; their softmax is its distribution.
+        log_q: log-probabilities of all layers, the last as the contrast used it, `[N, rows, V]`.
+        ids: tokens so far `[rows, T]`.
         noise: Gumbel noise `[V]` or None.
+        workspace: where to work, for callers that come again.
     """
-    log_q_N = log_q[-1]
-    head_size = int(plausible_head(log_q_N, ALPHA_MIN).sum())
+    choices, lane_log_p, log_q_N = choices.cpu(), scores.log_softmax(-1), log_q[-1]
+    best = log_q_N.topk(min(MOST + 1, log_q_N.shape[-1]))
+    kept = [
+        _keep(rows[row], allowance, size, best.indices[row].tolist(), best.values[row].tolist(), choices[row].tolist())
+        for row, size in enumerate(plausible_head(log_q_N, ALPHA_MIN).sum(-1).tolist())
+    ]
+    most = max(len(one.ranked) for one in kept)
+    padded = torch.tensor([one.ranked + [0] * (most - len(one.ranked)) for one in kept], device=log_q.device)
+    ranks, layer_entropy, jsd, top_ids, top_p = _by_layer(log_q, padded, workspace or Workspace())
+    p = lane_log_p.gather(-1, choices[..., None].to(log_q.device))[..., 0].exp().clamp(0, 1).tolist()
+    own_entropy = entropy(lane_log_p).clamp_min(0).tolist()
+    seen_ids = [set(row) for row in ids.tolist()]
+    steps = []
+    for row, one in enumerate(kept):
+        table = log_q[:, row, one.tokens].T.cpu().numpy()
+        chosen = choices[row].tolist()
+        chosen_ranks = ranks[[one.ranked.index(token) for token in chosen], :, row]  # [lanes, N]
+        told = zip(chosen, p[row], chosen_ranks[:, -1].tolist(), own_entropy[row], strict=True)
+        exact = one.tokens[: one.exact]
+        steps.append(
+            Step(
+                index=index,
+                lanes=rows[row].lanes,
+                taken=rows[row].taken,
+                choices=tuple(Choice(id=i, p=_short(q), rank=rank, entropy=_short(e)) for i, q, rank, e in told),
+                exact_alpha=one.exact_alpha,
+                tokens=np.array(one.tokens),
+                log_q=table[: one.exact],
+                rough_log_q=table[one.exact :],
+                seen=np.array([place for place, token in enumerate(exact) if token in seen_ids[row]]),
+                noise=np.empty(0) if noise is None else noise[exact].cpu().numpy(),
+                top_ids=top_ids[:, row],
+                top_p=top_p[:, row],
+                jsd=jsd[:, row],
+                layer_entropy=layer_entropy[:, row],
+                ranks=np.minimum(chosen_ranks, MOST_RANK),
+                shown_ranks=coded(ranks[: min(SHOWN, len(one.tokens)), :, row]),
+            )
+        )
+    return tuple(steps)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Which tokens of a row are recorded."""
+
+    exact: int
+    """How many of `tokens` to the last bit."""
+    exact_alpha: float
+    tokens: list[int]
+    ranked: list[int]
+    """Those with a rank in every layer: the first `SHOWN` of `tokens`, and every choice."""
+
+
+def _keep(
+    row: Row, allowance: Allowance, head_size: int, best: list[int], log_q: list[float], choices: list[int]
+) -> _Kept:
+    """Of a row with the tokens `best`, whose log-probabilities are `log_q`, best first."""
     exact, rough = allowance.take(head_size)
-    best = log_q_N.topk(min(exact + rough, len(log_q_N)))
-    extra = [t for t in dict.fromkeys([*choices.tolist(), *taken]) if t not in best.indices.tolist()]
-    tokens = torch.tensor([*best.indices.tolist(), *extra], device=log_q.device)
     exact_alpha = ALPHA_MIN
     if head_size > exact:  # the head at an α just above this ratio still leaves out the first token not kept
-        first_left_out = log_q_N.topk(exact + 1).values[exact]
-        exact_alpha = float((first_left_out - log_q_N.max()).exp()) * (1 + 1e-5) + 1e-7
-    chosen = choices.to(log_q.device)
-    own_p = lane_log_p.gather(1, chosen[:, None])[:, 0].exp().clamp(0, 1)
-    ranked = list(dict.fromkeys([*tokens[:SHOWN].tolist(), *choices.tolist()]))
-    all_ranks = ranks_of(log_q, torch.tensor(ranked, device=log_q.device)).cpu()  # [S and more, N]
-    ranks = all_ranks[[ranked.index(token) for token in choices.tolist()]]  # [lanes, N]
-    top = log_q.max(-1)
-    as_numpy = {
-        "tokens": tokens,
-        "log_q": log_q[:, tokens[:exact]].T,
-        "rough_log_q": log_q[:, tokens[exact:]].T,
-        "seen": torch.isin(tokens[:exact], ids).nonzero()[:, 0],
-        "noise": torch.empty(0) if noise is None else noise[tokens[:exact]],
-        "top_ids": top.indices,
-        "top_p": top.values.exp(),
-        "jsd": jensen_shannon(log_q_N[None], log_q),
-        "layer_entropy": entropy(log_q),
-        "ranks": ranks.clamp_max(65535),
-    }
-    return Step(
-        index=index,
-        lanes=tuple(lanes),
-        taken=tuple(taken),
-        choices=tuple(
-            Choice(id=i, p=_short(p), rank=r, entropy=_short(max(0.0, e)))
-            for i, p, r, e in zip(
-                chosen.tolist(),
-                own_p.tolist(),
-                ranks[:, -1].tolist(),
-                entropy(lane_log_p).tolist(),
-                strict=True,
-            )
-        ),
-        exact_alpha=exact_alpha,
-        shown_ranks=coded(all_ranks[: min(SHOWN, len(tokens))].numpy()),
-        **{name: tensor.cpu().numpy() for name, tensor in as_numpy.items()},
-    )
+        exact_alpha = math.exp(log_q[exact] - log_q[0]) * (1 + 1e-5) + 1e-7
+    tokens = list(dict.fromkeys([*best[: exact + rough], *choices, *row.taken]))
+    return _Kept(exact, exact_alpha, tokens, list(dict.fromkeys([*tokens[:SHOWN], *choices])))
+
+
+def _by_layer(log_q: Tensor, ids: Tensor, workspace: Workspace) -> list[np.ndarray]:
+    """What is told of every layer: `[K, N, rows]` ranks of `ids` `[rows, K]`, and `[N, rows]` entropy, divergence to
+    the last layer, most probable token and its probability."""
+    some = max(1, CHUNK_LOGITS // log_q[0].numel())
+    found = []
+    for layers in log_q.split(some):
+        scratch = workspace.like(layers)
+        top = layers.max(-1)
+        ranks = ranks_of(layers, ids, scratch[0])
+        found.append(
+            (ranks.transpose(0, 1), *layer_statistics(layers, log_q[-1], scratch), top.indices, top.values.exp())
+        )
+    ranks, *rest = (torch.cat(part).cpu() for part in zip(*found, strict=True))
+    return [part.numpy() for part in (ranks.transpose(0, 1), *rest)]
 
 
 def _short(number: float) -> float:

@@ -17,6 +17,7 @@ from dola_core.contrast import (
     default_layer,
     entropy,
     jensen_shannon,
+    layer_statistics,
     log_p_hat,
     log_ratio,
     log_softmax,
@@ -174,6 +175,18 @@ class TestProperties:
         log_q = log_softmax(x)
         together = jensen_shannon(log_q[:1], log_q)
         assert together.tolist() == pytest.approx([jensen_shannon(log_q[0], row).item() for row in log_q], abs=1e-6)
+
+    @given(logits())
+    def test_statistics_of_all_layers_at_once_are_those_of_each(self, x):
+        other = log_softmax(x.flip(-1) * 30)  # so that some tokens are less probable than float32 can tell
+        log_q = torch.stack([log_softmax(x), other, other.masked_fill(other < -40, -torch.inf), log_softmax(x / 2)])
+        scratch = torch.full_like(log_q, torch.nan), torch.full_like(log_q, torch.nan)
+        for space in (None, scratch):
+            entropies, divergences = layer_statistics(log_q, log_q[-1], space)
+            torch.testing.assert_close(entropies, entropy(log_q), atol=2e-5, rtol=1e-5)
+            torch.testing.assert_close(divergences, jensen_shannon(log_q[-1], log_q), atol=2e-5, rtol=1e-5)
+            assert (divergences[-1] < 2e-6).all()
+            assert ((divergences >= 0) & (divergences <= math.log(2))).all()
 
     @given(logits())
     def test_entropy_is_between_zero_and_that_of_the_uniform(self, x):

@@ -13,14 +13,22 @@ def test_a_rank_is_one_more_than_the_tokens_that_are_more_probable(seed, rows, s
     draw = torch.Generator().manual_seed(seed)
     log_q = torch.randint(-20, 0, (rows, size), generator=draw) / 4.0  # coarse, so that some are equal
     ids = torch.randint(0, size, (5,), generator=draw)
-    naive = [[1 + sum(other > row[i] for other in row.tolist()) for row in log_q] for i in ids]
-    assert ranks_of(log_q, ids).tolist() == naive
+    naive = [[[1 + sum(other > row[i] for other in row.tolist())] for row in log_q] for i in ids]
+    assert ranks_of(log_q[:, None], ids[None]).tolist() == naive
+
+
+def test_every_row_has_its_own_tokens_ranked():
+    log_q = torch.randn(4, 3, 50, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[1, 2], [3, 4], [5, 6]])
+    together = ranks_of(log_q, ids, scratch=torch.full_like(log_q, torch.nan))
+    for row in range(3):
+        assert torch.equal(together[:, :, row], ranks_of(log_q[:, row, None], ids[row, None])[:, :, 0])
 
 
 def test_a_rank_in_a_large_vocabulary_is_exact():
-    log_q = torch.randn(2, 150_000, generator=torch.Generator().manual_seed(0))
+    log_q = torch.randn(2, 1, 150_000, generator=torch.Generator().manual_seed(0))
     last = log_q.argmin(-1)
-    assert ranks_of(log_q, last).diagonal().tolist() == [150_000, 150_000]
+    assert ranks_of(log_q, last.T)[:, :, 0].diagonal().tolist() == [150_000, 150_000]
 
 
 def test_a_byte_tells_small_ranks_exactly_and_large_ones_within_three_percent():

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from dola_core.decoding import compare
 from dola_core.lanes import Decoding, Lane, gumbel_noise
 from dola_core.ranks import EXACT
-from dola_core.recording import SHOWN, Allowance, Recorder, record_step
+from dola_core.recording import SHOWN, Allowance, Recorder, Row, record_steps
 from dola_core.trace import ALPHA_MIN, ModelInfo, Step, Trace
 from tests.core.reference import entropy, jensen_shannon, log_softmax, penalise
 from tests.core.tiny import N, V, prompt, recorded, texts
@@ -368,15 +368,14 @@ class TestWhatIf:
         log_q[0] = torch.linspace(0, 1, 40).flip(0).log_softmax(-1)
         decoding = Decoding()
         F = log_q[-1] - log_q[0]
-        step = record_step(
+        (step,) = record_steps(
             0,
-            [0],
-            [0],
+            [Row((0,), (0,))],
             Allowance(1),
-            choices=torch.tensor([0]),
-            lane_log_p=log_q[-1:],
-            log_q=log_q,
-            ids=torch.tensor([1]),
+            choices=torch.tensor([[0]]),
+            scores=log_q[None, -1:],
+            log_q=log_q[:, None],
+            ids=torch.tensor([[1]]),
             noise=None,
         )
         try:
@@ -402,15 +401,14 @@ class TestSize:
             """Recorded on 500 ids, which then become 500 random ids of the whole vocabulary."""
             log_q = (2 * torch.randn(N, 500, generator=draw)).log_softmax(-1)
             choices = log_q[-1].argsort(descending=True)[random.choice(ranks, 2, replace=False)]
-            step = record_step(
+            (step,) = record_steps(
                 index,
-                lanes,
-                [int(choices[lane]) for lane in lanes],
+                [Row(tuple(lanes), tuple(int(choices[lane]) for lane in lanes))],
                 allowance,
-                choices=choices,
-                lane_log_p=log_q[:2],
-                log_q=log_q,
-                ids=torch.arange(100),
+                choices=choices[None],
+                scores=log_q[None, :2],
+                log_q=log_q[:, None],
+                ids=torch.arange(100)[None],
                 noise=gumbel_noise(decoding, index, 500),
             )
             name = random.choice(np.arange(10_000, vocabulary), 500, replace=False).astype(np.uint32)
