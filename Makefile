@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 ARGS ?=
 
-.PHONY: demo test lint format screenshots atlas atlas-eval layer-search traces bench-page bench-search browser clean
+.PHONY: demo test lint format screenshots atlas atlas-eval layer-search traces browser clean
+.PHONY: bench bench-peers bench-scaling bench-page bench-search
 
 demo: $(VENV)/.user
 	$(BIN)/python app.py $(ARGS)
@@ -36,6 +38,15 @@ layer-search: $(VENV)/.user
 traces: $(VENV)/.user
 	$(BIN)/python assets/traces/build.py
 
+bench: $(VENV)/.user
+	$(BIN)/python tests/benchmarks/speed.py $(ARGS)
+
+bench-peers: $(VENV)/.user $(PEERS)/.peer
+	$(BIN)/python tests/benchmarks/peers.py $(PEERS)/bin/python
+
+bench-scaling: $(VENV)/.dev browser
+	$(BIN)/python tests/benchmarks/scaling.py
+
 bench-page: $(VENV)/.dev browser
 	$(BIN)/python tests/benchmarks/page.py
 
@@ -45,6 +56,12 @@ bench-search: $(VENV)/.user
 # A Chromium for the browser tests: the system's, else Debian's package, else Playwright's own download.
 browser: $(VENV)/.dev
 	@$(BIN)/python tests/browser/chromium.py
+
+# The last transformers with DoLa built in, to compare with.
+$(PEERS)/.peer:
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check transformers==4.55.4 "torch>=2.11,<2.14"
+	@touch $@
 
 $(VENV)/.user: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -57,4 +74,4 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt
 	@touch $@ $(VENV)/.user
 
 clean:
-	rm -rf $(VENV) .hypothesis .ruff_cache
+	rm -rf $(VENV) $(PEERS) .hypothesis .ruff_cache

@@ -26,7 +26,7 @@ def launch(settings: Settings, *, block: bool = True) -> str:
 
     Raises `LoadError` if the model cannot be loaded.
     """
-    loaded = load_model(settings.model, settings.device, settings.dtype)
+    loaded = load_model(settings.model, settings.device, settings.dtype, compiled=settings.compile)
     page = build(loaded, settings)
     _, address, _ = page.queue(max_size=32).launch(
         server_name=settings.host,

@@ -153,6 +153,7 @@ def _run(loaded: LoadedModel, recorder: Recorder) -> Iterator[Update]:
         text_of=loaded.text,
         scripts=scripts,
         memory=loaded.memory,
+        fixed=loaded.fixed,
     )
     shown = 0.0
     for advance in steps:

@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     """auto, cpu, cuda, cuda:1, mps"""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """number format of the weights"""
+    compile: bool = False
+    """compile the decoder, with a CUDA graph on a GPU: the first comparison takes a minute, later ones less time"""
     host: str | None = None
     """address to listen on (default: this machine only)"""
     port: int | None = Field(None, ge=1, le=65535)

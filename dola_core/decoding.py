@@ -14,13 +14,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from dola_core.contrast import check_layer, log_softmax
 from dola_core.lanes import Decoding, Lane, choose, dola_scores, gumbel_noise, penalised
 from dola_core.prefix import PrefixMemory
 from dola_core.readout import Readout
 from dola_core.recording import Allowance, Row, Workspace, record_steps
+from dola_core.rows import FixedRows, ForkingRows, Rows
 from dola_core.trace import EndReason, Step
 
 
@@ -67,6 +67,7 @@ def compare(
     record: bool = True,
     scripts: Mapping[int, tuple[Sequence[int], EndReason]] | None = None,
     memory: PrefixMemory | None = None,
+    fixed: FixedRows | None = None,
 ) -> Iterator[Advance]:
     """Complete `prompt_ids` in every lane; a generator of steps that may be abandoned at any point.
 
@@ -81,6 +82,7 @@ def compare(
         scripts: {lane: (ids, reason to end)} for lanes whose text is given and only looked at.
         memory: where what is read is kept in the end, and whence what the prompt begins with is taken. The numbers
             of a cache depend in their last bits on how it was read, so what is taken may tip a tie.
+        fixed: rows to decode in where they suit the lanes and the length, instead of forking ones.
 
     Raises:
         PromptError: the prompt is empty, or leaves no room in the model's context.
@@ -91,8 +93,14 @@ def compare(
         raise ValueError("Stop strings need text_of, to see what a lane has written.")
     if any(not ids for ids, _ in (scripts or {}).values()):
         raise ValueError("A script must hold at least one token.")
-    state = _LockStep(readout, tuple(lanes), decoding, record=record, memory=memory)
-    return _remembered(state, _steps(state, list(prompt_ids), limit, frozenset(eos_ids), text_of, dict(scripts or {})))
+    used = {lane.layer for lane in lanes if lane.layer is not None}
+    layers = list(range(1, readout.n_layers)) if record else sorted(used)
+    length = len(prompt_ids) + limit
+    rows: Rows = ForkingRows(readout, layers, early_norm=decoding.early_norm, memory=memory)
+    if fixed is not None and fixed.suits(layers, len(lanes), length, early_norm=decoding.early_norm):
+        rows = fixed
+    state = _LockStep(rows, tuple(lanes), decoding, record=record)
+    return _closing(rows, _steps(state, list(prompt_ids), limit, frozenset(eos_ids), text_of, dict(scripts or {})))
 
 
 def check_comparison(readout: Readout, prompt_ids: Sequence[int], lanes: Sequence[Lane], decoding: Decoding) -> int:
@@ -113,12 +121,12 @@ def check_comparison(readout: Readout, prompt_ids: Sequence[int], lanes: Sequenc
     return min(decoding.max_new_tokens, context - len(prompt_ids))
 
 
-def _remembered(state: "_LockStep", steps: Iterator[Advance]) -> Iterator[Advance]:
-    """The steps; whether they come to an end or are abandoned, what was read is kept then."""
+def _closing(rows: Rows, steps: Iterator[Advance]) -> Iterator[Advance]:
+    """The steps; whether they come to an end or are abandoned, the rows are closed then."""
     try:
         yield from steps
     finally:
-        state.remember()
+        rows.close()
 
 
 def _steps(
@@ -132,7 +140,7 @@ def _steps(
     row_of = dict.fromkeys(range(len(state.lanes)), 0)
     written: list[list[int]] = [[] for _ in state.lanes]
     allowance, workspace = Allowance(limit * len(state.lanes)), Workspace()
-    state.start(prompt_ids)
+    state.rows.start(prompt_ids)
     for index in range(limit):
         reading = state.read(row_of)
         tokens = {
@@ -156,7 +164,7 @@ def _steps(
         # Rows are the distinct (old row, token) pairs, in the order of the first lane on each.
         rows = list(dict.fromkeys(branches.values()))
         row_of = {lane: rows.index(branch) for lane, branch in branches.items()}
-        state.advance([row for row, _ in rows], [token for _, token in rows])
+        state.rows.advance([row for row, _ in rows], [token for _, token in rows], row_of)
 
 
 def _end(
@@ -210,83 +218,34 @@ class _Reading:
 
 
 class _LockStep:
-    """The model's side of a comparison: cache, rows and read-outs. Holds no hooks between forward passes."""
+    """The lanes' side of a comparison: what each makes of what its row's layers say."""
 
-    def __init__(
-        self,
-        readout: Readout,
-        lanes: tuple[Lane, ...],
-        decoding: Decoding,
-        *,
-        record: bool,
-        memory: PrefixMemory | None = None,
-    ) -> None:
-        self.readout, self.lanes, self.decoding, self.record, self.memory = readout, lanes, decoding, record, memory
-        used = {lane.layer for lane in lanes if lane.layer is not None}
-        self.layers = list(range(1, readout.n_layers)) if record else sorted(used)
-        self.cache = DynamicCache(config=readout.decoder.config)
-        self.whole = False
-        """Whether the cache has read exactly `ids`."""
-
-    def start(self, prompt_ids: list[int]) -> None:
-        """Prefill one row with the prompt, or with what of it was not read before."""
-        self.ids = torch.tensor([prompt_ids], device=self.readout.model.device)
-        taken = self.memory.take(prompt_ids) if self.memory else None
-        self.cache, known = taken or (self.cache, 0)
-        self.logits = self._forward(self.ids[:, known:])
-
-    def remember(self) -> None:
-        """Leave the cache for the next comparison to take; not one that a failed forward pass has left half done."""
-        if self.memory and self.whole:
-            self.memory.keep(self.ids, self.cache)
-
-    def advance(self, parents: list[int], tokens: list[int]) -> None:
-        """Go on with rows that copy, keep or drop the old rows `parents`, each with its next token."""
-        self.whole = False
-        if parents != list(range(self.ids.shape[0])):
-            index = torch.tensor(parents, device=self.ids.device)
-            self.cache.reorder_cache(index)
-            self.ids = self.ids[index]
-        new = torch.tensor(tokens, device=self.ids.device)[:, None]
-        self.ids = torch.cat([self.ids, new], dim=1)
-        self.logits = self._forward(new)
-
-    @torch.inference_mode()
-    def _forward(self, ids: Tensor) -> Tensor:
-        """Logits of all read layers and of the final one: ids `[rows, T]` → `[layers + 1, rows, V]`, float32."""
-        readout = self.readout
-        with readout.capture(self.layers) as captured:
-            output = readout.decoder(input_ids=ids, past_key_values=self.cache, use_cache=True)
-        self.whole = True
-        mature = output.last_hidden_state[:, -1]  # normed already
-        early = [captured[layer].to(mature.device) for layer in self.layers]
-        if early and self.decoding.early_norm:
-            early = readout.norm(torch.stack(early)).unbind()
-        return readout.head(torch.stack([*early, mature]))
+    def __init__(self, rows: Rows, lanes: tuple[Lane, ...], decoding: Decoding, *, record: bool) -> None:
+        self.rows, self.lanes, self.decoding, self.record = rows, lanes, decoding, record
 
     @torch.inference_mode()
     def read(self, row_of: dict[int, int]) -> _Reading:
         """Score and choose: every lane on every row if that is recorded, else on its own row only."""
-        decoding = self.decoding
-        plain = log_softmax(penalised(decoding, self.ids, self.logits[-1]))
-        log_q = log_softmax(self.logits)
+        decoding, ids, logits = self.decoding, self.rows.ids, self.rows.logits
+        plain = log_softmax(penalised(decoding, ids, logits[-1]))
+        log_q = log_softmax(logits)
         if decoding.penalty_position == "before":
             log_q[-1] = plain
-        noise = gumbel_noise(decoding, self.ids.shape[-1], plain.shape[-1])
+        noise = gumbel_noise(decoding, ids.shape[-1], plain.shape[-1])
         noise = None if noise is None else noise.to(plain.device)
 
         def scored(lane: Lane, rows: slice) -> Tensor:
             if lane.layer is None:
                 return plain[rows]
-            log_q_J = log_q[self.layers.index(lane.layer), rows]
-            return dola_scores(lane, decoding, self.ids[rows], log_q[-1, rows], log_q_J)
+            log_q_J = log_q[self.rows.layers.index(lane.layer), rows]
+            return dola_scores(lane, decoding, ids[rows], log_q[-1, rows], log_q_J)
 
         if not self.record:
             chosen: list[dict[int, int]] = [{} for _ in self.lanes]
             for number, row in row_of.items():
                 own = scored(self.lanes[number], slice(row, row + 1))
                 chosen[number][row] = int(choose(decoding, own, noise))
-            return _Reading(self.lanes, self.ids, log_q, noise, {}, chosen)
+            return _Reading(self.lanes, ids, log_q, noise, {}, chosen)
         scores = {number: scored(lane, slice(None)) for number, lane in enumerate(self.lanes)}
         chosen = [dict(enumerate(choose(decoding, scores[number], noise).tolist())) for number in scores]
-        return _Reading(self.lanes, self.ids, log_q, noise, scores, chosen)
+        return _Reading(self.lanes, ids, log_q, noise, scores, chosen)

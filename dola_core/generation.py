@@ -92,8 +92,11 @@ def generate_with_dola_static(
             after = [_RowwisePenalty(config.repetition_penalty, padding)]
         _override(generate_kwargs, repetition_penalty=1.0)
 
-    with readout.capture([layer]) as captured:
-        contrast = ContrastProcessor(readout, layer, alpha, captured, early_norm=early_norm, after=after)
+    with (
+        readout.capture([layer]) as captured,
+        readout.head_along(layer, captured, early_norm=early_norm) as along,
+    ):
+        contrast = ContrastProcessor(readout, layer, alpha, captured, along, early_norm=early_norm, after=after)
         generate_kwargs["logits_processor"] = LogitsProcessorList([*processors, contrast])
         output = _generate(model, inputs, generate_kwargs)
     if not contrast.calls:
@@ -105,7 +108,8 @@ class ContrastProcessor(LogitsProcessor):
     """Scores of the final layer → `log p_hat`, row by row; `[rows, V]` → `[rows, V]`, float32.
 
     Beams and batch rows are contrasted each with their own early distribution. `captured` is what
-    `Readout.capture([layer])` yields and holds the block outputs of the forward pass that gave these scores.
+    `Readout.capture([layer])` yields and holds the block outputs of the forward pass that gave these scores; `along`
+    is what `Readout.head_along` yields, and holds their logits where the head has read them already.
     """
 
     def __init__(
@@ -114,11 +118,13 @@ class ContrastProcessor(LogitsProcessor):
         layer: int,
         alpha: float,
         captured: dict[int, Tensor],
+        along: dict[int, Tensor] | None = None,
         *,
         early_norm: bool = True,
         after: list[LogitsProcessor] | None = None,
     ) -> None:
         self.readout, self.layer, self.alpha, self.captured = readout, layer, alpha, captured
+        self.along = {} if along is None else along
         self.early_norm, self.after = early_norm, after or []
         self.calls = 0
 
@@ -130,8 +136,11 @@ class ContrastProcessor(LogitsProcessor):
                 f"The output of layer {self.layer} was not captured for this step, so it cannot be contrasted."
             )
         self.calls += 1
+        logits = self.along.pop(self.layer, None)
+        if logits is None:
+            logits = self.readout.logits(h, early_norm=self.early_norm)
         # Log-softmax leaves log-probabilities (which beam search passes in) as they are.
-        log_q_J = log_softmax(self.readout.logits(h, early_norm=self.early_norm)).to(scores.device)
+        log_q_J = log_softmax(logits).to(scores.device)
         F = log_ratio(log_softmax(scores), log_q_J, self.alpha)
         for processor in self.after:
             F = processor(input_ids, F)

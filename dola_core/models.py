@@ -34,11 +34,14 @@ from dola_core.decoding import PromptError
 from dola_core.prefix import PrefixMemory
 from dola_core.preset import Preset
 from dola_core.readout import Readout, UnsupportedModelError
+from dola_core.rows import FixedRows
 from dola_core.trace import ModelInfo
 
 SHIPPED_MODEL = Path(__file__).resolve().parent.parent / "assets" / "atlas-30l"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MAX_PROMPT_CHARACTERS = 200_000
+COMPILED_LENGTH = 1024
+"""Tokens, the prompt's included, of a comparison that decodes compiled: a step attends to so many places."""
 
 
 class LoadError(RuntimeError):
@@ -59,6 +62,8 @@ class LoadedModel:
     """The j* and α to start with: those recorded with the model, else `default_layer` and 0.1."""
     memory: PrefixMemory = field(default_factory=PrefixMemory, compare=False)
     """What the last comparison has read."""
+    fixed: FixedRows | None = field(default=None, compare=False)
+    """Compiled rows for the baseline and one DoLa lane, or None."""
 
     @property
     def is_shipped(self) -> bool:
@@ -137,11 +142,14 @@ def _bytes(raw: str) -> str:
 _BYTE_OF = {character: byte for byte, character in bytes_to_unicode().items()}
 
 
-def load_model(name_or_folder: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> LoadedModel:
+def load_model(
+    name_or_folder: str | Path | None = None, device: str = "auto", dtype: str = "auto", *, compiled: bool = False
+) -> LoadedModel:
     """Load a causal LM: the shipped one (None), a folder, or a Hub name such as `HuggingFaceTB/SmolLM2-135M`.
 
     `device` is "auto" (CUDA, then Apple's MPS, then CPU) or a PyTorch device; `dtype` is "auto", "float32",
-    "bfloat16" or "float16". Auto takes bfloat16 where the hardware computes it fast and float32 elsewhere.
+    "bfloat16" or "float16". Auto takes bfloat16 where the hardware computes it fast and float32 elsewhere. With
+    `compiled`, comparisons of up to `COMPILED_LENGTH` tokens decode in `FixedRows`, compiled by the first of them.
 
     Raises `LoadError` with one sentence for an unknown name, no network, a folder without a model, a device or dtype
     that is not there, too little memory, or an architecture that cannot be read layer by layer.
@@ -161,6 +169,8 @@ def load_model(name_or_folder: str | Path | None = None, device: str = "auto", d
         model = model.to(place).eval()
         readout = Readout.of(model)
         preset = Preset.of(model, readout.n_layers)
+        length = min(COMPILED_LENGTH, readout.context_length or COMPILED_LENGTH)
+        fixed = FixedRows(readout, range(1, readout.n_layers), lanes=2, length=length) if compiled else None
     except (LoadError, UnsupportedModelError) as error:
         raise LoadError(str(error)) from error
     except Exception as error:  # broken files fail in as many ways as there are readers of them
@@ -175,7 +185,8 @@ def load_model(name_or_folder: str | Path | None = None, device: str = "auto", d
     title = "Atlas-30L" if Path(name) == SHIPPED_MODEL else info.name
     size = f"{info.n_layers} layers · {info.vocab_size:,} tokens"
     label = f"{title} · {size} · {_device_label(place)} {_SHORT[torch_dtype]}"
-    return LoadedModel(model, tokenizer, readout, label, info, preset)
+    label += " · compiled" if compiled else ""
+    return LoadedModel(model, tokenizer, readout, label, info, preset, fixed=fixed)
 
 
 _SHORT = {torch.float32: "float32", torch.bfloat16: "bf16", torch.float16: "fp16"}

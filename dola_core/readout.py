@@ -128,6 +128,46 @@ class Readout:
             for handle in handles:
                 handle.remove()
 
+    @contextmanager
+    def head_along(self, layer: int, captured: dict[int, Tensor], *, early_norm: bool) -> Iterator[dict[int, Tensor]]:
+        """While the body runs the model, read `layer` in the very product of the head that reads the last one.
+
+        `captured` is what `capture([layer])` yields; what is yielded here holds {layer: logits `[rows, V]`, float32}
+        after a forward pass. A head is as large as its vocabulary, and reading it takes longer than multiplying by
+        it: a second product would cost as much as the first. A pass in which the two do not fit together, as one on
+        several devices, is left alone, and nothing is held then. The hooks are gone when the body ends.
+        """
+        logits: dict[int, Tensor] = {}
+        owner, joined = threading.get_ident(), [False]
+
+        def join(_module: nn.Module, args: tuple) -> tuple | None:
+            h = captured.get(layer)
+            x = args[0] if len(args) == 1 else None
+            joined[0] = (
+                threading.get_ident() == owner
+                and h is not None and x is not None and x.dim() == 3
+                and (x.shape[0], x.shape[2], x.device) == (*h.shape, h.device)
+            )  # fmt: skip
+            if not joined[0] or h is None or x is None:
+                return None
+            logits.pop(layer, None)
+            early = self.norm(h) if early_norm else h
+            return (torch.cat([x, early[:, None].to(x.dtype)], dim=1),)
+
+        def part(_module: nn.Module, _args: tuple, output: Tensor) -> Tensor | None:
+            if not joined[0] or threading.get_ident() != owner:
+                return None
+            joined[0] = False
+            logits[layer] = self.after_head(output[:, -1]).float()
+            return output[:, :-1]
+
+        handles = [self.phi.register_forward_pre_hook(join), self.phi.register_forward_hook(part)]
+        try:
+            yield logits
+        finally:
+            for handle in handles:
+                handle.remove()
+
     @torch.no_grad()
     def _prove(self) -> None:
         """Reproduce the model's own logits from its last block on a probe input, else `UnsupportedModelError`."""

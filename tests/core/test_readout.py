@@ -272,3 +272,34 @@ class TestRefusals:
         with pytest.raises(UnsupportedModelError):
             Readout.of(model)
         assert hooks_on(model) == 0
+
+
+class TestHeadAlong:
+    @pytest.mark.parametrize("early_norm", [True, False])
+    @pytest.mark.parametrize("name", ["llama", "gpt2", "janus"])
+    def test_the_head_reads_both_in_one_product_and_the_model_sees_only_its_own(self, name, early_norm):
+        model = tiny(name)
+        readout, ids = Readout.of(model), torch.tensor([prompt(6), prompt(6, seed=1)])
+        shapes = []
+        with torch.no_grad():
+            own = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits
+            with (
+                readout.capture([7]) as captured,
+                readout.head_along(7, captured, early_norm=early_norm) as along,
+            ):
+                counter = readout.phi.register_forward_hook(lambda _m, args, _o: shapes.append(args[0].shape[:2]))
+                beside = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits
+                counter.remove()
+                torch.testing.assert_close(along[7], readout.logits(captured[7], early_norm=early_norm))
+        torch.testing.assert_close(beside, own)
+        assert shapes == [(2, 2)]
+
+    def test_what_does_not_fit_together_is_left_alone(self, readout):
+        ids = torch.tensor([prompt(5)])
+        with torch.no_grad(), readout.head_along(7, {}, early_norm=True) as along:
+            readout.model(input_ids=ids, use_cache=False)
+            assert along == {}
+        captured = {7: torch.zeros(3, 32)}
+        with torch.no_grad(), readout.head_along(7, captured, early_norm=True) as along:
+            readout.model(input_ids=ids, use_cache=False)
+            assert along == {}

@@ -1,0 +1,106 @@
+"""Both completions here against both as they were had before: `make bench-peers`.
+
+The peer is `transformers` 4.55.4, the last with DoLa built in, in an environment and a process of its own: greedy, then
+DoLa with layer 22. Both sides take turns on the same random model, and must write the same tokens: here with the peer's
+conventions (early layer read raw, repetition penalty after the contrast, α = 0.1).
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from dola_core.decoding import compare  # noqa: E402
+from dola_core.lanes import Decoding, Lane  # noqa: E402
+from dola_core.readout import Readout  # noqa: E402
+from tests.benchmarks.results import Row, publish  # noqa: E402
+from tests.benchmarks.shapes import SHAPES, random_llama  # noqa: E402
+from tests.benchmarks.timing import Ratio  # noqa: E402
+
+LAYER, ALPHA, NEW, ROUNDS, PROMPTS = 22, 0.1, 24, 5, 4
+HALF = 0.5
+"""At least twice as fast is wanted."""
+
+
+class Peer:
+    """The other process."""
+
+    def __init__(self, python: str, folder: str) -> None:
+        self.process = subprocess.Popen(
+            [python, str(Path(__file__).with_name("peer_worker.py")), folder],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        self.version: str = self._answer()["version"]
+
+    def _answer(self) -> dict[str, Any]:
+        line = self.process.stdout.readline() if self.process.stdout else ""
+        if not line:
+            raise SystemExit("The peer has ended; run `make bench-peers`, which sets up its environment.")
+        return json.loads(line)
+
+    def complete(self, prompt: list[int], layer: int | None, penalty: float) -> tuple[list[int], float]:
+        """Ids and seconds."""
+        asked = {"prompt": prompt, "layer": layer, "penalty": penalty, "new": NEW}
+        print(json.dumps(asked), file=self.process.stdin, flush=True)
+        told = self._answer()
+        return told["ids"], told["seconds"]
+
+
+def ours(readout: Readout, prompt: list[int], penalty: float) -> tuple[list[list[int]], float]:
+    """Both lanes' ids, and seconds."""
+    lanes = [Lane(name="baseline"), Lane(name="DoLa", layer=LAYER, alpha=ALPHA)]
+    decoding = Decoding(
+        max_new_tokens=NEW, early_norm=False, repetition_penalty=penalty, penalty_position="after"
+    )  # fmt: skip
+    ids: list[list[int]] = [[], []]
+    start = time.perf_counter()
+    for advance in compare(readout, prompt, lanes, decoding, record=False):
+        for lane, token in advance.tokens.items():
+            ids[lane].append(token)
+    return ids, time.perf_counter() - start
+
+
+def main() -> None:
+    """Save one random model, and complete the same prompts with both."""
+    with tempfile.TemporaryDirectory() as folder:
+        random_llama(*SHAPES["135M"], "float32").save_pretrained(folder)
+        readout = Readout.of(AutoModelForCausalLM.from_pretrained(folder).eval())
+        peer = Peer(sys.argv[1], folder)
+        try:
+            rows = []
+            for penalty in (1.0, 1.2):
+                times: dict[str, list[float]] = {"peer": [], "ours": []}
+                same = 0
+                for number in tqdm(range(ROUNDS + 1), desc=f"penalty {penalty}", leave=False):
+                    draw = torch.Generator().manual_seed(number % PROMPTS)
+                    prompt = torch.randint(5, readout.vocab_size, (12,), generator=draw).tolist()
+                    plain, plain_seconds = peer.complete(prompt, None, penalty)
+                    dola, dola_seconds = peer.complete(prompt, LAYER, penalty)
+                    written, seconds = ours(readout, prompt, penalty)
+                    same += written == [plain, dola]
+                    if number:
+                        times["peer"].append(plain_seconds + dola_seconds)
+                        times["ours"].append(seconds)
+                print(f"penalty {penalty}: {same} of {ROUNDS + 1} pairs of texts are the same tokens")
+                if same <= ROUNDS:
+                    raise SystemExit("The texts differ: these are not the same decoders.")
+                ratio = Ratio.of(times["ours"], times["peer"])
+                against = f"greedy, then DoLa, of transformers {peer.version}"
+                rows.append(Row("135M", "float32", f"both completions, penalty {penalty}", against, ratio, HALF))
+        finally:
+            peer.process.terminate()
+            peer.process.wait()
+    publish(rows, "make bench-peers")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Where measurements go: a table, `results.json`, and a dated section of `RESULTS.md`."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from tests.benchmarks.timing import Ratio
+
+DATA, TEXT = (Path(__file__).with_name(name) for name in ("results.json", "RESULTS.md"))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: how much of the time or memory of `against` `what` takes."""
+
+    model: str
+    dtype: str
+    what: str
+    against: str
+    ratio: Ratio
+    budget: float | None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the budget is kept."""
+        return "" if self.budget is None else "kept" if self.ratio.median <= self.budget + 0.005 else "**missed**"
+
+
+def machine() -> str:
+    """Processor, threads, and the versions that count."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = lines[0].partition(": ")[2] if lines else name
+    libraries = ", ".join(f"{package} {version(package)}" for package in ("torch", "transformers"))
+    threads = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"{name}, {threads}; {libraries}, Python {platform.python_version()}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown."""
+    head = "| model | dtype | what | against | ratio (spread) | budget | |\n|---|---|---|---|---|---|---|\n"
+    return head + "\n".join(
+        f"| {row.model} | {row.dtype} | {row.what} | {row.against} | {row.ratio} | "
+        f"{'' if row.budget is None else f'{row.budget:.2f}'} | {row.verdict} |"
+        for row in rows
+    )
+
+
+def publish(rows: Sequence[Row], command: str, *, keep: bool = True) -> None:
+    """Print the table; with `keep` write down as well what `command` measured, the newest first."""
+    print(table(rows))
+    if not keep:
+        return
+    now = datetime.now(UTC)
+    data = json.loads(DATA.read_text(encoding="utf-8")) if DATA.is_file() else {}
+    data[command] = {
+        "date": now.isoformat(timespec="seconds"), "machine": machine(), "rows": [asdict(row) for row in rows],
+    }  # fmt: skip
+    DATA.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    head, mark, older = TEXT.read_text(encoding="utf-8").partition("\n## ")
+    section = f"{now:%Y-%m-%d}, `{command}`\n\n{machine()}.\n\n{table(rows)}\n"
+    TEXT.write_text(f"{head}\n## {section}{mark}{older}", encoding="utf-8")

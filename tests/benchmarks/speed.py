@@ -1,0 +1,201 @@
+"""What both completions cost, against one plain completion of `transformers`: `make bench`.
+
+Every figure is a ratio of two things done in turn in one process. All texts have the same length; no lane ends early.
+"""
+
+import argparse
+import gc
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, PreTrainedModel
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from dola_core.decoding import compare  # noqa: E402
+from dola_core.generation import generate_with_dola_static  # noqa: E402
+from dola_core.lanes import Decoding, Lane  # noqa: E402
+from dola_core.models import SHIPPED_MODEL  # noqa: E402
+from dola_core.readout import Readout  # noqa: E402
+from tests.benchmarks.results import Row, publish  # noqa: E402
+from tests.benchmarks.shapes import ATLAS, SHAPES, Timed, all_models, random_llama  # noqa: E402
+from tests.benchmarks.timing import Ratio, in_turn  # noqa: E402
+
+PROMPT, ROUNDS, QUESTION = 12, 5, "Question: What is the capital of Australia? Answer:"
+SECONDS = 0.7
+"""About how long one plain completion of the timed length takes."""
+STOCK = "one plain completion of generate"
+PREFILLS = {ATLAS: (32, 448), "135M": (32, 512, 2048), "445M": (32, 512)}
+LONG = 2048
+
+
+def ids_of(model: PreTrainedModel, length: int) -> list[int]:
+    """A prompt of some length."""
+    return torch.randint(5, model.config.vocab_size, (length,), generator=torch.Generator().manual_seed(1)).tolist()
+
+
+def asked(timed: Timed, model: PreTrainedModel) -> list[int]:
+    """What the shipped model is asked, else anything."""
+    if timed.name != ATLAS:
+        return ids_of(model, PROMPT)
+    return list(AutoTokenizer.from_pretrained(SHIPPED_MODEL)(QUESTION)["input_ids"])
+
+
+def lanes_of(count: int) -> list[Lane]:
+    """The baseline and DoLa at layers from 22 down."""
+    return [Lane(name="baseline"), *(Lane(name=f"{n}", layer=22 - 2 * n, alpha=0.1) for n in range(count - 1))]
+
+
+def stock(model: PreTrainedModel, prompt: list[int], new: int, **more: float) -> Callable[[], None]:
+    """One greedy completion by `generate`."""
+    ids = torch.tensor([prompt])
+
+    def run() -> None:
+        model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, do_sample=False, **more)
+
+    return run
+
+
+def duet(model: PreTrainedModel, prompt: list[int], new: int, *, lanes: int = 2, record: bool = False,
+         **more: float) -> Callable[[], None]:  # fmt: skip
+    """Lanes in lock step."""
+    readout, decoding = Readout.of(model), Decoding(max_new_tokens=new, **more)
+
+    def run() -> None:
+        for _ in compare(readout, prompt, lanes_of(lanes), decoding, record=record):
+            pass
+
+    return run
+
+
+def static(model: PreTrainedModel, prompt: list[int], new: int) -> Callable[[], None]:
+    """DoLa-static within `generate`."""
+    ids = torch.tensor([prompt])
+
+    def run() -> None:
+        generate_with_dola_static(
+            model, ids, attention_mask=torch.ones_like(ids), layer=22, alpha=0.1, max_new_tokens=new, do_sample=False
+        )
+
+    return run
+
+
+def length_for(model: PreTrainedModel, most: int = 48) -> int:
+    """Tokens that a plain completion writes in about `SECONDS`."""
+    run = stock(model, ids_of(model, PROMPT), 4)
+    run()
+    start = time.perf_counter()
+    run()
+    return max(6, min(most, round(4 * SECONDS / (time.perf_counter() - start))))
+
+
+def decoding_rows(timed: Timed, model: PreTrainedModel, rounds: int) -> list[Row]:
+    """Everything that writes some tokens."""
+    prompt, new = asked(timed, model), length_for(model)
+    large, huge = timed.name in ("445M", "1.65B"), timed.name == "1.65B"
+    half, small = timed.dtype == "bfloat16", timed.name == ATLAS
+    ways = {
+        "stock": stock(model, prompt, new),
+        "both": duet(model, prompt, new),
+        "traced": duet(model, prompt, new, record=True),
+        "static": static(model, prompt, new),
+        "one": duet(model, prompt, new, lanes=1),
+        "four": duet(model, prompt, new, lanes=4),
+        "eight": duet(model, prompt, new, lanes=8),
+        "stock, penalty": stock(model, prompt, new, repetition_penalty=1.2),
+        "both, penalty": duet(model, prompt, new, repetition_penalty=1.2),
+    }
+    times = in_turn(ways, rounds, f"{timed.name} {timed.dtype}")
+
+    names = {"stock": STOCK, "both": "both, no trace", "stock, penalty": f"{STOCK}, with it"}
+
+    def row(what: str, way: str, against: str = "stock", budget: float | None = None) -> Row:
+        return Row(timed.name, timed.dtype, what, names[against], Ratio.of(times[way], times[against]), budget)
+
+    return [
+        row("both completions, no trace", "both", budget=1.0 if large and half else 1.1 if small else None),
+        row("both completions, every layer traced", "traced", budget=1.0 if huge and half else 1.25 if small else None),
+        row("text while the trace is recorded", "traced", "both", 1.05),
+        row("generate_with_dola_static", "static", budget=1.05),
+        row("1 lane", "one"),
+        row("4 lanes", "four"),
+        row("8 lanes", "eight"),
+        row("both completions, repetition penalty", "both, penalty", "stock, penalty"),
+    ]
+
+
+def prefill_rows(timed: Timed, model: PreTrainedModel) -> list[Row]:
+    """Reading a prompt and writing one token."""
+    rows = []
+    for length in PREFILLS.get(timed.name, ()):
+        prompt = ids_of(model, length)
+        ways = {
+            "stock": stock(model, prompt, 1),
+            "both": duet(model, prompt, 1),
+            "traced": duet(model, prompt, 1, record=True),
+        }
+        times = in_turn(ways, 3, f"{timed.name} {timed.dtype}, prompt of {length}")
+        for what, way in (("", "both"), (", every layer traced", "traced")):
+            ratio = Ratio.of(times[way], times["stock"])
+            rows.append(
+                Row(timed.name, timed.dtype, f"first token of a prompt of {length:,}{what}", STOCK, ratio, None)
+            )
+    return rows
+
+
+def peak(way: str) -> None:
+    """Print the peak memory of this process, in MB, after a run on a long prompt."""
+    model = random_llama(*SHAPES["135M"], "float32")
+    prompt = ids_of(model, LONG)
+    {"stock": stock, "duet": duet, "traced": lambda *a: duet(*a, record=True)}[way](model, prompt, 8)()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def memory_rows() -> list[Row]:
+    """Peak memory of whole processes, which is the same every time but for a few MB."""
+    ways = ("stock", "duet", "traced")
+    command = [sys.executable, __file__, "--peak"]
+    peaks = {way: [float(subprocess.check_output([*command, way], text=True)) for _ in range(2)] for way in ways}
+    return [
+        Row(
+            "135M",
+            "float32",
+            f"peak memory at a prompt of {LONG:,}{what}",
+            STOCK,
+            Ratio.of(peaks[way], peaks["stock"]),
+            1.02,
+        )
+        for what, way in (("", "duet"), (", every layer traced", "traced"))
+    ]
+
+
+def main() -> None:
+    """Time what was asked for, print the table, and add it to the results."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--peak", choices=("stock", "duet", "traced"), help=argparse.SUPPRESS)
+    parser.add_argument("--only", default="", help="only models whose name begins so")
+    parser.add_argument("--dry", action="store_true", help="print, but keep nothing")
+    options = parser.parse_args()
+    if options.peak:
+        return peak(options.peak)
+    rows: list[Row] = []
+    for timed in all_models():
+        if timed.name.startswith(options.only):
+            model = timed.build()
+            rows += decoding_rows(timed, model, 3 if timed.name == "1.65B" else ROUNDS)
+            rows += prefill_rows(timed, model)
+            del model
+            gc.collect()
+    if "135M".startswith(options.only):
+        rows += memory_rows()
+    publish(rows, "make bench", keep=not options.dry)
+    return None
+
+
+if __name__ == "__main__":
+    main()

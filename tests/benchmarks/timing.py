@@ -1,0 +1,41 @@
+"""Timing fairly: several ways of doing one thing, in turn and again, in one process, and their ratios pair by pair."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How long one thing takes against another: median of the pairs, and the least and the most of them."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, times: list[float], against: list[float]) -> Self:
+        """From times of the same rounds, in any unit."""
+        ratios = [one / other for one, other in zip(times, against, strict=True)]
+        return cls(statistics.median(ratios), min(ratios), max(ratios))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
+
+
+def in_turn(ways: Mapping[str, Callable[[], None]], rounds: int, name: str) -> dict[str, list[float]]:
+    """Seconds of every way in every round; A B C, A B C, … so that a slow moment falls on all alike."""
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    with tqdm(total=(rounds + 1) * len(ways), desc=name, leave=False) as bar:
+        for number in range(rounds + 1):  # the first one warms up
+            for way, run in ways.items():
+                start = time.perf_counter()
+                run()
+                if number:
+                    times[way].append(time.perf_counter() - start)
+                bar.update()
+    return times
