@@ -38,6 +38,7 @@ layer-search: $(VENV)/.user
 traces: $(VENV)/.user
 	$(BIN)/python assets/traces/build.py
 
+# Under ten minutes, best on a machine that does nothing else.
 bench: $(VENV)/.user
 	$(BIN)/python tests/benchmarks/speed.py $(ARGS)
 

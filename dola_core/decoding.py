@@ -19,9 +19,10 @@ from dola_core.contrast import check_layer, log_softmax
 from dola_core.lanes import Decoding, Lane, choose, dola_scores, gumbel_noise, penalised
 from dola_core.prefix import PrefixMemory
 from dola_core.readout import Readout
-from dola_core.recording import Allowance, Row, Workspace, record_steps
+from dola_core.recording import Allowance, Row, record_steps
 from dola_core.rows import FixedRows, ForkingRows, Rows
 from dola_core.trace import EndReason, Step
+from dola_core.workspace import Workspace
 
 
 class PromptError(ValueError):
@@ -139,7 +140,7 @@ def _steps(
 ) -> Iterator[Advance]:
     row_of = dict.fromkeys(range(len(state.lanes)), 0)
     written: list[list[int]] = [[] for _ in state.lanes]
-    allowance, workspace = Allowance(limit * len(state.lanes)), Workspace()
+    allowance = Allowance(limit * len(state.lanes))
     state.rows.start(prompt_ids)
     for index in range(limit):
         reading = state.read(row_of)
@@ -156,7 +157,7 @@ def _steps(
                 end = reason if index + 1 == len(ids) else "length" if index + 1 == limit else None
             if end:
                 ends[lane] = end
-        steps = reading.records(index, row_of, tokens, allowance, workspace) if state.record else ()
+        steps = reading.records(index, row_of, tokens, allowance, state.workspace) if state.record else ()
         yield Advance(index, tokens, ends, steps)
         branches = {lane: (row, tokens[lane]) for lane, row in row_of.items() if lane not in ends}
         if not branches:
@@ -222,13 +223,14 @@ class _LockStep:
 
     def __init__(self, rows: Rows, lanes: tuple[Lane, ...], decoding: Decoding, *, record: bool) -> None:
         self.rows, self.lanes, self.decoding, self.record = rows, lanes, decoding, record
+        self.workspace = Workspace()
 
     @torch.inference_mode()
     def read(self, row_of: dict[int, int]) -> _Reading:
         """Score and choose: every lane on every row if that is recorded, else on its own row only."""
         decoding, ids, logits = self.decoding, self.rows.ids, self.rows.logits
         plain = log_softmax(penalised(decoding, ids, logits[-1]))
-        log_q = log_softmax(logits)
+        log_q = torch.log_softmax(logits, -1, out=self.workspace.like("log_q", logits))
         if decoding.penalty_position == "before":
             log_q[-1] = plain
         noise = gumbel_noise(decoding, ids.shape[-1], plain.shape[-1])

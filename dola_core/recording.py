@@ -12,6 +12,7 @@ from dola_core.contrast import entropy, layer_statistics, plausible_head
 from dola_core.lanes import Decoding, Lane
 from dola_core.ranks import coded, ranks_of
 from dola_core.trace import ALPHA_MIN, Choice, EndReason, ModelInfo, Step, Trace, digest_of
+from dola_core.workspace import Workspace
 
 SHOWN = 15
 """Tokens a step records if its head has no more: enough for a chart with the cut tokens in it."""
@@ -88,24 +89,6 @@ class Allowance:
         rough = min(max(SHOWN - exact, 0), spare - 2 * exact)
         self.left -= 2 * exact + rough
         return exact, rough
-
-
-class Workspace:
-    """Memory that the steps of a comparison work in, one after the other.
-
-    Fresh memory for each would cost as much as the arithmetic: the system hands out and takes back its pages anew.
-    """
-
-    def __init__(self) -> None:
-        self._flat = torch.empty(2, 0)
-
-    def like(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
-        """Two tensors like `tensor`, with whatever was left in them."""
-        size = tensor.numel()
-        if self._flat.shape[1] < size or self._flat.device != tensor.device:
-            self._flat = torch.empty(2, size, device=tensor.device)
-        one, other = (flat[:size].view(tensor.shape) for flat in self._flat)
-        return one, other
 
 
 @dataclass(frozen=True)
@@ -215,7 +198,7 @@ def _by_layer(log_q: Tensor, ids: Tensor, workspace: Workspace) -> list[np.ndarr
     some = max(1, CHUNK_LOGITS // log_q[0].numel())
     found = []
     for layers in log_q.split(some):
-        scratch = workspace.like(layers)
+        scratch = workspace.like("one", layers), workspace.like("other", layers)
         top = layers.max(-1)
         ranks = ranks_of(layers, ids, scratch[0])
         found.append(

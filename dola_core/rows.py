@@ -16,6 +16,7 @@ from transformers.cache_utils import StaticLayer
 
 from dola_core.prefix import PrefixMemory
 from dola_core.readout import Readout, UnsupportedModelError
+from dola_core.workspace import Workspace
 
 Step = Callable[[Tensor], Tensor]
 """Ids `[lanes, 1]` → logits `[layers + 1, lanes, V]`."""
@@ -51,7 +52,7 @@ class ForkingRows:
         self, readout: Readout, layers: Sequence[int], *, early_norm: bool, memory: PrefixMemory | None = None
     ) -> None:
         self.readout, self.layers, self.early_norm, self.memory = readout, list(layers), early_norm, memory
-        self.cache = DynamicCache(config=readout.decoder.config)
+        self.cache, self.workspace = DynamicCache(config=readout.decoder.config), Workspace()
         self.whole = False
         """Whether the cache has read exactly `ids`."""
 
@@ -79,7 +80,9 @@ class ForkingRows:
             self.memory.keep(self.ids, self.cache)
 
     def _read(self, ids: Tensor) -> None:
-        self.logits = _forward(self.readout, self.layers, ids, self.cache, early_norm=self.early_norm)
+        self.logits = _forward(
+            self.readout, self.layers, ids, self.cache, early_norm=self.early_norm, workspace=self.workspace
+        )
         self.whole = True
 
 
@@ -186,15 +189,29 @@ class _Graph:
 
 
 @torch.inference_mode()
-def _forward(readout: Readout, layers: list[int], ids: Tensor, cache: DynamicCache, *, early_norm: bool) -> Tensor:
+def _forward(
+    readout: Readout,
+    layers: list[int],
+    ids: Tensor,
+    cache: DynamicCache,
+    *,
+    early_norm: bool,
+    workspace: Workspace | None = None,
+) -> Tensor:
     """Logits of `layers` and of the final one: ids `[rows, T]` → `[layers + 1, rows, V]`, float32."""
     with readout.capture(layers) as captured:
         output = readout.decoder(input_ids=ids, past_key_values=cache, use_cache=True)
     mature = output.last_hidden_state[:, -1]  # normed already
-    return _logits(readout, [captured[layer].to(mature.device) for layer in layers], mature, early_norm=early_norm)
+    early = [captured[layer].to(mature.device) for layer in layers]
+    return _logits(readout, early, mature, early_norm=early_norm, workspace=workspace)
 
 
-def _logits(readout: Readout, early: list[Tensor], mature: Tensor, *, early_norm: bool) -> Tensor:
+def _logits(
+    readout: Readout, early: list[Tensor], mature: Tensor, *, early_norm: bool, workspace: Workspace | None = None
+) -> Tensor:
     if early and early_norm:
         early = list(readout.norm(torch.stack(early)).unbind())
-    return readout.head(torch.stack([*early, mature]))
+    logits = readout.after_head(readout.phi(torch.stack([*early, mature])))
+    if workspace is None or logits.dtype is torch.float32:
+        return logits.float()
+    return workspace.like("logits", logits).copy_(logits)

@@ -1,10 +1,12 @@
 import re
+from dataclasses import replace
 
 import pytest
 
 from app.examples import EXAMPLES, outcome
 from app.language import language
 from app.run import Request, RequestError, run, run_on
+from dola_core.rows import FixedRows
 from dola_core.trace import Trace
 from tests.app.looking import looking
 
@@ -181,3 +183,20 @@ def test_another_models_trace_cannot_be_gone_on_from(loaded, compared):
     foreign = trace.model_copy(update={"model": trace.model.model_copy(update={"name": "other"})})
     with pytest.raises(RequestError, match="of the model other"):
         next(run_on(loaded, foreign, looking(foreign, 0), max_new_tokens=3))
+
+
+def test_a_compiled_model_runs_in_its_fixed_rows(loaded):
+    steps = []
+
+    def counted(step):
+        def run_step(ids):
+            steps.append(ids)
+            return step(ids)
+
+        return run_step
+
+    rows = FixedRows(loaded.readout, range(1, 30), lanes=2, length=64, compiler=counted)
+    *_, plain = run(loaded, Request.of(**ASKED))
+    *_, fixed = run(replace(loaded, fixed=rows), Request.of(**ASKED))
+    assert fixed.trace.texts == plain.trace.texts
+    assert len(steps) == max(len(plain.trace.lane_steps(lane)) for lane in (0, 1)) - 1

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM
 
 
 def main() -> None:
-    """Load the folder that is named first, say which version this is, and serve."""
-    model = AutoModelForCausalLM.from_pretrained(sys.argv[1], torch_dtype=torch.float32).eval()
+    """Load the folder that is named first in the dtype named next, say which version this is, and serve."""
+    model = AutoModelForCausalLM.from_pretrained(sys.argv[1], torch_dtype=getattr(torch, sys.argv[2])).eval()
     print(json.dumps({"version": transformers.__version__}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)

@@ -30,7 +30,7 @@ class Row:
     @property
     def verdict(self) -> str:
         """Whether the budget is kept."""
-        return "" if self.budget is None else "kept" if self.ratio.median <= self.budget + 0.005 else "**missed**"
+        return "" if self.budget is None else "kept" if self.ratio.median <= 1.005 * self.budget else "**missed**"
 
 
 def machine() -> str:

@@ -25,6 +25,9 @@ from dola_core.preset import Preset  # noqa: E402
 from dola_core.readout import Readout  # noqa: E402
 from dola_core.scoring import score_items  # noqa: E402
 from dola_core.trace import ModelInfo  # noqa: E402
+from tests.benchmarks.results import Row, publish  # noqa: E402
+from tests.benchmarks.shapes import ATLAS  # noqa: E402
+from tests.benchmarks.timing import Ratio  # noqa: E402
 
 LAYERS, ALPHAS = tuple(range(1, 30)), (0.0, 0.05, 0.1, 0.2, 0.5)
 QUESTIONS, SAMPLED, FASTER = 100, 5, 20
@@ -54,6 +57,10 @@ def speed() -> None:
         f"{len(items)} questions, {count} settings: {once:.1f} s in one pass, {each:.0f} s run by run "
         f"(median of {SAMPLED} single runs × {count}): {each / once:.0f} x faster, at least {FASTER} x wanted"
     )
+    what = f"the whole layer curve, {count} settings on {len(items)} questions"
+    against = f"one run for each setting, of which {SAMPLED} were timed"
+    ratio = Ratio.of([once] * SAMPLED, [count * seconds_ for seconds_ in single])
+    publish([Row(ATLAS, "float32", what, against, ratio, 1 / FASTER)], "make bench-search")
 
 
 def memory() -> None:

@@ -24,7 +24,8 @@ class Ratio:
         return cls(statistics.median(ratios), min(ratios), max(ratios))
 
     def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
+        digits = 2 if self.low >= 0.1 else 3
+        return f"{self.median:.{digits}f} ({self.low:.{digits}f}–{self.high:.{digits}f})"
 
 
 def in_turn(ways: Mapping[str, Callable[[], None]], rounds: int, name: str) -> dict[str, list[float]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-from transformers import AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
+from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, T5Config, T5ForConditionalGeneration
 
 import dola_core.models
 from dola_core.decoding import PromptError, compare
@@ -173,3 +173,21 @@ def test_pieces_join_to_the_text():
     text = " Tokyo is the capital of Japan."
     ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
     assert "".join(loaded.piece(i) for i in ids) == text == loaded.text(ids)
+
+
+def test_a_model_is_compiled_on_demand_and_says_so(llama_folder):
+    loaded = load_model(llama_folder, device="cpu", dtype="float32", compiled=True)
+    assert loaded.label.endswith("· compiled")
+    assert loaded.fixed.suits(range(1, 30), 2, loaded.readout.context_length, early_norm=True)
+    assert load_model(llama_folder, device="cpu", dtype="float32").fixed is None
+
+
+def test_attention_in_windows_is_not_compiled(tmp_path):
+    config = MistralConfig(
+        vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=30, num_attention_heads=2,
+        num_key_value_heads=2, sliding_window=8,
+    )  # fmt: skip
+    windows = folder(AutoModelForCausalLM.from_config(config), tmp_path)
+    assert load_model(windows, device="cpu", dtype="float32").fixed is None
+    with pytest.raises(LoadError, match="start without --compile"):
+        load_model(windows, device="cpu", dtype="float32", compiled=True)
