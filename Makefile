@@ -6,7 +6,7 @@ PEERS := .venv-peers
 ARGS ?=
 
 .PHONY: demo test lint format screenshots atlas atlas-eval layer-search traces browser clean
-.PHONY: bench bench-peers bench-scaling bench-page bench-search
+.PHONY: bench bench-peers bench-page bench-search
 
 demo: $(VENV)/.user
 	$(BIN)/python app.py $(ARGS)
@@ -44,9 +44,6 @@ bench: $(VENV)/.user
 
 bench-peers: $(VENV)/.user $(PEERS)/.peer
 	$(BIN)/python tests/benchmarks/peers.py $(PEERS)/bin/python
-
-bench-scaling: $(VENV)/.dev browser
-	$(BIN)/python tests/benchmarks/scaling.py
 
 bench-page: $(VENV)/.dev browser
 	$(BIN)/python tests/benchmarks/page.py

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, T5C
 import dola_core.models
 from dola_core.decoding import PromptError, compare
 from dola_core.lanes import Decoding, Lane
-from dola_core.models import DTYPES, SHIPPED_MODEL, LoadError, load_model
+from dola_core.models import COMPILED_LENGTH, DTYPES, SHIPPED_MODEL, LoadError, load_model
 from dola_core.preset import Preset
 from tests.core.tiny import tiny
 
@@ -175,10 +175,12 @@ def test_pieces_join_to_the_text():
     assert "".join(loaded.piece(i) for i in ids) == text == loaded.text(ids)
 
 
+@pytest.mark.filterwarnings("ignore:.*script_method.*is deprecated")  # PyTorch's own compiler, as it is imported
 def test_a_model_is_compiled_on_demand_and_says_so(llama_folder):
     loaded = load_model(llama_folder, device="cpu", dtype="float32", compiled=True)
     assert loaded.label.endswith("· compiled")
-    assert loaded.fixed.suits(range(1, 30), 2, loaded.readout.context_length, early_norm=True)
+    assert loaded.fixed.suits(range(1, 30), 2, COMPILED_LENGTH, early_norm=True)
+    assert not loaded.fixed.suits(range(1, 30), 2, COMPILED_LENGTH + 1, early_norm=True)
     assert load_model(llama_folder, device="cpu", dtype="float32").fixed is None
 
 
