@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """number format of the weights"""
     compile: bool = False
-    """compile the decoder, with a CUDA graph on a GPU: the first comparison takes a minute, later ones less time"""
+    """compile the decoder, which the first comparison waits for; no faster on a CPU, and not yet measured on a GPU"""
     host: str | None = None
     """address to listen on (default: this machine only)"""
     port: int | None = Field(None, ge=1, le=65535)

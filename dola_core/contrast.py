@@ -101,8 +101,8 @@ def layer_statistics(
     `½ Σ q_j log q_j + ½ Σ q_N log q_N − Σ m log m`, so each layer takes one exponential and one logarithm.
     `scratch` are two tensors like `log_q` to work in, for callers that come again.
     """
-    # What is less probable than e^-80 adds nothing, but below e^-87 floats are subnormal, and a CPU takes a hundred
-    # times as long for each of them.
+    # What is less probable than e^-80 adds nothing, but below e^-87 floats are subnormal, and a CPU takes many times as
+    # long for each of them.
     log_q_N = log_q_N.clamp_min(-80.0)
     q_N = log_q_N.exp()
     a, b = scratch or (torch.empty_like(log_q), torch.empty_like(log_q))

@@ -50,6 +50,8 @@ PREAMBLE = (
 instruction of InstructGPT's paper and the six examples of TruthfulQA's own "qa" prompt."""
 MAX_FIELD = 10_000_000
 """Characters of one field of a CSV."""
+MAX_HEADER = 100_000
+"""Characters of its first line; what has more is no header."""
 
 
 WRONG = {
@@ -150,7 +152,8 @@ def _kind(file: Path, text: str) -> Format:
     """The format by the file's beginning."""
     if text.lstrip()[:1] == "{":
         return "jsonl"
-    header = next(csv.reader(text.splitlines()[:1]), [])
+    first = text.partition("\n")[0]
+    header = next(csv.reader([first]), []) if len(first) <= MAX_HEADER else []
     if "Question" in header:
         return "truthfulqa"
     if "completion" in header:
@@ -168,11 +171,16 @@ def _of_jsonl(file: Path, text: str) -> list[Item]:
         try:
             items.append(Item.model_validate_json(line))
         except ValidationError as error:
-            mistake = error.errors()[0]
-            field = ".".join(str(part) for part in mistake["loc"])
-            kind = OF_PYDANTIC.get(mistake["type"], "type" if field else "json")
-            raise ItemsError(kind, file, line=f"{number:,}", field=field) from error
+            raise _mistaken(file, number, error) from error
     return _some(file, items)
+
+
+def _mistaken(file: Path, line: int, error: ValidationError) -> ItemsError:
+    """What is wrong with the question of a line."""
+    mistake = error.errors()[0]
+    field = ".".join(str(part) for part in mistake["loc"])
+    kind = OF_PYDANTIC.get(mistake["type"], "type" if field else "json")
+    return ItemsError(kind, file, line=f"{line:,}", field=field)
 
 
 def _of_csv(file: Path, text: str, kind: Format, preamble: bool) -> list[Item]:
@@ -184,6 +192,8 @@ def _of_csv(file: Path, text: str, kind: Format, preamble: bool) -> list[Item]:
         items = [read(dict(zip(header, cells, strict=False)), rows.line_num) for cells in rows if cells]
     except csv.Error as error:
         raise ItemsError("quotes", file, line=f"{rows.line_num:,}") from error
+    except ValidationError as error:
+        raise _mistaken(file, rows.line_num, error) from error
     return _some(file, items)
 
 

@@ -17,8 +17,6 @@ from dola_core.trace import Step, Trace
 
 SHOWN = 15
 """Tokens in the head chart."""
-MOST_RANK = 65535
-"""What a recorded rank stands for at least."""
 
 
 @dataclass(frozen=True)

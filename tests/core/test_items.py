@@ -86,6 +86,9 @@ def test_factor_of_experts_has_only_the_whole_prefix(tmp_path):
         ("x.csv", TRUTHFUL.splitlines(keepends=True)[0], "x.csv holds no questions"),
         ("x.csv", FACTOR.replace("is odd.", " "), "x.csv, line 2, column “contradiction_1”: it is empty"),
         ("x.csv", FACTOR.replace("contradiction_2", "other"), "line 1: the column “contradiction_2” is missing"),
+        ("x.csv", f"{'x' * 200_000}\n1\n", "x.csv, line 1: neither"),
+        ("x.csv", TRUTHFUL.replace("Nothing,It passes through you; Nothing;", ";,; ;"), "line 3: answers is empty"),
+        ("x.csv", FACTOR.replace("is true.", "."), "x.csv, line 2: answers.0 is empty"),
         ("x.csv", f'{FACTOR}1,"an open quote\n', "x.csv, line 3: a field in quotes"),
     ],
 )
