@@ -91,7 +91,9 @@ def test_differences_are_walked_by_button_and_by_key(page):
     finished(page)
     differ = page.locator(".lane.dola .t.d").evaluate_all("nodes => nodes.map(n => +n.dataset.index + 1)")
     assert differ
-    page.locator(".lane.dola .t[data-index]").last.click()
+    tokens = page.locator(".lane.dola .t[data-index]")
+    tokens.last.click()
+    expect(page.locator("#step input[type=number]")).to_have_value(str(tokens.count()))  # the page is there by now
     page.click("#previous")
     inside = [d for d in differ if d < page.locator(".lane.dola .t[data-index]").count()]
     expect(page.locator("#step input[type=number]")).to_have_value(str(inside[-1]))
