@@ -260,6 +260,7 @@
 
     const paint = () => {
       waiting.delete(plot);
+      plot.removeAttribute("aria-busy");
       const figure = recolour(value.figure, isDark() ? toDark : {});
       // On a phone a cell is narrower than its label.
       if (narrow) figure.data.forEach((trace) => trace.textfont && (trace.textfont = { ...trace.textfont, size: 7 }));
@@ -288,6 +289,7 @@
       plot.setAttribute("role", "img");
       plot.setAttribute("aria-label", value.alt);
       plot.style.height = `${value.figure.layout.height}px`;
+      plot.setAttribute("aria-busy", "true"); // what is drawn is not yet what the words beside it say
       if (inSight.has(plot)) paint();
       else drawLater(plot, paint);
     };

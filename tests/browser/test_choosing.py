@@ -13,7 +13,7 @@ from app.questions import MOST
 from app.search_words import verdict
 from dola_core.items import Item, write_items
 from dola_core.models import load_model
-from tests.browser.test_inspector import click_point
+from tests.browser.test_inspector import click_point, drawn
 from tests.browser.test_page import compare, finished, set_slider
 
 expect.set_options(timeout=30_000)
@@ -81,7 +81,7 @@ def test_a_file_is_measured_and_its_curve_becomes_the_setting(tab, tmp_path):
     expect(tab.locator("#curve .sub")).to_contain_text("validation.jsonl")
     upload(tab, written(tmp_path, "again.jsonl", items_of("x")))
     expect(tab.locator("#curve .sub")).to_contain_text("again.jsonl: 20 of 20 questions")
-    click_point(tab, "#curve", 7, tab.locator("#curve .plot").evaluate("plot => plot.data.at(-1).y[6]"))
+    click_point(tab, "#curve", 7, drawn(tab, "#curve").evaluate("plot => plot.data.at(-1).y[6]"))
     tab.get_by_role("tab", name=ENGLISH("page.compare_tab")).click()
     expect(tab.locator("#layer input[type=number]")).to_have_value("7")
 
@@ -136,7 +136,7 @@ def test_the_comparison_follows_a_point_of_the_curve(page):
     finished(page)
     page.get_by_role("tab", name=ENGLISH("search.tab")).click()
     expect(page.locator("#curve .main-svg").first).to_be_visible()
-    line = page.locator("#curve .plot").evaluate("plot => plot.data.at(-1)")
+    line = drawn(page, "#curve").evaluate("plot => plot.data.at(-1)")
     click_point(page, "#curve", 4, line["y"][3])
     page.get_by_role("tab", name=ENGLISH("page.compare_tab")).click()
     expect(page.locator("#head .sub")).to_contain_text("q_4")

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.test_page import compare, finished, set_slider
 
@@ -19,10 +19,17 @@ def run(page: Page) -> Page:
     return page
 
 
+def drawn(page: Page, chart: str) -> Locator:
+    """A chart, in sight and drawn of what the page says."""
+    page.locator(f"{chart} .plot").scroll_into_view_if_needed()
+    plot = page.locator(f"{chart} .plot:not([aria-busy])")
+    expect(plot).to_be_visible()
+    return plot
+
+
 def click_point(page: Page, chart: str, x: float, y: float) -> None:
     """Click into a chart at the place of its data coordinates (a category of y by its number)."""
-    plot = page.locator(f"{chart} .plot")
-    plot.scroll_into_view_if_needed()
+    plot = drawn(page, chart)
     place = plot.evaluate(
         """(plot, [x, y]) => {
             const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
@@ -107,7 +114,7 @@ def test_differences_are_walked_by_button_and_by_key(page):
 
 
 def test_a_cell_of_the_heatmap_leads_to_its_step_and_layer(run):
-    shown = run.locator("#heat-base .plot").evaluate("plot => plot.data[0].x")
+    shown = drawn(run, "#heat-base").evaluate("plot => plot.data[0].x")
     step = next(x for x in shown if run.locator("#step input[type=number]").input_value() != str(x))
     click_point(run, "#heat-base", step, 9)
     expect(run.locator("#layer input[type=number]")).to_have_value("9")

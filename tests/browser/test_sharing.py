@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_inspector import click_point
+from tests.browser.test_inspector import click_point, drawn
 from tests.browser.test_page import LANES, compare, decoding, finished, set_slider, stop_once_it_writes
 
 PROMPT = "The capital of Australia is"
@@ -140,7 +140,7 @@ def test_a_pinned_token_is_forced_and_the_crumbs_lead_back(page):
     expect(page.locator("#step input[type=number]")).to_have_value("2")
     expect(page.locator("#force")).to_be_hidden()
     before = texts(page)
-    token = page.locator("#head .plot").evaluate("plot => plot.data[0].customdata[2][0]")
+    token = drawn(page, "#head").evaluate("plot => plot.data[0].customdata[2][0]")
     click_point(page, "#head", 0.0001, 2 - 0.27)
     expect(page.locator("#force")).to_contain_text("Continue both from")
     page.click("#force")
