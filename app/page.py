@@ -90,8 +90,10 @@ def _wire_looks(ask: Controls, view: Inspector) -> None:
     def on_press(move: moves.Move) -> Callable[[Changes], Changes]:
         return lambda values: lead(values, move, {})
 
-    for moved in (ask.layer.input, ask.alpha.input, *(switch.input for switch in view.switches)):
-        moved(look, inputs, view.outputs, trigger_mode="always_last", **QUICK)
+    # One event of all sliders and switches: while its answer is under way the next waits, so that no answer to an
+    # earlier move of one comes after that to a later move of another.
+    moved = [ask.layer.input, ask.alpha.input, *(switch.input for switch in view.switches)]
+    gr.on(moved, look, inputs, view.outputs, trigger_mode="always_last", **QUICK)
     clicks = [
         (view.lanes.select, moves.to_token),
         (view.lanes.key_up, moves.by_layers),

@@ -57,6 +57,28 @@ def test_at_alpha_one_dola_agrees_and_the_strip_says_what_would_change(run):
     expect(run.locator("#spine")).to_be_visible()
 
 
+FIRST_LATE = """() => {
+    const { fetch } = window;
+    let late = true;
+    window.fetch = async (...asked) => {
+        const wait = late;
+        late = false;
+        const answer = await fetch(...asked);
+        if (wait) await new Promise(done => setTimeout(done, 1000));
+        return answer;
+    };
+}"""
+
+
+def test_a_late_answer_to_one_slider_does_not_undo_the_other(run):
+    run.evaluate(FIRST_LATE)
+    set_slider(run, "layer", 5)
+    set_slider(run, "alpha", 0.5)
+    run.wait_for_timeout(1500)
+    expect(run.locator("#sweep .sub")).to_contain_text("at α = 0.5")
+    expect(run.locator("#head .sub")).to_contain_text("q_5")
+
+
 def test_the_whole_page_is_driven_by_keys(run):
     page = run
     page.locator(".lane.dola .t[data-index='0']").click()
