@@ -234,7 +234,9 @@ def _layer_chart(trace: Trace, view: View) -> Figure:
         "type": "log",
         "autorange": "reversed",
         "title": {"text": view.words("chart.rank"), "standoff": 4},
-        "tickformat": "d",
+        # Left to itself, Plotly crowds a short axis with every digit, and with 0.8 as another 1.
+        "tickvals": [digit * 10**power for power in range(7) for digit in (1, 2, 5)],
+        "tickformat": ",d",
     }
     return figure(
         [line for line in lines if set(line["y"]) != {None}],

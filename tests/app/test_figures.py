@@ -120,6 +120,7 @@ def test_ranks_through_the_layers_start_at_one_on_top(forked):
         assert list(line.y) == ranks.tolist()
         assert line.y[-1] == choice.rank
     assert (figure.layout.yaxis.type, figure.layout.yaxis.autorange) == ("log", "reversed")
+    assert figure.layout.yaxis.tickvals[:5] == (1, 2, 5, 10, 20)
 
 
 def test_a_pinned_token_has_its_rank_in_every_layer(forked):
