@@ -6,7 +6,7 @@ PEERS := .venv-peers
 ARGS ?=
 
 .PHONY: demo test lint format screenshots atlas atlas-eval layer-search traces browser clean
-.PHONY: bench bench-peers bench-page bench-search
+.PHONY: bench bench-peers bench-page bench-search bench-scaling
 
 demo: $(VENV)/.user
 	$(BIN)/python app.py $(ARGS)
@@ -50,6 +50,9 @@ bench-page: $(VENV)/.dev browser
 
 bench-search: $(VENV)/.user
 	$(BIN)/python tests/benchmarks/search.py
+
+bench-scaling: $(VENV)/.dev browser
+	$(BIN)/python tests/benchmarks/scaling.py
 
 # A Chromium for the browser tests: the system's, else Debian's package, else Playwright's own download.
 browser: $(VENV)/.dev

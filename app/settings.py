@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     model: str | None = None
     """a folder or a Hugging Face name, such as HuggingFaceTB/SmolLM2-135M (default: the shipped Atlas-30L)"""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps"""
+    """auto, cpu, cuda, cuda:1, mps; split for a model over all GPUs, by accelerate"""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """number format of the weights"""
     compile: bool = False

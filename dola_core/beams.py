@@ -95,7 +95,7 @@ def _search(
         return_dict_in_generate=True,
         output_scores=True,
     )
-    prompt = torch.tensor([prompt_ids], device=readout.model.device)
+    prompt = torch.tensor([prompt_ids], device=readout.device)
     for number, lane in enumerate(lanes):
         watch = _Watch(len(prompt_ids), stopped)
 

@@ -105,7 +105,7 @@ def _read(
     """The most probable next tokens of the last layer and of `layer`."""
     readout = loaded.readout
     with readout.capture([layer, readout.n_layers]) as h:
-        readout.decoder(input_ids=torch.tensor([ids], device=readout.phi.weight.device), use_cache=False)
+        readout.decoder(input_ids=torch.tensor([ids], device=readout.device), use_cache=False)
     both = (
         log_softmax(readout.logits(h[readout.n_layers])),
         log_softmax(readout.logits(h[layer], early_norm=early_norm)),

@@ -228,7 +228,8 @@ class _LockStep:
     @torch.inference_mode()
     def read(self, row_of: dict[int, int]) -> _Reading:
         """Score and choose: every lane on every row if that is recorded, else on its own row only."""
-        decoding, ids, logits = self.decoding, self.rows.ids, self.rows.logits
+        decoding, logits = self.decoding, self.rows.logits
+        ids = self.rows.ids.to(logits.device)  # a model may begin on one device and end on another
         plain = log_softmax(penalised(decoding, ids, logits[-1]))
         log_q = torch.log_softmax(logits, -1, out=self.workspace.like("log_q", logits))
         if decoding.penalty_position == "before":

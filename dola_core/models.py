@@ -3,6 +3,7 @@
 Plain `transformers`, no code from repositories. Whatever goes wrong ends in a `LoadError` of one sentence.
 """
 
+import importlib.util
 import re
 import time
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ from dola_core.trace import ModelInfo
 SHIPPED_MODEL = Path(__file__).resolve().parent.parent / "assets" / "atlas-30l"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MAX_PROMPT_CHARACTERS = 200_000
+SPLIT = "split"
+"""The device that stands for all GPUs together, a part of the model on each."""
 COMPILED_LENGTH = 1024
 """Tokens, the prompt's included, of a comparison that decodes compiled: a step attends to so many places."""
 
@@ -147,15 +150,21 @@ def load_model(
 ) -> LoadedModel:
     """Load a causal LM: the shipped one (None), a folder, or a Hub name such as `HuggingFaceTB/SmolLM2-135M`.
 
-    `device` is "auto" (CUDA, then Apple's MPS, then CPU) or a PyTorch device; `dtype` is "auto", "float32",
-    "bfloat16" or "float16". Auto takes bfloat16 where the hardware computes it fast and float32 elsewhere. With
-    `compiled`, comparisons of up to `COMPILED_LENGTH` tokens decode in `FixedRows`, compiled by the first of them.
+    `device` is "auto" (CUDA, then Apple's MPS, then CPU), a PyTorch device, or "split" for a model that is spread over
+    all GPUs, which needs the package accelerate; `dtype` is "auto", "float32", "bfloat16" or "float16". Auto takes
+    bfloat16 where the hardware computes it fast and float32 elsewhere. With `compiled`, comparisons of up to
+    `COMPILED_LENGTH` tokens decode in `FixedRows`, compiled by the first of them.
 
     Raises `LoadError` with one sentence for an unknown name, no network, a folder without a model, a device or dtype
     that is not there, too little memory, or an architecture that cannot be read layer by layer.
     """
     name = str(SHIPPED_MODEL if name_or_folder is None else name_or_folder)
-    place = _device(device)
+    split = device == SPLIT
+    place = _device("auto" if split else device)
+    if split and importlib.util.find_spec("accelerate") is None:
+        raise LoadError("A model is spread over several devices by accelerate; install it: pip install accelerate.")
+    if split and compiled:
+        raise LoadError("A model that is spread over several devices cannot be compiled; start without --compile.")
     if dtype != "auto" and dtype not in DTYPES:
         raise LoadError(f"Unknown dtype {dtype!r}; use auto, {', '.join(DTYPES)}.")
     if Path(name).is_dir() and not Path(name, "config.json").is_file():
@@ -165,8 +174,9 @@ def load_model(
         # An explicit False: left open, transformers asks on the terminal whether to run a repository's code.
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         tokenizer = _tokenizer(name)
-        model = _auto_class(config).from_pretrained(name, dtype=torch_dtype, trust_remote_code=False)
-        model = model.to(place).eval()
+        where = {"device_map": "auto"} if split else {}
+        model = _auto_class(config).from_pretrained(name, dtype=torch_dtype, trust_remote_code=False, **where)
+        model = model.eval() if split else model.to(place).eval()
         readout = Readout.of(model)
         preset = Preset.of(model, readout.n_layers)
         length = min(COMPILED_LENGTH, readout.context_length or COMPILED_LENGTH)
@@ -184,7 +194,9 @@ def load_model(
     )
     title = "Atlas-30L" if Path(name) == SHIPPED_MODEL else info.name
     size = f"{info.n_layers} layers · {info.vocab_size:,} tokens"
-    label = f"{title} · {size} · {_device_label(place)} {_SHORT[torch_dtype]}"
+    # transformers notes places only where there are several.
+    count = len({str(part) for part in getattr(model, "hf_device_map", {"": place}).values()})
+    label = f"{title} · {size} · {f'{count} × ' if count > 1 else ''}{_device_label(place)} {_SHORT[torch_dtype]}"
     label += " · compiled" if compiled else ""
     return LoadedModel(model, tokenizer, readout, label, info, preset, fixed=fixed)
 
@@ -204,7 +216,7 @@ def _device(device: str) -> torch.device:
         place = torch.device(device)
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise LoadError(f"There is no device {device!r} here; use auto, cpu, cuda or cuda:0.") from error
+        raise LoadError(f"There is no device {device!r} here; use auto, cpu, cuda, cuda:0 or split.") from error
     return place
 
 

@@ -44,7 +44,7 @@ class PrefixMemory:
         common = int(lengths[row])
         if common == 0:
             return None
-        cache.batch_select_indices(torch.tensor([row], device=ids.device))
+        cache.batch_select_indices(torch.tensor([row]))
         if common < ids.shape[1]:
             cache.crop(common - ids.shape[1])  # a negative number: so many tokens less
         return cache, common

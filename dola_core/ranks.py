@@ -1,5 +1,7 @@
 """Ranks of tokens in every layer: counted fast, and kept in one byte each."""
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,8 +32,15 @@ def ranks_of(log_q: Tensor, ids: Tensor, scratch: Tensor | None = None) -> Tenso
 
 def coded(ranks: np.ndarray) -> np.ndarray:
     """Ranks ≥ 1 as one byte each: exact to `EXACT`, to the nearest of a geometric series beyond."""
-    beyond = np.rint(np.log(np.clip(ranks, EXACT, MOST) / EXACT) / np.log(RATIO))
-    return np.where(ranks <= EXACT, np.clip(ranks, 1, EXACT) - 1, EXACT - 1 + beyond).astype(np.uint8)
+    return _codes()[np.clip(ranks, 1, MOST)]
+
+
+@cache
+def _codes() -> np.ndarray:
+    """The byte of every rank up to `MOST`: computing logarithms at each step takes longer than looking them up."""
+    ranks = np.arange(MOST + 1)
+    beyond = np.rint(np.log(np.maximum(ranks, EXACT) / EXACT) / np.log(RATIO))
+    return np.where(ranks <= EXACT, ranks - 1, EXACT - 1 + beyond).astype(np.uint8)
 
 
 def decoded(codes: np.ndarray) -> np.ndarray:

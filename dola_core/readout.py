@@ -79,6 +79,13 @@ class Readout:
         return len(self.blocks)
 
     @property
+    def device(self) -> torch.device:
+        """Where ids go in. Other parts of a model may lie on other devices, which then move what comes to them."""
+        place = self.model.get_input_embeddings().weight.device
+        # Weights that are kept on disk lie nowhere until they are used.
+        return torch.device("cpu") if place.type == "meta" else place
+
+    @property
     def vocab_size(self) -> int:
         """V, the number of logits the head gives (which may exceed the tokenizer's entries)."""
         return self.phi.weight.shape[0]
@@ -134,8 +141,8 @@ class Readout:
 
         `captured` is what `capture([layer])` yields; what is yielded here holds {layer: logits `[rows, V]`, float32}
         after a forward pass. A head is as large as its vocabulary, and reading it takes longer than multiplying by
-        it: a second product would cost as much as the first. A pass in which the two do not fit together, as one on
-        several devices, is left alone, and nothing is held then. The hooks are gone when the body ends.
+        it: a second product would cost as much as the first. A pass in which the two do not fit together is left
+        alone, and nothing is held then. The hooks are gone when the body ends.
         """
         logits: dict[int, Tensor] = {}
         owner, joined = threading.get_ident(), [False]
@@ -146,13 +153,13 @@ class Readout:
             joined[0] = (
                 threading.get_ident() == owner
                 and h is not None and x is not None and x.dim() == 3
-                and (x.shape[0], x.shape[2], x.device) == (*h.shape, h.device)
+                and (x.shape[0], x.shape[2]) == h.shape
             )  # fmt: skip
             if not joined[0] or h is None or x is None:
                 return None
             logits.pop(layer, None)
             early = self.norm(h) if early_norm else h
-            return (torch.cat([x, early[:, None].to(x.dtype)], dim=1),)
+            return (torch.cat([x, early[:, None].to(x)], dim=1),)
 
         def part(_module: nn.Module, _args: tuple, output: Tensor) -> Tensor | None:
             if not joined[0] or threading.get_ident() != owner:
@@ -171,7 +178,7 @@ class Readout:
     @torch.no_grad()
     def _prove(self) -> None:
         """Reproduce the model's own logits from its last block on a probe input, else `UnsupportedModelError`."""
-        ids = torch.arange(1, 5, device=self.phi.weight.device)[None] % self.vocab_size
+        ids = torch.arange(1, 5, device=self.device)[None] % self.vocab_size
         with self.capture([self.n_layers]) as captured:
             normed = self.decoder(input_ids=ids, use_cache=False).last_hidden_state[:, -1]
         if not _close(self.norm(captured[self.n_layers]), normed):

@@ -58,7 +58,7 @@ class ForkingRows:
 
     def start(self, prompt_ids: list[int]) -> None:
         """Read the prompt, or what of it was not read before."""
-        self.ids = torch.tensor([prompt_ids], device=self.readout.model.device)
+        self.ids = torch.tensor([prompt_ids], device=self.readout.device)
         taken = self.memory.take(prompt_ids) if self.memory else None
         self.cache, known = taken or (self.cache, 0)
         self._read(self.ids[:, known:])
@@ -67,7 +67,7 @@ class ForkingRows:
         """Copy rows of the cache where `parents` says so, and read the new tokens."""
         self.whole = False
         if parents != list(range(self.ids.shape[0])):
-            index = torch.tensor(parents, device=self.ids.device)
+            index = torch.tensor(parents)  # on the CPU, whence it selects on every layer's device
             self.cache.reorder_cache(index)
             self.ids = self.ids[index]
         new = torch.tensor(tokens, device=self.ids.device)[:, None]
@@ -127,7 +127,7 @@ class FixedRows:
     @torch.no_grad()
     def start(self, prompt_ids: list[int]) -> None:
         """Read the prompt eagerly, in one row, and fill every row's cache with it."""
-        self.ids = torch.tensor([prompt_ids], device=self.readout.model.device)
+        self.ids = torch.tensor([prompt_ids], device=self.readout.device)
         prompt = DynamicCache(config=self.readout.decoder.config)
         self.logits = _forward(self.readout, self.layers, self.ids, prompt, early_norm=self.early_norm)
         self.cache.reset()

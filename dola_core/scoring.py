@@ -194,7 +194,7 @@ def _read(
     wanted = [*layers, readout.n_layers]
     cache = DynamicCache(config=readout.decoder.config)
     with readout.capture(wanted) as of_prompt:
-        ids = torch.tensor(prompts, device=readout.phi.weight.device)
+        ids = torch.tensor(prompts, device=readout.device)
         readout.decoder(input_ids=ids, past_key_values=cache, use_cache=True)
     widest = max(len(ids) for _, ids in answers)
     many = max(1, BATCH_TOKENS // (len(prompts[0]) + widest))
@@ -208,20 +208,16 @@ def _read_answers(
     readout: Readout, cache: DynamicCache, of_prompt: dict[int, Tensor], answers: Answers, wanted: list[int]
 ) -> dict[int, Tensor]:
     """Block outputs at the prompts' last tokens and at the answers'; `cache` becomes that of the answers."""
-    device = readout.phi.weight.device
-    rows = torch.tensor([row for row, _ in answers], device=device)
+    rows = torch.tensor([row for row, _ in answers])  # on the CPU, whence it selects on every layer's device
     cache.batch_select_indices(rows)
     width = max(len(ids) for _, ids in answers)
     # Padding on the right is never looked at.
-    padded = torch.tensor([ids + [0] * (width - len(ids)) for _, ids in answers], device=device)
+    padded = torch.tensor([ids + [0] * (width - len(ids)) for _, ids in answers], device=readout.device)
     with readout.capture(wanted, pick=lambda h: h) as of_answers:
         readout.decoder(input_ids=padded, past_key_values=cache, use_cache=True)
     inside = torch.arange(width + 1) <= torch.tensor([len(ids) for _, ids in answers])[:, None]
     return {
-        layer: torch.cat([of_prompt[layer][rows.to(of_prompt[layer].device)][:, None], of_answers.pop(layer)], dim=1)[
-            inside.to(of_prompt[layer].device)
-        ]
-        for layer in wanted
+        layer: torch.cat([of_prompt[layer][rows][:, None], of_answers.pop(layer)], dim=1)[inside] for layer in wanted
     }
 
 

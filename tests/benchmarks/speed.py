@@ -17,13 +17,14 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+from dola_core.contrast import default_layer  # noqa: E402
 from dola_core.decoding import compare  # noqa: E402
 from dola_core.generation import generate_with_dola_static  # noqa: E402
 from dola_core.lanes import Decoding, Lane  # noqa: E402
 from dola_core.models import SHIPPED_MODEL  # noqa: E402
 from dola_core.readout import Readout  # noqa: E402
 from tests.benchmarks.results import Row, publish  # noqa: E402
-from tests.benchmarks.shapes import ATLAS, SHAPES, Timed, all_models, random_llama  # noqa: E402
+from tests.benchmarks.shapes import ATLAS, LAYERS, SHAPES, Timed, all_models, random_llama  # noqa: E402
 from tests.benchmarks.timing import Ratio, in_turn  # noqa: E402
 
 PROMPT, ROUNDS, QUESTION = 12, 5, "Question: What is the capital of Australia? Answer:"
@@ -46,9 +47,10 @@ def asked(timed: Timed, model: PreTrainedModel) -> list[int]:
     return list(AutoTokenizer.from_pretrained(SHIPPED_MODEL)(QUESTION)["input_ids"])
 
 
-def lanes_of(count: int) -> list[Lane]:
-    """The baseline and DoLa at layers from 22 down."""
-    return [Lane(name="baseline"), *(Lane(name=f"{n}", layer=22 - 2 * n, alpha=0.1) for n in range(count - 1))]
+def lanes_of(count: int, n_layers: int = LAYERS) -> list[Lane]:
+    """The baseline and DoLa at every second layer from three quarters down, 22 of 30, and then round again."""
+    layers = [1 + (default_layer(n_layers) - 1 - 2 * number) % (n_layers - 1) for number in range(count - 1)]
+    return [Lane(name="baseline"), *(Lane(name=str(layer), layer=layer, alpha=0.1) for layer in layers)]
 
 
 def stock(model: PreTrainedModel, prompt: list[int], new: int, **more: float) -> Callable[[], None]:
@@ -67,7 +69,7 @@ def duet(model: PreTrainedModel, prompt: list[int], new: int, *, lanes: int = 2,
     readout, decoding = Readout.of(model), Decoding(max_new_tokens=new, **more)
 
     def run() -> None:
-        for _ in compare(readout, prompt, lanes_of(lanes), decoding, record=record):
+        for _ in compare(readout, prompt, lanes_of(lanes, readout.n_layers), decoding, record=record):
             pass
 
     return run

@@ -152,6 +152,20 @@ def test_a_device_or_dtype_that_is_not_there_is_said_in_a_sentence(named, llama_
     assert "use auto" in said
 
 
+def test_a_model_is_spread_over_what_there_is(llama_folder):
+    """Here that is the processor alone; `test_devices` has two devices."""
+    loaded = load_model(llama_folder, device="split", dtype="float32")
+    assert "30 layers · 97 tokens · CPU float32" in loaded.label
+    steps = compare(loaded.readout, [1, 2], (Lane(name="dola", layer=3),), Decoding(max_new_tokens=2))
+    assert len(list(steps)) == 2
+
+
+def test_spreading_a_model_says_what_it_needs(llama_folder, monkeypatch):
+    assert "start without --compile" in sentence(llama_folder, device="split", compiled=True)
+    monkeypatch.setattr(dola_core.models.importlib.util, "find_spec", lambda _name: None)
+    assert "pip install accelerate" in sentence(llama_folder, device="split")
+
+
 def test_prompts_are_encoded_with_bos_and_refused_when_blank():
     loaded = load_model(device="cpu", dtype="float32")
     assert loaded.encode("Tokyo")[0] == loaded.tokenizer.bos_token_id
