@@ -94,10 +94,10 @@ def compare(
         raise ValueError("Stop strings need text_of, to see what a lane has written.")
     if any(not ids for ids, _ in (scripts or {}).values()):
         raise ValueError("A script must hold at least one token.")
-    used = {lane.layer for lane in lanes if lane.layer is not None}
-    layers = list(range(1, readout.n_layers)) if record else sorted(used)
+    own = [lane.layer for lane in lanes]
+    layers = range(1, readout.n_layers) if record else {layer for layer in own if layer}
     length = len(prompt_ids) + limit
-    rows: Rows = ForkingRows(readout, layers, early_norm=decoding.early_norm, memory=memory)
+    rows: Rows = ForkingRows(readout, own, everything=record, early_norm=decoding.early_norm, memory=memory)
     if fixed is not None and fixed.suits(layers, len(lanes), length, early_norm=decoding.early_norm):
         rows = fixed
     state = _LockStep(rows, tuple(lanes), decoding, record=record)
@@ -193,7 +193,7 @@ class _Reading:
     ids: Tensor
     """`[rows, T]`"""
     log_q: Tensor
-    """`[layers read + 1, rows, V]`, the last as the contrast uses it."""
+    """`[N, rows, V]`, the last as the contrast uses it; of what is not recorded, `[K, V]` as the rows have it."""
     noise: Tensor | None
     scores: dict[int, Tensor]
     """{lane: `[rows, V]`}, empty if nothing is recorded."""
@@ -230,25 +230,27 @@ class _LockStep:
         """Score and choose: every lane on every row if that is recorded, else on its own row only."""
         decoding, logits = self.decoding, self.rows.logits
         ids = self.rows.ids.to(logits.device)  # a model may begin on one device and end on another
-        plain = log_softmax(penalised(decoding, ids, logits[-1]))
+        rows = ids.shape[0]
+        plain = log_softmax(penalised(decoding, ids, logits[-rows:]))
         log_q = torch.log_softmax(logits, -1, out=self.workspace.like("log_q", logits))
         if decoding.penalty_position == "before":
-            log_q[-1] = plain
+            log_q[-rows:] = plain
         noise = gumbel_noise(decoding, ids.shape[-1], plain.shape[-1])
         noise = None if noise is None else noise.to(plain.device)
 
-        def scored(lane: Lane, rows: slice) -> Tensor:
+        def scored(lane: Lane, first: int, end: int) -> Tensor:
             if lane.layer is None:
-                return plain[rows]
-            log_q_J = log_q[self.rows.layers.index(lane.layer), rows]
-            return dola_scores(lane, decoding, ids[rows], log_q[-1, rows], log_q_J)
+                return plain[first:end]
+            place = self.rows.place(lane.layer, first)
+            log_q_N, log_q_J = log_q[-rows:][first:end], log_q[place : place + end - first]
+            return dola_scores(lane, decoding, ids[first:end], log_q_N, log_q_J)
 
         if not self.record:
             chosen: list[dict[int, int]] = [{} for _ in self.lanes]
             for number, row in row_of.items():
-                own = scored(self.lanes[number], slice(row, row + 1))
+                own = scored(self.lanes[number], row, row + 1)
                 chosen[number][row] = int(choose(decoding, own, noise))
             return _Reading(self.lanes, ids, log_q, noise, {}, chosen)
-        scores = {number: scored(lane, slice(None)) for number, lane in enumerate(self.lanes)}
+        scores = {number: scored(lane, 0, rows) for number, lane in enumerate(self.lanes)}
         chosen = [dict(enumerate(choose(decoding, scores[number], noise).tolist())) for number in scores]
-        return _Reading(self.lanes, ids, log_q, noise, scores, chosen)
+        return _Reading(self.lanes, ids, log_q.view(-1, rows, log_q.shape[-1]), noise, scores, chosen)

@@ -19,18 +19,20 @@ from dola_core.readout import Readout, UnsupportedModelError
 from dola_core.workspace import Workspace
 
 Step = Callable[[Tensor], Tensor]
-"""Ids `[lanes, 1]` → logits `[layers + 1, lanes, V]`."""
+"""Ids `[lanes, 1]` → logits `[(layers + 1) · lanes, V]`, layer after layer."""
 
 
 class Rows(Protocol):
     """What lock step asks of its rows. No hook outlives a call."""
 
-    layers: list[int]
-    """The early layers that are read."""
     ids: Tensor
     """`[rows, T]`: the distinct texts."""
     logits: Tensor
-    """`[layers + 1, rows, V]`, float32: what every read layer, and then the last, says comes next."""
+    """`[K, V]`, float32: what layers say comes next, the last layer at the end, row by row."""
+
+    def place(self, layer: int, row: int) -> int:
+        """Where in `logits` early `layer` stands for `row`. Where all layers are read, the other rows come next to it,
+        and then the next layer."""
 
     def start(self, prompt_ids: list[int]) -> None:
         """Read the prompt, in one row."""
@@ -49,10 +51,20 @@ class ForkingRows:
     """Rows in a cache that grows, and of which a row is copied where lanes part."""
 
     def __init__(
-        self, readout: Readout, layers: Sequence[int], *, early_norm: bool, memory: PrefixMemory | None = None
+        self,
+        readout: Readout,
+        layers: Sequence[int | None],
+        *,
+        everything: bool,
+        early_norm: bool,
+        memory: PrefixMemory | None = None,
     ) -> None:
-        self.readout, self.layers, self.early_norm, self.memory = readout, list(layers), early_norm, memory
+        """`layers` are those of the lanes, None for a lane without; with `everything`, every layer is read on every
+        row, else each lane's own on its own row."""
+        self.readout, self.layers, self.everything = readout, list(layers), everything
+        self.early_norm, self.memory = early_norm, memory
         self.cache, self.workspace = DynamicCache(config=readout.decoder.config), Workspace()
+        self._places: dict[tuple[int, int], int] = {}
         self.whole = False
         """Whether the cache has read exactly `ids`."""
 
@@ -61,7 +73,7 @@ class ForkingRows:
         self.ids = torch.tensor([prompt_ids], device=self.readout.device)
         taken = self.memory.take(prompt_ids) if self.memory else None
         self.cache, known = taken or (self.cache, 0)
-        self._read(self.ids[:, known:])
+        self._read(self.ids[:, known:], dict.fromkeys(range(len(self.layers)), 0))
 
     def advance(self, parents: list[int], tokens: list[int], row_of: Mapping[int, int]) -> None:
         """Copy rows of the cache where `parents` says so, and read the new tokens."""
@@ -72,16 +84,25 @@ class ForkingRows:
             self.ids = self.ids[index]
         new = torch.tensor(tokens, device=self.ids.device)[:, None]
         self.ids = torch.cat([self.ids, new], dim=1)
-        self._read(new)
+        self._read(new, row_of)
+
+    def place(self, layer: int, row: int) -> int:
+        """Where in `logits` `layer` stands for `row`."""
+        return self._places[layer, row]
 
     def close(self) -> None:
         """Leave the cache for the next comparison to take; not one that a failed forward pass has left half done."""
         if self.memory and self.whole:
             self.memory.keep(self.ids, self.cache)
 
-    def _read(self, ids: Tensor) -> None:
+    def _read(self, ids: Tensor, row_of: Mapping[int, int]) -> None:
+        if self.everything:
+            wanted = [(layer, row) for layer in range(1, self.readout.n_layers) for row in range(len(ids))]
+        else:
+            wanted = [(layer, row_of[lane]) for lane, layer in enumerate(self.layers) if layer and lane in row_of]
+        self._places = {pair: place for place, pair in enumerate(dict.fromkeys(wanted))}
         self.logits = _forward(
-            self.readout, self.layers, ids, self.cache, early_norm=self.early_norm, workspace=self.workspace
+            self.readout, list(self._places), ids, self.cache, early_norm=self.early_norm, workspace=self.workspace
         )
         self.whole = True
 
@@ -129,7 +150,8 @@ class FixedRows:
         """Read the prompt eagerly, in one row, and fill every row's cache with it."""
         self.ids = torch.tensor([prompt_ids], device=self.readout.device)
         prompt = DynamicCache(config=self.readout.decoder.config)
-        self.logits = _forward(self.readout, self.layers, self.ids, prompt, early_norm=self.early_norm)
+        pairs = [(layer, 0) for layer in self.layers]
+        self.logits = _forward(self.readout, pairs, self.ids, prompt, early_norm=self.early_norm)
         self.cache.reset()
         for number, layer in enumerate(prompt.layers):
             keys, values = (states.expand(self.lanes, -1, -1, -1) for states in (layer.keys, layer.values))
@@ -147,18 +169,23 @@ class FixedRows:
         logits = (self._graph or self._step)(of_lanes)
         lane_of = {row: lane for lane, row in reversed(row_of.items())}
         # A copy: the next step writes over what this one returned.
-        self.logits = logits[:, [lane_of[row] for row in range(len(tokens))]]
+        by_lane = logits.view(-1, self.lanes, logits.shape[-1])
+        self.logits = by_lane[:, [lane_of[row] for row in range(len(tokens))]].flatten(0, 1)
+
+    def place(self, layer: int, row: int) -> int:
+        """Where in `logits` `layer` stands for `row`."""
+        return self.layers.index(layer) * len(self.ids) + row
 
     def close(self) -> None:
         """Nothing is left to do: the next comparison writes over the cache."""
 
     def _decode(self, ids: Tensor) -> Tensor:
-        """One step of all lanes: ids `[lanes, 1]` → logits `[layers + 1, lanes, V]`."""
+        """One step of all lanes: ids `[lanes, 1]` → logits `[(layers + 1) · lanes, V]`."""
         output = self.readout.decoder(
             input_ids=ids, past_key_values=self.cache, use_cache=True, output_hidden_states=True
         )
         # `hidden_states` begins with the embeddings, and the last entry alone is normed.
-        early = [output.hidden_states[layer][:, -1] for layer in self.layers]
+        early = torch.cat([output.hidden_states[layer][:, -1] for layer in self.layers])
         return _logits(self.readout, early, output.last_hidden_state[:, -1], early_norm=self.early_norm)
 
 
@@ -191,27 +218,33 @@ class _Graph:
 @torch.inference_mode()
 def _forward(
     readout: Readout,
-    layers: list[int],
+    pairs: list[tuple[int, int]],
     ids: Tensor,
     cache: DynamicCache,
     *,
     early_norm: bool,
     workspace: Workspace | None = None,
 ) -> Tensor:
-    """Logits of `layers` and of the final one: ids `[rows, T]` → `[layers + 1, rows, V]`, float32."""
+    """Logits of `pairs` of a layer and a row, and of the last layer: ids `[rows, T]` → `[pairs + rows, V]`, float32."""
+    layers = list(dict.fromkeys(layer for layer, _ in pairs))
     with readout.capture(layers) as captured:
         output = readout.decoder(input_ids=ids, past_key_values=cache, use_cache=True)
     mature = output.last_hidden_state[:, -1]  # normed already
-    early = [captured[layer].to(mature.device) for layer in layers]
+    early = None
+    if pairs:
+        early = torch.cat([captured[layer].to(mature.device) for layer in layers])  # [layers · rows, d]
+        if len(pairs) < len(early):
+            early = early[[layers.index(layer) * len(ids) + row for layer, row in pairs]]
     return _logits(readout, early, mature, early_norm=early_norm, workspace=workspace)
 
 
 def _logits(
-    readout: Readout, early: list[Tensor], mature: Tensor, *, early_norm: bool, workspace: Workspace | None = None
+    readout: Readout, early: Tensor | None, mature: Tensor, *, early_norm: bool, workspace: Workspace | None = None
 ) -> Tensor:
-    if early and early_norm:
-        early = list(readout.norm(torch.stack(early)).unbind())
-    logits = readout.after_head(readout.phi(torch.stack([*early, mature])))
+    """One product of the head: block outputs `[K, d]` and the normed last `[rows, d]` → `[K + rows, V]`, float32."""
+    if early is not None and early_norm:
+        early = readout.norm(early)
+    logits = readout.after_head(readout.phi(mature if early is None else torch.cat([early, mature])))
     if workspace is None or logits.dtype is torch.float32:
         return logits.float()
     return workspace.like("logits", logits).copy_(logits)

@@ -115,12 +115,21 @@ class TestCost:
         assert passes == [(1, len(PROMPT)), *((rows, 1) for rows in distinct)]
         assert distinct[-1] > distinct[0] or distinct[0] > 1
 
-    @pytest.mark.parametrize("record", [True, False])
-    def test_one_head_product_reads_all_layers_of_all_rows(self, readout, record):
+    def test_one_head_product_reads_all_layers_of_all_rows_for_the_trace(self, readout):
         with calls_of(readout.phi) as products, calls_of(readout.decoder) as passes:
-            list(compare(readout, PROMPT, BOTH, GREEDY, record=record))
-        layers = 30 if record else 2
-        assert products == [(layers, rows) for rows, _ in passes]
+            list(compare(readout, PROMPT, BOTH, GREEDY))
+        assert products == [(30 * rows,) for rows, _ in passes]
+
+    def test_without_a_trace_each_lane_s_layer_is_read_on_its_own_row_alone(self, readout):
+        lanes = (BASELINE, DOLA, LOW, DOLA, Lane(name="looser", layer=DOLA.layer, alpha=0.01))
+        with calls_of(readout.phi) as products:
+            written = texts(compare(readout, PROMPT, lanes, GREEDY, record=False))
+        prefixes = [[tuple(text[:step]) for text in written] for step in range(STEPS)]
+        read = [
+            {(lane.layer, text) for lane, text in zip(lanes, texts_, strict=True) if lane.layer} for texts_ in prefixes
+        ]
+        assert products == [(len(set(here)) + len(pairs),) for here, pairs in zip(prefixes, read, strict=True)]
+        assert len({len(pairs) for pairs in read}) > 1  # the two with one layer share it until they part
 
     def test_lanes_that_never_differ_stay_one_row(self, readout):
         with calls_of(readout.decoder) as passes:
