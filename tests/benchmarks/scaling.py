@@ -1,8 +1,8 @@
 """What the cost grows with, and how fast, beside the model's own: `make bench-scaling`.
 
 One quantity varies at a time: layers, vocabulary, prompt, new tokens, lanes. Beside the comparison stands what the
-model itself takes for as much text: `generate` on one row, and with as many rows as there are lanes where lanes vary.
-The points go to the results and into a picture.
+model itself takes: `generate` for one text, and for as many texts as there are lanes, in one batch. The points go to
+the results and into a picture.
 """
 
 import gc
@@ -34,8 +34,16 @@ AXES: Mapping[str, tuple[int, ...]] = {
     "lanes": (1, 2, 4, 8, 16),
 }
 USUAL = {"layers": 30, "vocabulary": 32_000, "prompt": 16, "new tokens": 16, "lanes": 2}
-WAYS = {"stock": "generate", "both": "comparison, no trace", "traced": "comparison, every layer traced"}
-LINES = {"stock": ("#777777", "dot"), "both": ("#0072B2", "solid"), "traced": ("#B8490B", "dash")}
+WAYS = {
+    "stock": "generate, one text",
+    "many": "generate, as many texts",
+    "both": "comparison, no trace",
+    "traced": "comparison, every layer traced",
+}
+LINES = {
+    "stock": ("#999999", "dot"), "many": ("#444444", "dashdot"), "both": ("#0072B2", "solid"),
+    "traced": ("#B8490B", "dash"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,8 @@ def measured(axis: str, value: int) -> Point:
     model = random_llama(*SHAPE, DTYPE, layers=asked["layers"], vocabulary=asked["vocabulary"])
     prompt, new, lanes = ids_of(model, asked["prompt"]), asked["new tokens"], asked["lanes"]
     ways = {
-        "stock": batch(model, prompt, new, lanes if axis == "lanes" else 1),
+        "stock": batch(model, prompt, new, 1),
+        "many": batch(model, prompt, new, lanes),
         "both": duet(model, prompt, new, lanes=lanes),
         "traced": duet(model, prompt, new, lanes=lanes, record=True),
     }
@@ -79,10 +88,11 @@ def rows_of(points: list[Point]) -> list[Row]:
     name = f"30 layers of {SHAPE[0]}"
     rows = []
     for point in points:
-        against = "generate, as many rows" if point.axis == "lanes" else "generate"
         for way in ("both", "traced"):
-            ratio = Ratio.of(point.times[way], point.times["stock"])
-            rows.append(Row(name, DTYPE, f"{point.axis} {point.value:,}: {WAYS[way]}", against, ratio, None))
+            for against in ("stock", "many"):
+                ratio = Ratio.of(point.times[way], point.times[against])
+                what = f"{point.axis} {point.value:,}: {WAYS[way]}"
+                rows.append(Row(name, DTYPE, what, WAYS[against], ratio, None))
     return rows
 
 
