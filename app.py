@@ -14,11 +14,20 @@ from app.settings import Settings, read_settings
 # Settings first: --help and a mistyped option answer at once, not after PyTorch has been imported.
 SETTINGS = read_settings(sys.argv[1:] if __name__ == "__main__" else [])
 
+from starlette.middleware import Middleware  # noqa: E402
+
 from app.components import routes  # noqa: E402
+from app.guard import MAX_UPLOAD, Guard  # noqa: E402
+from app.line import SPARE  # noqa: E402
 from app.page import FRAME, build  # noqa: E402
 from app.sharing import css  # noqa: E402
 from app.theme import theme  # noqa: E402
 from dola_core.models import LoadError, load_model  # noqa: E402
+
+THREADS = 40
+"""For what needs no place in line."""
+SESSIONS = 256
+"""Visitors whose runs are remembered; the one heard of least recently is forgotten first."""
 
 
 def launch(settings: Settings, *, block: bool = True) -> str:
@@ -28,7 +37,9 @@ def launch(settings: Settings, *, block: bool = True) -> str:
     """
     loaded = load_model(settings.model, settings.device, settings.dtype, compiled=settings.compile)
     page = build(loaded, settings)
-    _, address, _ = page.queue(max_size=32).launch(
+    # A run that waits in line holds a thread; looks at what is recorded take further ones.
+    _, address, _ = page.queue(max_size=settings.queue_size).launch(
+        max_threads=settings.max_concurrent + settings.queue_size + SPARE + THREADS,
         server_name=settings.host,
         server_port=settings.port,
         share=settings.share,
@@ -39,8 +50,9 @@ def launch(settings: Settings, *, block: bool = True) -> str:
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
-        max_file_size="10mb",
-        app_kwargs={"routes": routes()},
+        max_file_size=MAX_UPLOAD,
+        state_session_capacity=SESSIONS,
+        app_kwargs={"routes": routes(), "middleware": [Middleware(Guard)]},
         prevent_thread_lock=not block,
     )
     return address

@@ -16,6 +16,7 @@ from app.events import QUICK, SILENT
 from app.figures import curve_card
 from app.inspector import Inspector
 from app.language import Language, language
+from app.line import SPARE, FullError, Line
 from app.moves import field
 from app.questions import MOST, QuestionsError, asked_for, questions_of
 from app.search_words import errors_of
@@ -34,9 +35,16 @@ WHO = ("baseline", "dola")
 
 
 def wire_choosing(
-    loaded: LoadedModel, tab: Choosing, tabs: gr.Tabs, ask: Controls, view: Inspector, code: gr.Radio
+    loaded: LoadedModel,
+    seconds: float,
+    line: Line,
+    tab: Choosing,
+    tabs: gr.Tabs,
+    ask: Controls,
+    view: Inspector,
+    code: gr.Radio,
 ) -> None:
-    """Wire the tab; `code` is the switch of the language."""
+    """Wire the tab; a search waits in `line` and may take so many seconds; `code` is the switch of the language."""
     stops, ticket = Stops(), gr.State(0)
 
     def show_metric(values: Changes) -> Changes:
@@ -122,16 +130,25 @@ def wire_choosing(
 
     def search(values: Changes, visitor: gr.Request) -> Iterator[Changes]:
         words, session, number = language(values[code]), str(visitor.session_hash), values[ticket]
-        if stops.stopped(session, number):
-            yield {tab.notice: None}
-            return
+
+        def stopped() -> bool:
+            return stops.stopped(session, number)
+
         try:
             items, sha256 = questions_of(values[tab.upload])
             taken = items[:MOST]
             asked = asked_for(taken, Rule(early_norm=loaded.preset.early_norm))
             under_way = Search(loaded, taken, asked, name=Path(values[tab.upload]).name, sha256=sha256)
-            yield from grow(under_way, len(items), words, lambda: stops.stopped(session, number))
-        except QuestionsError as error:
+            with line.place(session) as place:
+                for _ in place.waits():
+                    if stopped():
+                        break
+                    yield {tab.notice: {"text": place.said(words), "tone": "busy"}}
+                if stopped():
+                    yield {tab.notice: None}
+                    return
+                yield from grow(under_way, len(items), words, stopped)
+        except (QuestionsError, FullError) as error:
             yield {tab.notice: {"text": error.said(words), "tone": "error"}}
         except TooLongError as error:
             text = words("search.too_many_tokens", n=error.number, size=error.size, most=error.most)
@@ -142,10 +159,12 @@ def wire_choosing(
 
     def grow(under_way: Search, held: int, words: Language, stopped: Callable[[], bool]) -> Iterator[Changes]:
         """The curve while it is measured, and the whole result at its end or where it was stopped."""
-        shown, ended = time.monotonic(), False
+        began = shown = time.monotonic()
+        ended = late = False
         with closing(under_way.run()) as steps:
             for done, to_do in steps:
-                ended = stopped()
+                late = time.monotonic() - began > seconds
+                ended = late or stopped()
                 if ended:
                     break
                 if time.monotonic() - shown >= GROWS and done > 1:
@@ -158,6 +177,7 @@ def wire_choosing(
         text = ""
         if ended:
             text = words("search.kept", done=found.data.items, of=found.data.of)
+            text += f" {words('error.time', seconds=seconds)}" if late else ""
         elif held > found.data.of:
             text = words("search.cut", done=found.data.of, of=f"{held:,}")
         yield {tab.found: found, tab.notice: {"text": text, "tone": ""} if text else None}
@@ -178,7 +198,7 @@ def wire_choosing(
         search,
         {tab.upload, code, ticket},
         tab.outputs,
-        concurrency_limit=1,
+        concurrency_limit=line.most + SPARE,
         concurrency_id="model",
         trigger_mode="multiple",  # else a file that is brought while a search still ends would be dropped
         **SILENT,

@@ -7,13 +7,16 @@ import gradio as gr
 from gradio.components import Component
 
 from app import moves
+from app.api import offer_api
 from app.choosing import wire_choosing
 from app.choosing_tab import choosing
 from app.components import Sentence
 from app.controls import Changes, Controls, controls
 from app.events import QUICK
+from app.guard import GuardedBlocks
 from app.inspector import Inspector, inspector
 from app.language import ENGLISH
+from app.line import Line
 from app.running import wire_runs
 from app.sentences import say
 from app.settings import Settings
@@ -22,6 +25,8 @@ from app.view import View
 from dola_core.models import LoadedModel
 
 LATEX = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]
+FILES = 3600, 3600
+"""Seconds after which, and between which, the files of visitors are deleted."""
 TITLE = "<h1>Do<b>La</b> <i>Duet</i></h1>"
 # Gradio confines `css` to what lies inside this frame, so the frame's own measures go into the head.
 FRAME = """<style>
@@ -32,7 +37,9 @@ FRAME = """<style>
 
 def build(loaded: LoadedModel, settings: Settings) -> gr.Blocks:
     """The page for one loaded model."""
-    with gr.Blocks(title="DoLa Duet", analytics_enabled=False, delete_cache=(3600, 3600)) as page:  # visitors' files
+    with GuardedBlocks(
+        title="DoLa Duet", analytics_enabled=False, delete_cache=(3600, 3600)
+    ) as page:  # visitors' files
         with gr.Row(elem_classes="duet-head"):
             gr.HTML(TITLE, apply_default_css=False)
             Sentence(say(loaded.label))
@@ -47,7 +54,9 @@ def build(loaded: LoadedModel, settings: Settings) -> gr.Blocks:
             with gr.Tab(ENGLISH("page.how_tab"), id="how") as how_tab:
                 guide = gr.Markdown(ENGLISH.guide, latex_delimiters=LATEX, elem_classes="duet-how")
         shared, ran = gr.State(), gr.State()
-        wire_runs(loaded, settings, ask, view, shared, ran)
+        line = Line(settings.max_concurrent, settings.queue_size)
+        offer_api(loaded, settings, line, ask)
+        wire_runs(loaded, settings, line, ask, view, shared, ran)
         _wire_looks(ask, view)
         corner = {
             compare_tab: lambda words: gr.Tab(label=words("page.compare_tab")),
@@ -55,7 +64,7 @@ def build(loaded: LoadedModel, settings: Settings) -> gr.Blocks:
             how_tab: lambda words: gr.Tab(label=words("page.how_tab")),
             guide: lambda words: words.guide,
         }
-        wire_choosing(loaded, chosen, tabs, ask, view, hand.language)
+        wire_choosing(loaded, settings.time_limit, line, chosen, tabs, ask, view, hand.language)
         wire_sharing(page, loaded, hand, ask, view, shared, ran, corner)
     return page
 

@@ -1,9 +1,12 @@
 """One comparison for the page: what the visitor asked for → a stream of traces."""
 
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -20,6 +23,8 @@ MAX_BEAMS = 8
 """The most beams that a visitor can ask for."""
 TEXT_INTERVAL = 1 / 12
 """Seconds between updates of the strips: faster than reading, slow enough for the browser."""
+CHUNK = 256
+"""Tokens of a prompt that are read at a time; between them a run can be stopped."""
 
 
 class RequestError(VisitorError):
@@ -58,6 +63,18 @@ class Request(BaseModel):
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What bounds a run beside what its request asks for."""
+
+    prompt_tokens: int | None = None
+    seconds: float = math.inf
+
+
+Halt = Literal["stopped", "time", "broken"]
+"""Why a run ends before its lanes have come to an end."""
+
+
+@dataclass(frozen=True)
 class Update:
     """What the page shows next."""
 
@@ -67,25 +84,43 @@ class Update:
     values: Mapping[str, object] = field(default_factory=dict)
     """What to fill in."""
     finished: bool = False
+    """Every lane has come to an end of its own."""
+    halt: Halt | None = None
+    """Nothing more comes, though not every lane has."""
 
 
-def run(loaded: LoadedModel, request: Request) -> Iterator[Update]:
-    """Run a comparison, yielding the trace at most about twelve times a second and once when it is finished.
+def run(
+    loaded: LoadedModel,
+    request: Request,
+    limits: Limits | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[Update]:
+    """Run a comparison, yielding the trace at most about twelve times a second and once when it is over.
 
-    The generator may be closed at any point. Raises `RequestError` for a prompt that cannot be completed.
+    `stopped` is asked at every step and while a long prompt is read. The generator may be closed at any point. Raises
+    `RequestError` for a prompt that cannot be completed.
     """
+    limits = limits or Limits()
     try:
         prompt_ids = loaded.encode(request.prompt, chat=request.chat)
     except PromptError as error:
         raise _said(error) from error
+    if limits.prompt_tokens is not None and len(prompt_ids) > limits.prompt_tokens:
+        raise RequestError("error.prompt_limit", size=len(prompt_ids), most=limits.prompt_tokens)
     loaded.memory.forget()  # what a prompt gives must not depend on what was run before
-    yield from _run(
-        loaded, _recorder(loaded, request.prompt, prompt_ids, request.layer, request.alpha, request.decoding)
-    )
+    recorder = _recorder(loaded, request.prompt, prompt_ids, request.layer, request.alpha, request.decoding)
+    yield from _run(loaded, recorder, limits, stopped)
 
 
 def run_on(
-    loaded: LoadedModel, trace: Trace, view: View, *, token: int | None = None, max_new_tokens: int
+    loaded: LoadedModel,
+    trace: Trace,
+    view: View,
+    *,
+    token: int | None = None,
+    max_new_tokens: int,
+    limits: Limits | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Update]:
     """Run both decoders on from a step of a trace: what its lane wrote before the step, and then `token` if given.
 
@@ -99,11 +134,12 @@ def run_on(
     asked = trace.decoding
     bounds = {"max_new_tokens": min(asked.max_new_tokens, max_new_tokens), "num_beams": min(asked.num_beams, MAX_BEAMS)}
     decoding = asked.model_copy(update=bounds)
-    prompt_ids = [*trace.prompt_ids, *written]
-    yield from _run(
-        loaded,
-        _recorder(loaded, trace.prompt + loaded.text(written), prompt_ids, view.layer, view.alpha, decoding),
-    )
+    prompt_ids, limits = [*trace.prompt_ids, *written], limits or Limits()
+    most = math.inf if limits.prompt_tokens is None else limits.prompt_tokens + max_new_tokens
+    if len(prompt_ids) > most:  # of an opened trace; what was written here may always be gone on from
+        raise RequestError("error.prompt_limit", size=len(prompt_ids), most=int(most))
+    recorder = _recorder(loaded, trace.prompt + loaded.text(written), prompt_ids, view.layer, view.alpha, decoding)
+    yield from _run(loaded, recorder, limits, stopped)
 
 
 def _made_by(source: Trace | LoadedModel) -> tuple[str, int, int]:
@@ -129,17 +165,27 @@ def _said(error: PromptError) -> RequestError:
     return RequestError(f"error.prompt_{error.kind}", size=error.size, most=error.most)
 
 
-def _run(loaded: LoadedModel, recorder: Recorder) -> Iterator[Update]:
+def _run(loaded: LoadedModel, recorder: Recorder, limits: Limits, stopped: Callable[[], bool]) -> Iterator[Update]:
     piece = cache(loaded.piece)  # every update asks for the same few hundred tokens again
+    end = time.monotonic() + limits.seconds
 
-    def update(note: str = "", *, finished: bool = False, **values: object) -> Update:
-        return Update(recorder.trace(piece, loaded.text), note, values, finished)
+    def update(note: str = "", **values: object) -> Update:
+        return Update(recorder.trace(piece, loaded.text), note, values)
+
+    def over(halt: Halt) -> Update:
+        return Update(recorder.trace(piece, loaded.text).stopped(halt), halt=halt)
+
+    def halted() -> Halt | None:
+        return "stopped" if stopped() else "time" if time.monotonic() > end else None
 
     yield update("page.reading")
     scripts = {}
     if recorder.decoding.num_beams > 1:
         for event in _search(loaded, recorder):
             if isinstance(event, BeamProgress):
+                if halt := halted():
+                    yield over(halt)
+                    return
                 yield update("page.searching", lane=recorder.lanes[event.lane].name, step=event.step)
             else:
                 best = event.beams[0]
@@ -154,14 +200,26 @@ def _run(loaded: LoadedModel, recorder: Recorder) -> Iterator[Update]:
         scripts=scripts,
         memory=loaded.memory,
         fixed=loaded.fixed,
+        chunk=CHUNK,
     )
     shown = 0.0
-    for advance in steps:
-        recorder.add(advance.tokens, advance.ends, advance.steps)
-        if time.monotonic() - shown >= TEXT_INTERVAL and None in recorder.ends:
-            yield update()
-            shown = time.monotonic()
-    yield update(finished=True)
+    with closing(steps):
+        for advance in steps:
+            recorder.add(advance.tokens, advance.ends, advance.steps)
+            if None not in recorder.ends:
+                break
+            if halt := halted():
+                yield over(halt)
+                return
+            if advance.read:
+                yield update("page.reading_on", read=advance.read, of=len(recorder.prompt_ids))
+            elif time.monotonic() - shown >= TEXT_INTERVAL:
+                yield update()
+                shown = time.monotonic()
+    if "broken" in recorder.ends:
+        yield over("broken")
+    else:
+        yield Update(recorder.trace(piece, loaded.text), finished=True)
 
 
 def _search(loaded: LoadedModel, recorder: Recorder) -> Iterator[BeamProgress | BeamResult]:

@@ -1,7 +1,7 @@
 """Runs on the page: Compare, going on from a step, forcing a token, and Stop."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -11,27 +11,35 @@ import gradio as gr
 from app.controls import Changes, Controls
 from app.events import SILENT
 from app.inspector import Crumb, Inspector
-from app.language import language
+from app.language import Language, VisitorError, language
+from app.line import SPARE, Line
 from app.link import Shared
-from app.run import RequestError, Update, run, run_on
+from app.run import Limits, RequestError, Update, run, run_on
 from app.settings import Settings
 from app.stops import Stops
 from app.words import token
-from dola_core.models import LoadedModel
+from dola_core.models import LoadedModel, out_of_memory
 from dola_core.trace import Trace
 
 LOG = logging.getLogger(__name__)
 
 
 def wire_runs(
-    loaded: LoadedModel, settings: Settings, ask: Controls, view: Inspector, shared: gr.State, ran: gr.State
+    loaded: LoadedModel,
+    settings: Settings,
+    line: Line,
+    ask: Controls,
+    view: Inspector,
+    shared: gr.State,
+    ran: gr.State,
 ) -> None:
-    """Wire what starts and ends a run.
+    """Wire what starts and ends a run; runs wait in `line`.
 
     `ran` gets what the run that is shown was asked for, as long as it is whole and was asked for by the controls;
     `shared` holds what the link said that brought the visitor.
     """
     stops, ticket, seen_digest = Stops(), gr.State(0), gr.State("")
+    limits = Limits(settings.max_prompt_tokens, settings.time_limit)
 
     def hear(code: str, trace: Trace | None, visitor: gr.Request) -> Changes:
         waiting = {"text": language(code)("page.waiting"), "tone": "busy"}
@@ -44,11 +52,17 @@ def wire_runs(
     def stop(visitor: gr.Request) -> None:
         stops.stop(str(visitor.session_hash))
 
+    def stopper(values: Changes, visitor: gr.Request) -> Callable[[], bool]:
+        """Whether this run was stopped by its visitor."""
+        session, number = str(visitor.session_hash), values[ticket]
+        return lambda: stops.stopped(session, number)
+
     def play(
         updates: Iterator[Update], trail: list[Crumb], label: str, values: Changes, visitor: gr.Request
     ) -> Iterator[tuple[Changes, Trace | None]]:
-        """Show a run while it is written and at its end, where the texts part; with the trace once it is finished."""
-        last, words = None, view.words(values)
+        """Show a run in line, while it is written and at its end, where the texts part; with the trace once it is
+        finished."""
+        last, words, stopped = None, view.words(values), stopper(values, visitor)
 
         def done(trace: Trace) -> Changes:
             lane = trace.lanes[1]
@@ -56,22 +70,42 @@ def wire_runs(
             return view.done([*trail, Crumb(label, trace)], seen) | ask.at(trace, seen)
 
         try:
-            with closing(updates):
+            with line.place(str(visitor.session_hash)) as place, closing(updates):
+                for _ in place.waits():
+                    if stopped():
+                        yield {view.notice: None}, None
+                        return
+                    if not place.behind_own:  # else that run is what the page shows
+                        yield {view.notice: {"text": place.said(words), "tone": "busy"}}, None
                 for last in updates:
                     if last.finished:
                         yield done(last.trace), last.trace
-                    elif stops.stopped(str(visitor.session_hash), values[ticket]):
-                        yield done(last.trace.stopped()), None
+                    elif last.halt or stopped():
+                        yield done(last.trace.stopped()) | halted(last, words), None
                         return
                     else:
                         note = words(last.note, **last.values) if last.note else ""
                         yield view.streaming(last.trace, note, view.view(values, 1, 1.0)), None
-        except RequestError as error:
+        except VisitorError as error:
             yield view.failed(error.said(words)) | ask.own_layers(loaded, values, words), None
-        except Exception as error:  # whatever it is, the visitor gets a sentence and the log the traceback
-            LOG.exception("a comparison failed")
+        except Exception as error:  # whatever it is, the visitor gets a sentence and the log what it was
             kept = done(last.trace.stopped()) if last else {}
-            yield {**kept, **view.failed(words("error.failed", what=type(error).__name__))}, None
+            if out_of_memory(error):
+                LOG.warning("a comparison ran out of memory: %s", error)
+                loaded.release()
+                said = words("error.out_of_memory")
+            else:
+                LOG.exception("a comparison failed")
+                said = words("error.failed", what=type(error).__name__)
+            yield {**kept, **view.failed(said)}, None
+
+    def halted(last: Update, words: Language) -> Changes:
+        """Why a run ended that was not stopped by its visitor."""
+        if last.halt == "time":
+            return view.failed(words("error.time", seconds=settings.time_limit))
+        if last.halt == "broken":
+            return view.failed(words("error.broken", step=1 + max(map(len, map(last.trace.lane_ids, (0, 1))))))
+        return {}
 
     def compare(values: Changes, visitor: gr.Request) -> Iterator[Changes]:
         words = view.words(values)
@@ -81,7 +115,8 @@ def wire_runs(
             yield view.failed(error.said(words)) | ask.own_layers(loaded, values, words)
             return
         asked = ask.settings(values)
-        for changes, trace in play(run(loaded, request), [], words("page.start"), values, visitor):
+        updates = run(loaded, request, limits, stopper(values, visitor))
+        for changes, trace in play(updates, [], words("page.start"), values, visitor):
             yield changes | ({ran: None} if trace is None else finished(values, asked, trace))
 
     def finished(values: Changes, asked: dict[str, Any], trace: Trace) -> Changes:
@@ -109,7 +144,10 @@ def wire_runs(
             return
         label = f"{seen.words('inspector.step')} {seen.index + 1}"
         label += "" if token_id is None else f" → {token(trace, token_id)}"
-        updates = run_on(loaded, trace, seen, token=token_id, max_new_tokens=settings.max_new_tokens)
+        updates = run_on(
+            loaded, trace, seen, token=token_id, max_new_tokens=settings.max_new_tokens, limits=limits,
+            stopped=stopper(values, visitor),
+        )  # fmt: skip
         for changes, _ in play(updates, trail, label, values, visitor):
             yield changes | {ran: None}
 
@@ -131,7 +169,7 @@ def wire_runs(
             answer,
             ask.inputs | view.inputs | {ticket, seen_digest, shared},
             view.outputs | {ask.layer, ask.alpha, ran},
-            concurrency_limit=1,
+            concurrency_limit=line.most + SPARE,
             concurrency_id="model",
             trigger_mode="multiple",  # else a press while the last run still ends would be dropped
             **SILENT,

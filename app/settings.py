@@ -47,6 +47,14 @@ class Settings(BaseSettings):
     """also open a public gradio.live link"""
     max_new_tokens: int = Field(256, ge=1, le=4096)
     """the most tokens a visitor can ask for"""
+    max_prompt_tokens: int | None = Field(None, ge=1)
+    """the longest prompt a visitor can bring (default: what the model reads)"""
+    time_limit: float = Field(600, gt=0, allow_inf_nan=False)
+    """seconds after which a run ends with what it has"""
+    max_concurrent: int = Field(1, ge=1, le=16)
+    """runs at a time, which share the processor; others wait in line"""
+    queue_size: int = Field(32, ge=0, le=1000)
+    """runs that may wait in line"""
     open_browser: bool = False
     """open the page in the default browser"""
 

@@ -8,6 +8,7 @@ All rows have the same length and nothing is padded, so the decoder needs no att
 its cache. Nothing here knows about tokenizers: prompts are ids.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -55,6 +56,8 @@ class Advance:
     """{lane: why} for the lanes that end with this token."""
     steps: tuple[Step, ...]
     """The records of this step's rows; empty if nothing is recorded."""
+    read: int = 0
+    """While the prompt is still being read and there are no tokens yet, how many of its tokens are read."""
 
 
 def compare(
@@ -69,6 +72,7 @@ def compare(
     scripts: Mapping[int, tuple[Sequence[int], EndReason]] | None = None,
     memory: PrefixMemory | None = None,
     fixed: FixedRows | None = None,
+    chunk: int | None = None,
 ) -> Iterator[Advance]:
     """Complete `prompt_ids` in every lane; a generator of steps that may be abandoned at any point.
 
@@ -84,6 +88,10 @@ def compare(
         memory: where what is read is kept in the end, and whence what the prompt begins with is taken. The numbers
             of a cache depend in their last bits on how it was read, so what is taken may tip a tie.
         fixed: rows to decode in where they suit the lanes and the length, instead of forking ones.
+        chunk: read the prompt so many tokens at a time, with an `Advance` without tokens after each, so that reading a
+            long one can be abandoned. The last bits of the numbers depend on it.
+
+    If a read-out is no longer finite, all lanes end at that step as "broken", without a token.
 
     Raises:
         PromptError: the prompt is empty, or leaves no room in the model's context.
@@ -101,7 +109,8 @@ def compare(
     if fixed is not None and fixed.suits(layers, len(lanes), length, early_norm=decoding.early_norm):
         rows = fixed
     state = _LockStep(rows, tuple(lanes), decoding, record=record)
-    return _closing(rows, _steps(state, list(prompt_ids), limit, frozenset(eos_ids), text_of, dict(scripts or {})))
+    steps = _steps(state, list(prompt_ids), limit, frozenset(eos_ids), text_of, dict(scripts or {}), chunk)
+    return _closing(rows, steps)
 
 
 def check_comparison(readout: Readout, prompt_ids: Sequence[int], lanes: Sequence[Lane], decoding: Decoding) -> int:
@@ -137,12 +146,17 @@ def _steps(
     eos_ids: frozenset[int],
     text_of: Callable[[list[int]], str] | None,
     scripts: dict[int, tuple[Sequence[int], EndReason]],
+    chunk: int | None,
 ) -> Iterator[Advance]:
     row_of = dict.fromkeys(range(len(state.lanes)), 0)
     written: list[list[int]] = [[] for _ in state.lanes]
     allowance = Allowance(limit * len(state.lanes))
-    state.rows.start(prompt_ids)
+    for read in state.rows.start(prompt_ids, chunk):
+        yield Advance(0, {}, {}, (), read)
     for index in range(limit):
+        if not state.finite():
+            yield Advance(index, {}, dict.fromkeys(row_of, "broken"), ())
+            return
         reading = state.read(row_of)
         tokens = {
             lane: scripts[lane][0][index] if lane in scripts else reading.chosen[lane][row]
@@ -224,6 +238,10 @@ class _LockStep:
     def __init__(self, rows: Rows, lanes: tuple[Lane, ...], decoding: Decoding, *, record: bool) -> None:
         self.rows, self.lanes, self.decoding, self.record = rows, lanes, decoding, record
         self.workspace = Workspace()
+
+    def finite(self) -> bool:
+        """Whether every number that was read is one; what is not, infinity included, stays in a sum."""
+        return math.isfinite(self.rows.logits.sum())
 
     @torch.inference_mode()
     def read(self, row_of: dict[int, int]) -> _Reading:

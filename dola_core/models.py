@@ -91,6 +91,12 @@ class LoadedModel:
         ]
         return torch.tensor(goes_on + [False] * (self.readout.vocab_size - len(goes_on)))
 
+    def release(self) -> None:
+        """Give back what is kept from the last comparison, and the memory that a GPU's allocator holds for the next."""
+        self.memory.forget()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     @property
     def has_chat_template(self) -> bool:
         """Whether prompts can be put as a chat turn."""
@@ -252,8 +258,8 @@ def _tokenizer(name: str) -> PreTrainedTokenizerBase:
         raise
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    """CUDA and Python say so by type, PyTorch's allocators for CPU and MPS only in their text."""
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: CUDA and Python say so by type, PyTorch for CPU and MPS only in the text."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(s in str(error) for s in ("can't allocate memory", "out of memory"))
@@ -266,7 +272,7 @@ def _reason(name: str, place: torch.device, error: BaseException) -> str:
     while cause is not None:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
-    if any(_out_of_memory(c) for c in causes):
+    if any(out_of_memory(c) for c in causes):
         return f"{name} does not fit into the memory of {place}; choose a smaller model or another device."
     if any(isinstance(c, GatedRepoError) for c in causes):
         return f"{name} is gated; ask for access on its page and log in with `hf auth login`."

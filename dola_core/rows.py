@@ -5,7 +5,7 @@ cost one row. `FixedRows` keeps a row for every lane from the start, in a cache 
 can be compiled, and on a GPU recorded once as a CUDA graph and replayed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -34,8 +34,9 @@ class Rows(Protocol):
         """Where in `logits` early `layer` stands for `row`. Where all layers are read, the other rows come next to it,
         and then the next layer."""
 
-    def start(self, prompt_ids: list[int]) -> None:
-        """Read the prompt, in one row."""
+    def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
+        """Read the prompt, in one row; with `chunk`, so many tokens at a time, telling how many are read but for the
+        last time."""
 
     def advance(self, parents: list[int], tokens: list[int], row_of: Mapping[int, int]) -> None:
         """Go on with rows that copy, keep or drop the old rows `parents`, each with its next token.
@@ -68,11 +69,15 @@ class ForkingRows:
         self.whole = False
         """Whether the cache has read exactly `ids`."""
 
-    def start(self, prompt_ids: list[int]) -> None:
+    def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
         """Read the prompt, or what of it was not read before."""
         self.ids = torch.tensor([prompt_ids], device=self.readout.device)
         taken = self.memory.take(prompt_ids) if self.memory else None
         self.cache, known = taken or (self.cache, 0)
+        while chunk and len(prompt_ids) - known > chunk:
+            _fill(self.readout, self.ids[:, known : known + chunk], self.cache)
+            known += chunk
+            yield known
         self._read(self.ids[:, known:], dict.fromkeys(range(len(self.layers)), 0))
 
     def advance(self, parents: list[int], tokens: list[int], row_of: Mapping[int, int]) -> None:
@@ -145,13 +150,20 @@ class FixedRows:
         enough = set(layers) <= set(self.layers) and length <= self.length
         return enough and lanes == self.lanes and early_norm == self.early_norm
 
-    @torch.no_grad()
-    def start(self, prompt_ids: list[int]) -> None:
+    def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
         """Read the prompt eagerly, in one row, and fill every row's cache with it."""
         self.ids = torch.tensor([prompt_ids], device=self.readout.device)
-        prompt = DynamicCache(config=self.readout.decoder.config)
+        prompt, known = DynamicCache(config=self.readout.decoder.config), 0
+        while chunk and len(prompt_ids) - known > chunk:
+            _fill(self.readout, self.ids[:, known : known + chunk], prompt)
+            known += chunk
+            yield known
         pairs = [(layer, 0) for layer in self.layers]
-        self.logits = _forward(self.readout, pairs, self.ids, prompt, early_norm=self.early_norm)
+        self.logits = _forward(self.readout, pairs, self.ids[:, known:], prompt, early_norm=self.early_norm)
+        self._take_over(prompt)
+
+    @torch.no_grad()
+    def _take_over(self, prompt: DynamicCache) -> None:
         self.cache.reset()
         for number, layer in enumerate(prompt.layers):
             keys, values = (states.expand(self.lanes, -1, -1, -1) for states in (layer.keys, layer.values))
@@ -213,6 +225,12 @@ class _Graph:
         self.ids.copy_(ids)
         self.graph.replay()
         return self.logits
+
+
+@torch.inference_mode()
+def _fill(readout: Readout, ids: Tensor, cache: DynamicCache) -> None:
+    """Read ids `[1, T]` into the cache, and nothing of what is said about them."""
+    readout.decoder(input_ids=ids, past_key_values=cache, use_cache=True)
 
 
 @torch.inference_mode()

@@ -35,8 +35,9 @@ MAX_TOLD = 128
 ROUNDING = 1e-3
 """How far above 0 a log-probability may come out."""
 
-EndReason = Literal["eos", "length", "stop", "stopped"]
-"""End of text, length limit, stop string, stopped by the user."""
+EndReason = Literal["eos", "length", "stop", "stopped", "time", "broken"]
+"""End of text, length limit, stop string, stopped by the user, by a limit of time, or because the model's numbers were
+no longer finite."""
 
 
 def _array(dtype: str) -> Any:
@@ -296,9 +297,9 @@ class Trace(_Record):
         """The token DoLa would choose at step `index` of `lane`'s text for another (j*, α); see `Step.what_if`."""
         return self.lane_steps(lane)[index].what_if(layer, alpha, self.decoding)
 
-    def stopped(self) -> "Trace":
-        """The same trace with the lanes that were still running marked as stopped by the user."""
-        return self.model_copy(update={"ends": tuple(end or "stopped" for end in self.ends)})
+    def stopped(self, reason: EndReason = "stopped") -> "Trace":
+        """The same trace with the lanes that were still running marked as stopped, by default by the user."""
+        return self.model_copy(update={"ends": tuple(end or reason for end in self.ends)})
 
     def intact(self) -> bool:
         """Whether the generated ids are those that the digest was taken of."""

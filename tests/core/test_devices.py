@@ -64,7 +64,7 @@ def test_a_cache_over_two_devices_is_taken_up_again(readout):
     with split(readout):
         first = texts(compare(readout, prompt(6), LANES, decoding, memory=memory))
         longer = [*prompt(6), *first[1][:4]]
-        assert memory._kept is not None
+        assert memory._kept
         again = texts(compare(readout, longer, LANES[:2], decoding, memory=memory))
     assert again == texts(compare(readout, longer, LANES[:2], decoding))
 

@@ -1,0 +1,293 @@
+"""The page's three questions for programs: `/compare`, `/what_if` and `/layer_curve`, by client, HTTP or MCP.
+
+Plain JSON in and out, bounded like the page, in the same line before the model. What cannot be answered ends in one
+sentence, as an error.
+"""
+
+import inspect
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import wraps
+from pathlib import Path
+from typing import Any, Literal
+
+import gradio as gr
+
+from app.controls import Controls
+from app.language import ENGLISH, VisitorError
+from app.line import SPARE, Line
+from app.opening import open_trace
+from app.questions import ALPHAS, MOST, asked_for, questions_of
+from app.run import Limits, Request, RequestError, Update, run
+from app.settings import Settings
+from dola_core.items import Item
+from dola_core.lanes import PenaltyPosition
+from dola_core.models import LoadedModel, out_of_memory
+from dola_core.scoring import Rule, TooLongError
+from dola_core.searching import Search
+from dola_core.trace import ALPHA_MIN, Trace
+
+LOG = logging.getLogger(__name__)
+GROWS = 1.0
+"""Seconds between two words on how far a search is."""
+MOST_ALPHAS = 10
+Event = dict[str, Any]
+
+
+def offer_api(loaded: LoadedModel, settings: Settings, line: Line, ask: Controls) -> None:
+    """Offer the endpoints; what they take is bounded as the controls of the page are."""
+    limits = Limits(settings.max_prompt_tokens, settings.time_limit)
+    preset = loaded.preset
+
+    def compare(
+        visitor: gr.Request,
+        prompt: str,
+        layer: int | None = None,
+        alpha: float | None = None,
+        max_new_tokens: int = 48,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
+        penalty_position: PenaltyPosition = "before",
+        early_norm: bool | None = None,
+        num_beams: int = 1,
+        seed: int = 0,
+        stop: str = "",
+        chat: bool = False,
+    ) -> Iterator[Event]:
+        """Complete a prompt twice with the same model, plainly and with DoLa-static, and tell every step.
+
+        Args:
+            prompt: the text to complete.
+            layer: the contrast layer j*, from 1 to one less than the model's layers; leave it out for the model's own.
+            alpha: the plausibility threshold, from 0.01 to 1; leave it out for the model's own.
+            max_new_tokens: the most tokens that each of the two completions may have.
+            temperature: 0 decodes greedily; above, tokens are drawn, with the same noise for both completions.
+            top_p: draw from the most probable tokens that together have this probability.
+            top_k: draw from so many most probable tokens; 0 takes all.
+            repetition_penalty: 1 is none.
+            penalty_position: the penalty acts "before" the contrast or "after" it.
+            early_norm: read the contrast layer through the model's final norm; leave it out for the model's own.
+            num_beams: search with so many beams; 1 does not search.
+            seed: of the noise that tokens are drawn with.
+            stop: a completion ends where this text appears.
+            chat: put the prompt as a turn of the model's chat template.
+
+        Returns:
+            One object after the other, told apart by "type": "waiting" (ahead, seconds), "reading" (read, of),
+            "searching" (lane, step), "step" (step, counted from 1, and for each lane its token, the token's
+            probability, and why the lane ends with it, or null) and in the end "trace" (texts, ends, fork, halt,
+            trace), whose trace holds all that was recorded and is what /what_if reads.
+        """
+        asked = {
+            "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k,
+            "repetition_penalty": repetition_penalty, "num_beams": num_beams, "seed": seed,
+        }  # fmt: skip
+        _within(ask, asked)
+        request = Request.of(
+            prompt=prompt,
+            chat=chat,
+            layer=preset.layer if layer is None else layer,
+            alpha=max(preset.alpha, ALPHA_MIN) if alpha is None else alpha,
+            decoding=asked
+            | {
+                "penalty_position": penalty_position,
+                "early_norm": preset.early_norm if early_norm is None else early_norm,
+                "stop": (stop,) if stop else (),
+            },
+        )
+        told = 0
+        with line.place(str(visitor.session_hash)) as place, closing(run(loaded, request, limits)) as updates:
+            for _ in place.waits():
+                yield {"type": "waiting", "ahead": place.ahead, "seconds": place.expected}
+            for update in updates:
+                events = _steps(update.trace, told)
+                told += len(events)
+                yield from events
+                if update.note in PROGRESS:
+                    yield {"type": PROGRESS[update.note], **update.values}
+                if update.finished or update.halt:
+                    yield _end(update)
+
+    def what_if(trace: dict[str, Any], step: int, layer: int, alpha: float, lane: Literal[0, 1] = 1) -> Event:
+        """Which token DoLa-static would choose at a recorded step with another j* and α, read without the model.
+
+        Args:
+            trace: the trace that /compare ended with.
+            step: which step of the text, counted from 1.
+            layer: the contrast layer j* to ask about.
+            alpha: the plausibility threshold to ask about.
+            lane: on whose text: 0 is the baseline's, 1 is DoLa-static's.
+
+        Returns:
+            The token's "id" and "text", what was "chosen" there in the run, and whether the two are the "same".
+        """
+        recorded = open_trace(_dumped(trace))
+        steps = recorded.lane_steps(lane) if lane in (0, 1) and not isinstance(lane, bool) else ()
+        if isinstance(step, bool) or not isinstance(step, int) or not 1 <= step <= len(steps):
+            raise RequestError("error.range", name="step", least=1, most=max(1, len(steps)))
+        try:
+            token = recorded.what_if(lane, step - 1, layer, alpha)
+        except (ValueError, TypeError) as error:
+            raise RequestError("error.plain", text=str(error)) from error
+        chosen = steps[step - 1].choices[1].id
+        text = {"id": token, "text": recorded.pieces.get(token)}
+        return {**text, "chosen": {"id": chosen, "text": recorded.pieces.get(chosen)}, "same": token == chosen}
+
+    def layer_curve(
+        visitor: gr.Request, questions: list[dict[str, Any]], alphas: list[float] | None = None
+    ) -> Iterator[Event]:
+        """Measure every contrast layer j* and several α on questions with known answers.
+
+        Args:
+            questions: each with "prompt", "answers" (right ones), "wrong" (other ones, may be left out) and "domain"
+                (may be left out).
+            alphas: the plausibility thresholds to measure; leave it out for 0.05, 0.1, 0.2 and 0.5.
+
+        Returns:
+            One object after the other, told apart by "type": "waiting" (ahead, seconds), "reading" (done, of) and in
+            the end "curve": the metrics of the baseline and of every layer and α with 95 % intervals, the best
+            setting, and whether the questions show that it is better than plain decoding.
+        """
+        items, sha256 = _questions(questions)
+        asked = asked_for(items, Rule(early_norm=preset.early_norm))
+        asked = asked.model_copy(update={"alphas": _alphas(alphas)})
+        end = time.monotonic() + settings.time_limit
+        with line.place(str(visitor.session_hash)) as place:
+            for _ in place.waits():
+                yield {"type": "waiting", "ahead": place.ahead, "seconds": place.expected}
+            search, shown = Search(loaded, items, asked, name="questions", sha256=sha256), time.monotonic()
+            with closing(search.run()) as steps:
+                for done, of in steps:
+                    if time.monotonic() > end and done > 1:
+                        break
+                    if time.monotonic() - shown >= GROWS:
+                        yield {"type": "reading", "done": done, "of": of}
+                        shown = time.monotonic()
+            yield {"type": "curve", **search.result(errors=0).model_dump(mode="json", by_alias=True)}
+
+    waits: dict[str, Any] = {"concurrency_limit": line.most + SPARE, "concurrency_id": "model"}
+    gr.api(_answering(compare, loaded), api_name="compare", **waits)
+    gr.api(_answering(what_if, loaded), api_name="what_if", queue=False)
+    gr.api(_answering(layer_curve, loaded), api_name="layer_curve", **waits)
+
+
+PROGRESS = {"page.reading_on": "reading", "page.searching": "searching"}
+"""What an update's note is called here."""
+
+
+def _within(ask: Controls, asked: dict[str, Any]) -> None:
+    """Raises `RequestError` for a number outside the range of the control that it would be set by."""
+    for name, value in asked.items():
+        control = getattr(ask, name)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not control.minimum <= value <= control.maximum:
+            raise RequestError("error.range", name=name, least=control.minimum, most=control.maximum)
+
+
+def _steps(trace: Trace, told: int) -> list[Event]:
+    """The steps of a trace beyond the first `told`, as they are told."""
+    texts = [trace.lane_steps(lane) for lane in range(len(trace.lanes))]
+    return [_step(trace, texts, index) for index in range(told, max(map(len, texts)))]
+
+
+def _step(trace: Trace, texts: list[Any], index: int) -> Event:
+    lanes = []
+    for lane, steps in enumerate(texts):
+        if index < len(steps):
+            step = steps[index]
+            token = step.taken[step.lanes.index(lane)]
+            choice = step.choices[lane]
+            lanes.append(
+                {
+                    "lane": trace.lanes[lane].name,
+                    "id": token,
+                    "text": trace.pieces[token],
+                    "p": choice.p if choice.id == token else None,
+                    "end": trace.ends[lane] if index + 1 == len(steps) else None,
+                }
+            )
+    return {"type": "step", "step": index + 1, "lanes": lanes}
+
+
+def _end(update: Update) -> Event:
+    trace = update.trace
+    names = [lane.name for lane in trace.lanes]
+    return {
+        "type": "trace",
+        "texts": dict(zip(names, trace.texts, strict=True)),
+        "ends": dict(zip(names, trace.ends, strict=True)),
+        "fork": None if trace.fork is None else trace.fork + 1,
+        "halt": update.halt,
+        "trace": json.loads(trace.to_json()),
+    }
+
+
+def _dumped(document: object) -> str:
+    try:
+        return json.dumps(document)
+    except (ValueError, RecursionError) as error:
+        raise RequestError("error.too_deep") from error
+
+
+def _questions(questions: object) -> tuple[list[Item], str]:
+    """Read as a file of JSON Lines is, so that a mistake is told with the number of its question."""
+    if not isinstance(questions, list) or not 1 <= len(questions) <= MOST:
+        raise RequestError("error.questions", most=MOST)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "questions.jsonl")
+        file.write_text("\n".join(map(_dumped, questions)), encoding="utf-8")
+        return questions_of(str(file))
+
+
+def _alphas(alphas: object) -> tuple[float, ...]:
+    if alphas is None:
+        return ALPHAS
+    numbers = alphas if isinstance(alphas, list) else []
+    fit = [isinstance(a, (int, float)) and not isinstance(a, bool) and ALPHA_MIN <= a <= 1 for a in numbers]
+    if not fit or not all(fit) or len(numbers) > MOST_ALPHAS:
+        raise RequestError("error.alphas", most=MOST_ALPHAS, least=ALPHA_MIN)
+    return tuple(map(float, dict.fromkeys(numbers)))
+
+
+def _answering(answer: Callable[..., Any], loaded: LoadedModel) -> Callable[..., Any]:
+    """The same function, of which whatever goes wrong arrives as an error of one sentence."""
+
+    def told(error: Exception) -> gr.Error:
+        if isinstance(error, VisitorError):
+            said = str(error)
+        elif isinstance(error, TooLongError):
+            said = ENGLISH("search.too_many_tokens", n=error.number, size=error.size, most=error.most)
+        elif out_of_memory(error):
+            loaded.release()
+            LOG.warning("%s ran out of memory: %s", answer.__name__, error)
+            said = ENGLISH("error.out_of_memory")
+        else:
+            LOG.error("%s failed", answer.__name__, exc_info=error)
+            said = ENGLISH("error.failed", what=type(error).__name__)
+        return gr.Error(said, print_exception=False)
+
+    if not inspect.isgeneratorfunction(answer):
+
+        @wraps(answer)
+        def once(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return answer(*args, **kwargs)
+            except Exception as error:
+                raise told(error) from error
+
+        return once
+
+    @wraps(answer)
+    def streaming(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        try:
+            yield from answer(*args, **kwargs)
+        except Exception as error:
+            raise told(error) from error
+
+    return streaming
