@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 
 
@@ -58,6 +58,12 @@ class Settings(BaseSettings):
     open_browser: bool = False
     """open the page in the default browser"""
 
+    @model_validator(mode="after")
+    def _compiled_rows_are_one_run_s(self) -> "Settings":
+        if self.compile and self.max_concurrent > 1:
+            raise ValueError("--compile decodes one run at a time; leave out --max-concurrent")
+        return self
+
 
 def read_settings(arguments: Sequence[str]) -> Settings:
     """Settings from `arguments` (without the program's name) and the environment.
@@ -68,9 +74,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         return CliApp.run(Settings, cli_args=list(arguments))
     except ValidationError as error:
         for mistake in error.errors():
-            name = ".".join(str(part) for part in mistake["loc"])
-            print(
-                f"app.py: {name.replace('_', '-')}: {mistake['msg']} (got {mistake['input']!r})",
-                file=sys.stderr,
-            )
+            name = ".".join(str(part) for part in mistake["loc"]).replace("_", "-")
+            text = mistake["msg"].removeprefix("Value error, ")
+            print(f"app.py: {name}: {text} (got {mistake['input']!r})" if name else f"app.py: {text}", file=sys.stderr)
         raise SystemExit(2) from None
