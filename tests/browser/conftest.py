@@ -40,11 +40,11 @@ class Server:
 
 
 @contextmanager
-def serve(*arguments: str, **environment: str) -> Iterator[Server]:
+def serve(*arguments: str, script: tuple[str, ...] = ("app.py",), **environment: str) -> Iterator[Server]:
     """Start the page, wait for its address, and stop it in the end."""
     quiet = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
     process = subprocess.Popen(
-        [sys.executable, "app.py", "--device", "cpu", "--dtype", "float32", *arguments],
+        [sys.executable, *script, "--device", "cpu", "--dtype", "float32", *arguments],
         cwd=ROOT,
         env=os.environ | quiet | environment,
         stdout=subprocess.PIPE,

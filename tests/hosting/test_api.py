@@ -1,0 +1,142 @@
+"""The same three questions from a program: typed steps, a trace at the end, errors as errors."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from dola_core.decoding import compare
+from dola_core.items import Item
+from dola_core.lanes import Decoding, Lane
+from dola_core.models import LoadedModel, load_model
+from dola_core.scoring import Rule
+from dola_core.search_result import Asked
+from dola_core.searching import Search
+from dola_core.trace import Trace
+from tests.browser.conftest import Server
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMPT = "The capital of Australia is"
+QUESTIONS = [
+    {"prompt": "The capital of Japan is", "answers": ["Tokyo"], "wrong": ["Osaka", "Kyoto"]},
+    {"prompt": "The capital of Pakistan is", "answers": ["Islamabad"], "wrong": ["Karachi"]},
+    {"prompt": "Gold is", "answers": ["a metal"], "wrong": ["a gas"]},
+]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return load_model(device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def client(faulty: Server) -> Client:
+    return Client(faulty.url, verbose=False)
+
+
+def test_only_three_endpoints_are_named(client):
+    named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(named) == {"/compare", "/what_if", "/layer_curve"}
+    assert named["/compare"]["parameters"][0]["type"] == {"type": "string"}
+
+
+def test_a_comparison_streams_its_steps_and_ends_with_the_trace(client, loaded):
+    *steps, last = client.submit(PROMPT, layer=12, alpha=0.1, max_new_tokens=9, api_name="/compare")
+    lanes = (Lane(name="Baseline"), Lane(name="DoLa-static", layer=12, alpha=0.1))
+    advances = list(
+        compare(loaded.readout, loaded.encode(PROMPT), lanes, Decoding(max_new_tokens=9), eos_ids=loaded.eos_ids)
+    )
+    assert [event["type"] for event in steps] == ["step"] * len(advances)
+    for number, (event, advance) in enumerate(zip(steps, advances, strict=True), start=1):
+        assert event["step"] == number
+        told = {lane["lane"]: lane for lane in event["lanes"]}
+        assert {name: lane["id"] for name, lane in told.items()} == {
+            lanes[lane].name: token for lane, token in advance.tokens.items()
+        }
+        assert all(lane["text"] == loaded.piece(lane["id"]) and 0 < lane["p"] <= 1 for lane in told.values())
+        assert {name: lane["end"] for name, lane in told.items() if lane["end"]} == {
+            lanes[lane].name: end for lane, end in advance.ends.items()
+        }
+    assert last["type"] == "trace"
+    trace = Trace.model_validate(last["trace"])
+    assert trace.intact()
+    assert last["texts"] == {"Baseline": trace.texts[0], "DoLa-static": trace.texts[1]}
+    assert last["halt"] is None
+
+
+def test_what_is_left_out_is_the_model_s_own(client, loaded):
+    *_, last = client.submit(PROMPT, max_new_tokens=1, api_name="/compare")
+    lane = last["trace"]["lanes"][1]
+    assert (lane["layer"], lane["alpha"]) == (loaded.preset.layer, loaded.preset.alpha)
+
+
+def test_what_if_reads_a_trace_as_the_trace_itself_does(client):
+    *_, last = client.submit(PROMPT, layer=12, max_new_tokens=4, api_name="/compare")
+    trace = Trace.model_validate(last["trace"])
+    for step in (1, 3):
+        for layer, alpha in ((3, 0.5), (28, 0.05)):
+            told = client.predict(last["trace"], step, layer, alpha, api_name="/what_if")
+            assert told["id"] == trace.what_if(1, step - 1, layer, alpha)
+            assert told["text"] == trace.pieces[told["id"]]
+            assert told["same"] is (told["id"] == told["chosen"]["id"])
+
+
+def test_a_layer_curve_is_the_search_s_own(client, loaded):
+    *_, last = client.submit(QUESTIONS, [0.1, 0.5], api_name="/layer_curve")
+    items = [Item.model_validate(question) for question in QUESTIONS]
+    asked = Asked(alphas=(0.1, 0.5), metric="accuracy", rule=Rule(early_norm=loaded.preset.early_norm))
+    search = Search(loaded, items, asked, name="questions", sha256=last["data"]["sha256"])
+    for _ in search.run():
+        pass
+    expected = search.result(errors=0).model_dump(mode="json", by_alias=True)
+    assert last["type"] == "curve"
+    assert last["curves"] == expected["curves"]
+    assert last["chosen"] == expected["chosen"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"prompt": ""}, "The prompt is empty"),
+        ({"prompt": "word " * 60}, "this page takes at most 40"),
+        ({"prompt": PROMPT, "layer": 30}, "choose j* from 1 to 29"),
+        ({"prompt": PROMPT, "max_new_tokens": 65}, "max_new_tokens must be a number from 1 to 64."),
+        ({"prompt": PROMPT, "temperature": 2.5}, "temperature must be a number from 0 to 2."),
+        ({"prompt": PROMPT, "num_beams": True}, "num_beams must be a number from 1 to 8."),
+        ({"prompt": PROMPT, "num_beams": 2, "temperature": 1.0}, "Beam search does not sample"),
+        ({"prompt": 5}, "prompt: Input should be a valid string."),
+    ],
+)
+def test_errors_arrive_as_errors_of_one_sentence(client, asked, said):
+    with pytest.raises(AppError, match=re.escape(said)) as refused:
+        client.predict(**asked, api_name="/compare")
+    assert "\n" not in str(refused.value)
+
+
+def test_memory_that_runs_out_is_said_and_the_next_comparison_works(client, failing):
+    with failing("memory"), pytest.raises(AppError, match="ran out of memory"):
+        client.predict(PROMPT, api_name="/compare")
+    *_, last = client.submit(PROMPT, max_new_tokens=2, api_name="/compare")
+    assert last["ends"] == {"Baseline": "length", "DoLa-static": "length"}
+
+
+def test_numbers_that_are_none_end_a_comparison_with_what_it_has(client, failing):
+    with failing("numbers"):
+        *steps, last = client.submit(PROMPT, layer=12, max_new_tokens=9, api_name="/compare")
+    assert last["halt"] == "broken"
+    assert len(steps) == 3
+    assert "broken" in last["ends"].values()
+
+
+def test_who_waits_is_told_so_and_who_finds_the_line_full_as_well(client, failing):
+    with failing("hold"):
+        first = client.submit(PROMPT, max_new_tokens=1, api_name="/compare")
+        time.sleep(0.5)  # until it is inside the model
+        second = client.submit(PROMPT, max_new_tokens=1, api_name="/compare")
+        assert next(second) | {"seconds": None} == {"type": "waiting", "ahead": 1, "seconds": None}
+        with pytest.raises(AppError, match="The line is full, with 1 waiting"):
+            client.predict(PROMPT, api_name="/compare")
+    assert list(first)[-1]["type"] == list(second)[-1]["type"] == "trace"

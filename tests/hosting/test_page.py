@@ -1,0 +1,77 @@
+"""What a visitor sees of a page that many use, and of a model that fails."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from gradio_client import Client
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Server
+
+expect.set_options(timeout=30_000)
+PROMPT = "Here are some facts"
+
+
+@pytest.fixture
+def page(faulty: Server, browser: Browser) -> Iterator[Page]:
+    """The page in a fresh profile."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.goto(faulty.url)
+    opened.wait_for_selector(".duet-inbox[lang]")
+    opened.fill("#prompt textarea", PROMPT)
+    yield opened
+    context.close()
+
+
+def notice(page: Page):
+    return page.locator(".duet-notice:visible").first
+
+
+def test_numbers_that_break_leave_the_text_and_say_at_which_step(page, failing):
+    with failing("numbers"):
+        page.click("#compare")
+        expect(notice(page)).to_contain_text("At step 4 the model's numbers were no longer finite")
+    for lane in (".lane.base", ".lane.dola"):
+        expect(page.locator(f"{lane} .t[data-index]")).to_have_count(3)
+        expect(page.locator(f"{lane} .end")).to_contain_text("numbers that are not finite")
+    expect(page.locator("#head .main-svg").first).to_be_visible()
+
+
+def test_memory_that_runs_out_is_said_and_the_next_press_works(page, failing):
+    with failing("memory"):
+        page.click("#compare")
+        expect(notice(page)).to_contain_text("The model ran out of memory")
+    page.click("#compare")
+    expect(page.locator(".lane.dola .end")).to_be_visible()
+
+
+def test_a_prompt_that_is_too_long_for_the_page_is_told_how_long_it_may_be(page):
+    page.fill("#prompt textarea", "gold and silver " * 30)
+    page.click("#compare")
+    expect(notice(page)).to_contain_text(re.compile(r"has \d+ tokens; this page takes at most 40\. Shorten it"))
+
+
+def test_who_waits_is_told_their_place_and_can_stop_waiting(page, faulty, failing):
+    with failing("hold"):
+        other = Client(faulty.url, verbose=False).submit(PROMPT, max_new_tokens=1, api_name="/compare")
+        page.wait_for_timeout(500)  # until the other is inside the model
+        page.click("#compare")
+        expect(notice(page)).to_contain_text("waiting: 1 run is before yours")
+        page.click("#stop")
+        expect(page.locator(".duet-notice:visible")).to_have_count(0)
+    assert list(other)[-1]["type"] == "trace"
+    page.click("#compare")
+    expect(page.locator(".lane.dola .end")).to_be_visible()
+
+
+def test_a_full_line_is_said(page, faulty, failing):
+    with failing("hold"):
+        others = [
+            Client(faulty.url, verbose=False).submit(PROMPT, max_new_tokens=1, api_name="/compare") for _ in range(2)
+        ]
+        page.wait_for_timeout(700)
+        page.click("#compare")
+        expect(notice(page)).to_contain_text("The line is full, with 1 waiting; try again in a minute.")
+    assert [list(other)[-1]["type"] for other in others] == ["trace", "trace"]
