@@ -48,6 +48,7 @@ def launch(settings: Settings, *, block: bool = True) -> str:
         css=css(),
         head=FRAME,
         footer_links=[],
+        mcp_server=settings.mcp,
         run_history=False,
         enable_monitoring=False,
         max_file_size=MAX_UPLOAD,

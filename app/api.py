@@ -4,21 +4,18 @@ Plain JSON in and out, bounded like the page, in the same line before the model.
 sentence, as an error.
 """
 
-import inspect
 import json
-import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
 
+from app.answers import answering, description
 from app.controls import Controls
-from app.language import ENGLISH, VisitorError
 from app.line import SPARE, Line
 from app.opening import open_trace
 from app.questions import ALPHAS, MOST, asked_for, questions_of
@@ -26,15 +23,16 @@ from app.run import Limits, Request, RequestError, Update, run
 from app.settings import Settings
 from dola_core.items import Item
 from dola_core.lanes import PenaltyPosition
-from dola_core.models import LoadedModel, out_of_memory
-from dola_core.scoring import Rule, TooLongError
+from dola_core.models import LoadedModel
+from dola_core.scoring import Rule
 from dola_core.searching import Search
 from dola_core.trace import ALPHA_MIN, Trace
 
-LOG = logging.getLogger(__name__)
 GROWS = 1.0
 """Seconds between two words on how far a search is."""
 MOST_ALPHAS = 10
+LOOKS = 8
+"""What-ifs that are read at a time."""
 Event = dict[str, Any]
 
 
@@ -59,6 +57,7 @@ def offer_api(loaded: LoadedModel, settings: Settings, line: Line, ask: Controls
         seed: int = 0,
         stop: str = "",
         chat: bool = False,
+        with_trace: bool = True,
     ) -> Iterator[Event]:
         """Complete a prompt twice with the same model, plainly and with DoLa-static, and tell every step.
 
@@ -77,12 +76,13 @@ def offer_api(loaded: LoadedModel, settings: Settings, line: Line, ask: Controls
             seed: of the noise that tokens are drawn with.
             stop: a completion ends where this text appears.
             chat: put the prompt as a turn of the model's chat template.
+            with_trace: end with the trace, some 100 kB; without, only with the texts and why they end.
 
         Returns:
             One object after the other, told apart by "type": "waiting" (ahead, seconds), "reading" (read, of),
             "searching" (lane, step), "step" (step, counted from 1, and for each lane its token, the token's
             probability, and why the lane ends with it, or null) and in the end "trace" (texts, ends, fork, halt,
-            trace), whose trace holds all that was recorded and is what /what_if reads.
+            trace), whose trace holds all that was recorded and is what what_if reads.
         """
         asked = {
             "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k,
@@ -112,13 +112,15 @@ def offer_api(loaded: LoadedModel, settings: Settings, line: Line, ask: Controls
                 if update.note in PROGRESS:
                     yield {"type": PROGRESS[update.note], **update.values}
                 if update.finished or update.halt:
-                    yield _end(update)
+                    yield _end(update, with_trace=with_trace)
 
-    def what_if(trace: dict[str, Any], step: int, layer: int, alpha: float, lane: Literal[0, 1] = 1) -> Event:
+    def what_if(
+        visitor: gr.Request, trace: dict[str, Any], step: int, layer: int, alpha: float, lane: Literal[0, 1] = 1
+    ) -> Event:
         """Which token DoLa-static would choose at a recorded step with another j* and α, read without the model.
 
         Args:
-            trace: the trace that /compare ended with.
+            trace: the trace that compare ended with.
             step: which step of the text, counted from 1.
             layer: the contrast layer j* to ask about.
             alpha: the plausibility threshold to ask about.
@@ -145,8 +147,7 @@ def offer_api(loaded: LoadedModel, settings: Settings, line: Line, ask: Controls
         """Measure every contrast layer j* and several α on questions with known answers.
 
         Args:
-            questions: each with "prompt", "answers" (right ones), "wrong" (other ones, may be left out) and "domain"
-                (may be left out).
+            questions: each with "prompt", "answers" (right ones) and, if there are any, "wrong" (others), "domain".
             alphas: the plausibility thresholds to measure; leave it out for 0.05, 0.1, 0.2 and 0.5.
 
         Returns:
@@ -172,9 +173,9 @@ def offer_api(loaded: LoadedModel, settings: Settings, line: Line, ask: Controls
             yield {"type": "curve", **search.result(errors=0).model_dump(mode="json", by_alias=True)}
 
     waits: dict[str, Any] = {"concurrency_limit": line.most + SPARE, "concurrency_id": "model"}
-    gr.api(_answering(compare, loaded), api_name="compare", **waits)
-    gr.api(_answering(what_if, loaded), api_name="what_if", queue=False)
-    gr.api(_answering(layer_curve, loaded), api_name="layer_curve", **waits)
+    for answer, how in ((compare, waits), (what_if, {"concurrency_limit": LOOKS}), (layer_curve, waits)):
+        name, told = answer.__name__, description(answer)
+        gr.api(answering(answer, loaded), api_name=name, api_description=told, **how)
 
 
 PROGRESS = {"page.reading_on": "reading", "page.searching": "searching"}
@@ -215,17 +216,17 @@ def _step(trace: Trace, texts: list[Any], index: int) -> Event:
     return {"type": "step", "step": index + 1, "lanes": lanes}
 
 
-def _end(update: Update) -> Event:
+def _end(update: Update, *, with_trace: bool) -> Event:
     trace = update.trace
     names = [lane.name for lane in trace.lanes]
-    return {
+    end = {
         "type": "trace",
         "texts": dict(zip(names, trace.texts, strict=True)),
         "ends": dict(zip(names, trace.ends, strict=True)),
         "fork": None if trace.fork is None else trace.fork + 1,
         "halt": update.halt,
-        "trace": json.loads(trace.to_json()),
     }
+    return end | {"trace": json.loads(trace.to_json())} if with_trace else end
 
 
 def _dumped(document: object) -> str:
@@ -253,41 +254,3 @@ def _alphas(alphas: object) -> tuple[float, ...]:
     if not fit or not all(fit) or len(numbers) > MOST_ALPHAS:
         raise RequestError("error.alphas", most=MOST_ALPHAS, least=ALPHA_MIN)
     return tuple(map(float, dict.fromkeys(numbers)))
-
-
-def _answering(answer: Callable[..., Any], loaded: LoadedModel) -> Callable[..., Any]:
-    """The same function, of which whatever goes wrong arrives as an error of one sentence."""
-
-    def told(error: Exception) -> gr.Error:
-        if isinstance(error, VisitorError):
-            said = str(error)
-        elif isinstance(error, TooLongError):
-            said = ENGLISH("search.too_many_tokens", n=error.number, size=error.size, most=error.most)
-        elif out_of_memory(error):
-            loaded.release()
-            LOG.warning("%s ran out of memory: %s", answer.__name__, error)
-            said = ENGLISH("error.out_of_memory")
-        else:
-            LOG.error("%s failed", answer.__name__, exc_info=error)
-            said = ENGLISH("error.failed", what=type(error).__name__)
-        return gr.Error(said, print_exception=False)
-
-    if not inspect.isgeneratorfunction(answer):
-
-        @wraps(answer)
-        def once(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return answer(*args, **kwargs)
-            except Exception as error:
-                raise told(error) from error
-
-        return once
-
-    @wraps(answer)
-    def streaming(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        try:
-            yield from answer(*args, **kwargs)
-        except Exception as error:
-            raise told(error) from error
-
-    return streaming

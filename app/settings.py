@@ -3,6 +3,7 @@
 Reads nothing but the standard library and pydantic, so that `--help` does not wait for PyTorch.
 """
 
+import importlib.util
 import sys
 from collections.abc import Sequence
 from typing import Literal
@@ -55,11 +56,15 @@ class Settings(BaseSettings):
     """runs at a time, which share the processor; others wait in line"""
     queue_size: int = Field(32, ge=0, le=1000)
     """runs that may wait in line"""
+    mcp: bool = False
+    """also offer the API as tools of the Model Context Protocol, under /gradio_api/mcp (needs requirements-mcp.txt)"""
     open_browser: bool = False
     """open the page in the default browser"""
 
     @model_validator(mode="after")
-    def _compiled_rows_are_one_run_s(self) -> "Settings":
+    def _can_be(self) -> "Settings":
+        if self.mcp and importlib.util.find_spec("mcp") is None:
+            raise ValueError("--mcp needs packages that are not here: pip install -r requirements-mcp.txt")
         if self.compile and self.max_concurrent > 1:
             raise ValueError("--compile decodes one run at a time; leave out --max-concurrent")
         return self

@@ -40,11 +40,13 @@ class Server:
 
 
 @contextmanager
-def serve(*arguments: str, script: tuple[str, ...] = ("app.py",), **environment: str) -> Iterator[Server]:
+def serve(
+    *arguments: str, script: tuple[str, ...] = ("app.py",), python: str = sys.executable, **environment: str
+) -> Iterator[Server]:
     """Start the page, wait for its address, and stop it in the end."""
     quiet = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
     process = subprocess.Popen(
-        [sys.executable, *script, "--device", "cpu", "--dtype", "float32", *arguments],
+        [python, *script, "--device", "cpu", "--dtype", "float32", *arguments],
         cwd=ROOT,
         env=os.environ | quiet | environment,
         stdout=subprocess.PIPE,

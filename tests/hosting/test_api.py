@@ -140,3 +140,13 @@ def test_who_waits_is_told_so_and_who_finds_the_line_full_as_well(client, failin
         with pytest.raises(AppError, match="The line is full, with 1 waiting"):
             client.predict(PROMPT, api_name="/compare")
     assert list(first)[-1]["type"] == list(second)[-1]["type"] == "trace"
+
+
+def test_the_example_in_the_readme_runs(faulty, capsys):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [code] = [code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "Client(" in code]
+    assert "http://127.0.0.1:7860" in code
+    exec(compile(code.replace("http://127.0.0.1:7860", faulty.url), "README.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "1 {'Baseline': ' Canberra', 'DoLa-static': ' Canberra'}" in said
+    assert "'same':" in said
