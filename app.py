@@ -26,8 +26,8 @@ from dola_core.models import LoadError, load_model  # noqa: E402
 
 THREADS = 40
 """For what needs no place in line."""
-SESSIONS = 256
-"""Visitors whose runs are remembered; the one heard of least recently is forgotten first."""
+SESSIONS = 128
+"""Visitors whose runs are remembered, of some 20 MB at most; the one heard of least recently is forgotten first."""
 
 
 def launch(settings: Settings, *, block: bool = True) -> str:

@@ -17,8 +17,8 @@ from dola_core.trace import Trace
 
 LANES = ("Baseline", "DoLa-static")
 """What the switch between the texts calls the lanes, whatever a trace calls them."""
-MAX_TRAIL = 8
-"""Runs that a visitor can go back to; the oldest is forgotten first."""
+MAX_TRAIL, MAX_TRAIL_STEPS = 8, 2000
+"""Runs that a visitor can go back to, and steps in all of them, of some 10 kB each; the oldest is forgotten first."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Inspector:
 
     def done(self, trail: list[Crumb], view: View) -> Changes:
         """The last comparison of a trail at its end; the charts stay as they were if nothing was written."""
-        trail = trail[-MAX_TRAIL:]
+        trail = _remembered(trail)
         trace = trail[-1].trace
         return {
             self.trace: trace,
@@ -160,6 +160,14 @@ class Inspector:
             self.map: map_card(trace, seen),
             self.sweep: sweep_card(trace, seen),
         }
+
+
+def _remembered(trail: list[Crumb]) -> list[Crumb]:
+    """The last runs of a trail that a visitor can go back to; at least the last."""
+    trail = trail[-MAX_TRAIL:]
+    while len(trail) > 1 and sum(len(crumb.trace.steps) for crumb in trail) > MAX_TRAIL_STEPS:
+        trail = trail[1:]
+    return trail
 
 
 def _force_button(trace: Trace, view: View) -> gr.Button:

@@ -1,11 +1,15 @@
 """Settings that every test shares."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
 from hypothesis import settings
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.chromium import FLAGS, executable
 
 torch.set_num_threads(1)
 transformers.logging.set_verbosity_error()
@@ -15,10 +19,27 @@ settings.register_profile("project", derandomize=True, deadline=None, max_exampl
 settings.load_profile("project")
 
 
+SERVED = ("browser", "hosting")
+"""Folders of tests that ask a served page."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In two processes (`-n 2 --dist loadgroup`), one has the browser, from the beginning, and the other all else."""
-    browser = Path(__file__).parent / "browser"
+    """In two processes (`-n 2 --dist loadgroup`), each has one of `SERVED`, from the beginning, and both all else."""
+    tests = Path(__file__).parent
+
+    def folder(item: pytest.Item) -> str:
+        return item.path.relative_to(tests).parts[0]
+
     for item in items:
-        if browser in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("browser"))
-    items.sort(key=lambda item: browser not in item.path.parents)
+        if folder(item) in SERVED:
+            item.add_marker(pytest.mark.xdist_group(folder(item)))
+    items.sort(key=lambda item: folder(item) not in SERVED)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, one in a process."""
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=executable(), args=list(FLAGS), headless=True)
+        yield opened
+        opened.close()

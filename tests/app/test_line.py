@@ -75,7 +75,7 @@ def test_a_full_line_says_so_in_both_languages():
     line = Line(at_once=1, waiting=2)
     with line.place("a"), line.place("b"), line.place("c"):
         with (
-            pytest.raises(FullError, match=r"^2 runs are waiting already; try again in a minute\.$") as full,
+            pytest.raises(FullError, match=r"^The line is full, with 2 waiting; try again in a minute\.$") as full,
             line.place("d"),
         ):
             pass

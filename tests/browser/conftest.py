@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from transformers import AutoConfig, AutoModelForCausalLM
-
-from tests.browser.chromium import FLAGS, executable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,14 +90,6 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serve(DOLA_MODEL=str(folder), GRADIO_SERVER_PORT=port) as started:
         assert started.url.endswith(f":{port}/")
         yield started
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=executable(), args=list(FLAGS), headless=True)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -289,7 +289,9 @@ def test_the_slider_ranges_come_from_the_model(page):
 def test_out_of_range_by_api_is_answered_with_a_sentence(server):
     """Raw HTTP, past the sliders."""
     config = json.load(urllib.request.urlopen(f"{server.url}config"))
-    run = next(d for d in config["dependencies"] if d["api_name"] == "compare")
+    layer = next(c["id"] for c in config["components"] if c["props"].get("elem_id") == "layer")
+    prompt = next(c["id"] for c in config["components"] if c["props"].get("elem_id") == "prompt")
+    run = next(d for d in config["dependencies"] if {layer, prompt} <= {*d["inputs"]} and layer in d["outputs"])
     component = {c["id"]: c for c in config["components"]}
     for wrong in (0, 30, -5, 10**9, 22.5):
         data = [

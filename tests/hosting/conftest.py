@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import Server, browser, serve
-
-__all__ = ["browser"]
+from tests.browser.conftest import Server, serve
 
 
 @pytest.fixture(scope="session")
