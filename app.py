@@ -22,6 +22,7 @@ from app.line import SPARE  # noqa: E402
 from app.page import FRAME, build  # noqa: E402
 from app.sharing import css  # noqa: E402
 from app.theme import theme  # noqa: E402
+from app.zero_gpu import ZERO_GPU  # noqa: E402
 from dola_core.models import LoadError, load_model  # noqa: E402
 
 THREADS = 40
@@ -35,7 +36,7 @@ def launch(settings: Settings, *, block: bool = True) -> str:
 
     Raises `LoadError` if the model cannot be loaded.
     """
-    loaded = load_model(settings.model, settings.device, settings.dtype, compiled=settings.compile)
+    loaded = load_model(settings.model, settings.device, settings.dtype, compiled=settings.compile, gpu_later=ZERO_GPU)
     page = build(loaded, settings)
     # A run that waits in line holds a thread; looks at what is recorded take further ones.
     _, address, _ = page.queue(max_size=settings.queue_size).launch(

@@ -6,7 +6,6 @@ sentence, as an error.
 
 import json
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,25 +19,21 @@ from app.line import SPARE, Line
 from app.opening import open_trace
 from app.questions import ALPHAS, MOST, asked_for, questions_of
 from app.run import Limits, Request, RequestError, Update, run
-from app.settings import Settings
+from app.search_run import run_search
 from dola_core.items import Item
 from dola_core.lanes import PenaltyPosition
 from dola_core.models import LoadedModel
 from dola_core.scoring import Rule
-from dola_core.searching import Search
 from dola_core.trace import ALPHA_MIN, Trace
 
-GROWS = 1.0
-"""Seconds between two words on how far a search is."""
 MOST_ALPHAS = 10
 LOOKS = 8
 """What-ifs that are read at a time."""
 Event = dict[str, Any]
 
 
-def offer_api(loaded: LoadedModel, settings: Settings, line: Line, ask: Controls) -> None:
+def offer_api(loaded: LoadedModel, limits: Limits, line: Line, ask: Controls) -> None:
     """Offer the endpoints; what they take is bounded as the controls of the page are."""
-    limits = Limits(settings.max_prompt_tokens, settings.time_limit)
     preset = loaded.preset
 
     def compare(
@@ -158,19 +153,16 @@ def offer_api(loaded: LoadedModel, settings: Settings, line: Line, ask: Controls
         items, sha256 = _questions(questions)
         asked = asked_for(items, Rule(early_norm=preset.early_norm))
         asked = asked.model_copy(update={"alphas": _alphas(alphas)})
-        end = time.monotonic() + settings.time_limit
         with line.place(str(visitor.session_hash)) as place:
             for _ in place.waits():
                 yield {"type": "waiting", "ahead": place.ahead, "seconds": place.expected}
-            search, shown = Search(loaded, items, asked, name="questions", sha256=sha256), time.monotonic()
-            with closing(search.run()) as steps:
-                for done, of in steps:
-                    if time.monotonic() > end and done > 1:
-                        break
-                    if time.monotonic() - shown >= GROWS:
-                        yield {"type": "reading", "done": done, "of": of}
-                        shown = time.monotonic()
-            yield {"type": "curve", **search.result(errors=0).model_dump(mode="json", by_alias=True)}
+            with closing(run_search(loaded, items, asked, "questions", sha256, limits, False)) as updates:
+                for found in updates:
+                    if found.finished:
+                        result = found.result.model_dump(mode="json", by_alias=True)
+                        yield {"type": "curve", "halt": found.halt, **result}
+                    else:
+                        yield {"type": "reading", "done": found.done, "of": found.of}
 
     waits: dict[str, Any] = {"concurrency_limit": line.most + SPARE, "concurrency_id": "model"}
     for answer, how in ((compare, waits), (what_if, {"concurrency_limit": LOOKS}), (layer_curve, waits)):

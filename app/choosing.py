@@ -1,7 +1,6 @@
 """What happens on the tab where j* is chosen: settings are taken, questions opened, a visitor's own measured."""
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,24 +18,21 @@ from app.language import Language, language
 from app.line import SPARE, FullError, Line
 from app.moves import field
 from app.questions import MOST, QuestionsError, asked_for, questions_of
+from app.run import Limits
+from app.search_run import Found, run_search
 from app.search_words import errors_of
 from app.stops import Stops
 from dola_core.models import LoadedModel
 from dola_core.scoring import Rule, TooLongError
-from dola_core.searching import Search
 from dola_core.trace import ALPHA_MIN
 
 LOG = logging.getLogger(__name__)
-SHOWN_ERRORS, SHOWN_WHEN_STOPPED = 50, 5
-"""Errors of each kind that are told at the end, and after Stop, when nobody wants to wait."""
-GROWS = 1.0
-"""Seconds between two pictures of a search under way."""
 WHO = ("baseline", "dola")
 
 
 def wire_choosing(
     loaded: LoadedModel,
-    seconds: float,
+    limits: Limits,
     line: Line,
     tab: Choosing,
     tabs: gr.Tabs,
@@ -44,7 +40,7 @@ def wire_choosing(
     view: Inspector,
     code: gr.Radio,
 ) -> None:
-    """Wire the tab; a search waits in `line` and may take so many seconds; `code` is the switch of the language."""
+    """Wire the tab; a search waits in `line`; `code` is the switch of the language."""
     stops, ticket = Stops(), gr.State(0)
 
     def show_metric(values: Changes) -> Changes:
@@ -138,7 +134,7 @@ def wire_choosing(
             items, sha256 = questions_of(values[tab.upload])
             taken = items[:MOST]
             asked = asked_for(taken, Rule(early_norm=loaded.preset.early_norm))
-            under_way = Search(loaded, taken, asked, name=Path(values[tab.upload]).name, sha256=sha256)
+            name = Path(values[tab.upload]).name
             with line.place(session) as place:
                 for _ in place.waits():
                     if stopped():
@@ -147,7 +143,8 @@ def wire_choosing(
                 if stopped():
                     yield {tab.notice: None}
                     return
-                yield from grow(under_way, len(items), words, stopped)
+                updates = run_search(loaded, taken, asked, name, sha256, limits, True, stopped=stopped)
+                yield from grow(updates, len(items), words, stopped)
         except (QuestionsError, FullError) as error:
             yield {tab.notice: {"text": error.said(words), "tone": "error"}}
         except TooLongError as error:
@@ -157,30 +154,25 @@ def wire_choosing(
             LOG.exception("a search failed")
             yield {tab.notice: {"text": words("search.failed", what=type(error).__name__), "tone": "error"}}
 
-    def grow(under_way: Search, held: int, words: Language, stopped: Callable[[], bool]) -> Iterator[Changes]:
+    def grow(updates: Iterator[Found], held: int, words: Language, stopped: Callable[[], bool]) -> Iterator[Changes]:
         """The curve while it is measured, and the whole result at its end or where it was stopped."""
-        began = shown = time.monotonic()
-        ended = late = False
-        with closing(under_way.run()) as steps:
-            for done, to_do in steps:
-                late = time.monotonic() - began > seconds
-                ended = late or stopped()
-                if ended:
+        with closing(updates):
+            for found in updates:
+                part, halt = found.result, found.halt or ("stopped" if stopped() else None)
+                if found.finished or halt:
                     break
-                if time.monotonic() - shown >= GROWS and done > 1:
-                    said = words("search.reading", done=done, of=to_do)
-                    part = under_way.result(errors=0)
-                    curve = curve_card(part, part.asked.metric, words)
-                    yield {tab.curve: curve, tab.notice: {"text": said, "tone": "busy"}}
-                    shown = time.monotonic()
-        found = under_way.result(errors=SHOWN_WHEN_STOPPED if ended else SHOWN_ERRORS)
+                said = words("search.reading", done=found.done, of=found.of)
+                yield {
+                    tab.curve: curve_card(part, part.asked.metric, words),
+                    tab.notice: {"text": said, "tone": "busy"},
+                }
         text = ""
-        if ended:
-            text = words("search.kept", done=found.data.items, of=found.data.of)
-            text += f" {words('error.time', seconds=seconds)}" if late else ""
-        elif held > found.data.of:
-            text = words("search.cut", done=found.data.of, of=f"{held:,}")
-        yield {tab.found: found, tab.notice: {"text": text, "tone": ""} if text else None}
+        if halt:
+            text = words("search.kept", done=part.data.items, of=part.data.of)
+            text += f" {words('error.time', seconds=limits.seconds)}" if halt == "time" else ""
+        elif held > part.data.of:
+            text = words("search.cut", done=part.data.of, of=f"{held:,}")
+        yield {tab.found: part, tab.notice: {"text": text, "tone": ""} if text else None}
 
     read: set[Component] = {tab.found, tab.metric, code}
     seen = read | view.inputs

@@ -4,8 +4,9 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "words"
 CODES = ("en", "zh")
@@ -65,6 +66,10 @@ class VisitorError(ValueError):
     def __init__(self, key: str, /, **values: object) -> None:
         super().__init__(ENGLISH(key, **values))
         self.key, self.values = key, values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by what it was made of, for a run in another process."""
+        return partial(type(self), self.key, **self.values), ()
 
     def said(self, words: Language) -> str:
         """One sentence that says what to do."""

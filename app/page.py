@@ -17,6 +17,7 @@ from app.guard import GuardedBlocks
 from app.inspector import Inspector, inspector
 from app.language import ENGLISH
 from app.line import Line
+from app.run import Limits
 from app.running import wire_runs
 from app.sentences import say
 from app.settings import Settings
@@ -55,8 +56,9 @@ def build(loaded: LoadedModel, settings: Settings) -> gr.Blocks:
                 guide = gr.Markdown(ENGLISH.guide, latex_delimiters=LATEX, elem_classes="duet-how")
         shared, ran = gr.State(), gr.State()
         line = Line(settings.max_concurrent, settings.queue_size)
-        offer_api(loaded, settings, line, ask)
-        wire_runs(loaded, settings, line, ask, view, shared, ran)
+        limits = Limits(settings.max_new_tokens, settings.max_prompt_tokens, settings.time_limit)
+        offer_api(loaded, limits, line, ask)
+        wire_runs(loaded, limits, line, ask, view, shared, ran)
         _wire_looks(ask, view)
         corner = {
             compare_tab: lambda words: gr.Tab(label=words("page.compare_tab")),
@@ -64,7 +66,7 @@ def build(loaded: LoadedModel, settings: Settings) -> gr.Blocks:
             how_tab: lambda words: gr.Tab(label=words("page.how_tab")),
             guide: lambda words: words.guide,
         }
-        wire_choosing(loaded, settings.time_limit, line, chosen, tabs, ask, view, hand.language)
+        wire_choosing(loaded, limits, line, chosen, tabs, ask, view, hand.language)
         wire_sharing(page, loaded, hand, ask, view, shared, ran, corner)
     return page
 

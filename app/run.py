@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from app.language import VisitorError
 from app.view import View
+from app.zero_gpu import gpu_seconds, on_gpu, within
 from dola_core.beams import BeamProgress, BeamResult, beam_search
 from dola_core.decoding import PromptError, check_comparison, compare
 from dola_core.lanes import Decoding, Lane
@@ -66,6 +67,8 @@ class Request(BaseModel):
 class Limits:
     """What bounds a run beside what its request asks for."""
 
+    new_tokens: int = 4096
+    """Where a run goes on from an opened trace, which may have asked for more."""
     prompt_tokens: int | None = None
     seconds: float = math.inf
 
@@ -89,6 +92,19 @@ class Update:
     """Nothing more comes, though not every lane has."""
 
 
+def _seconds(loaded: LoadedModel, request: Request, *_: object) -> int:
+    try:
+        prompt = loaded.encode(request.prompt, chat=request.chat)
+    except PromptError:  # which the run says itself
+        prompt = []
+    return gpu_seconds(len(prompt), request.decoding.max_new_tokens, request.decoding.num_beams)
+
+
+def _seconds_on(_loaded: LoadedModel, trace: Trace, view: View, *_: object) -> int:
+    return gpu_seconds(len(trace.prompt_ids) + view.index, trace.decoding.max_new_tokens, trace.decoding.num_beams)
+
+
+@on_gpu(_seconds)
 def run(
     loaded: LoadedModel,
     request: Request,
@@ -112,30 +128,30 @@ def run(
     yield from _run(loaded, recorder, limits, stopped)
 
 
+@on_gpu(_seconds_on)
 def run_on(
     loaded: LoadedModel,
     trace: Trace,
     view: View,
-    *,
     token: int | None = None,
-    max_new_tokens: int,
     limits: Limits | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Update]:
     """Run both decoders on from a step of a trace: what its lane wrote before the step, and then `token` if given.
 
-    They decode as the trace did, with the view's (j*, α) and at most `max_new_tokens` tokens. What the model still
+    They decode as the trace did, with the view's (j*, α) and at most `limits.new_tokens` tokens. What the model still
     remembers of the prefix is not read again, the rest in one forward pass. Raises `RequestError` if the trace is
     another model's or the prefix leaves no room.
     """
     if _made_by(trace) != _made_by(loaded):
         raise RequestError("error.other_model", model=trace.model.name)
     written = trace.lane_ids(view.lane)[: view.index] + ([] if token is None else [token])
-    asked = trace.decoding
-    bounds = {"max_new_tokens": min(asked.max_new_tokens, max_new_tokens), "num_beams": min(asked.num_beams, MAX_BEAMS)}
+    asked, limits = trace.decoding, limits or Limits()
+    new_tokens = min(asked.max_new_tokens, limits.new_tokens)
+    bounds = {"max_new_tokens": new_tokens, "num_beams": min(asked.num_beams, MAX_BEAMS)}
     decoding = asked.model_copy(update=bounds)
-    prompt_ids, limits = [*trace.prompt_ids, *written], limits or Limits()
-    most = math.inf if limits.prompt_tokens is None else limits.prompt_tokens + max_new_tokens
+    prompt_ids = [*trace.prompt_ids, *written]
+    most = math.inf if limits.prompt_tokens is None else limits.prompt_tokens + limits.new_tokens
     if len(prompt_ids) > most:  # of an opened trace; what was written here may always be gone on from
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=int(most))
     recorder = _recorder(loaded, trace.prompt + loaded.text(written), prompt_ids, view.layer, view.alpha, decoding)
@@ -167,7 +183,9 @@ def _said(error: PromptError) -> RequestError:
 
 def _run(loaded: LoadedModel, recorder: Recorder, limits: Limits, stopped: Callable[[], bool]) -> Iterator[Update]:
     piece = cache(loaded.piece)  # every update asks for the same few hundred tokens again
-    end = time.monotonic() + limits.seconds
+    asked = recorder.decoding
+    lent = gpu_seconds(len(recorder.prompt_ids), asked.max_new_tokens, asked.num_beams)
+    end = time.monotonic() + within(limits.seconds, lent)
 
     def update(note: str = "", **values: object) -> Update:
         return Update(recorder.trace(piece, loaded.text), note, values)

@@ -15,7 +15,6 @@ from app.language import Language, VisitorError, language
 from app.line import SPARE, Line
 from app.link import Shared
 from app.run import Limits, RequestError, Update, run, run_on
-from app.settings import Settings
 from app.stops import Stops
 from app.words import token
 from dola_core.models import LoadedModel, out_of_memory
@@ -26,7 +25,7 @@ LOG = logging.getLogger(__name__)
 
 def wire_runs(
     loaded: LoadedModel,
-    settings: Settings,
+    limits: Limits,
     line: Line,
     ask: Controls,
     view: Inspector,
@@ -39,7 +38,6 @@ def wire_runs(
     `shared` holds what the link said that brought the visitor.
     """
     stops, ticket, seen_digest = Stops(), gr.State(0), gr.State("")
-    limits = Limits(settings.max_prompt_tokens, settings.time_limit)
 
     def hear(code: str, trace: Trace | None, visitor: gr.Request) -> Changes:
         waiting = {"text": language(code)("page.waiting"), "tone": "busy"}
@@ -102,7 +100,7 @@ def wire_runs(
     def halted(last: Update, words: Language) -> Changes:
         """Why a run ended that was not stopped by its visitor."""
         if last.halt == "time":
-            return view.failed(words("error.time", seconds=settings.time_limit))
+            return view.failed(words("error.time", seconds=limits.seconds))
         if last.halt == "broken":
             return view.failed(words("error.broken", step=1 + max(map(len, map(last.trace.lane_ids, (0, 1))))))
         return {}
@@ -115,7 +113,7 @@ def wire_runs(
             yield view.failed(error.said(words)) | ask.own_layers(loaded, values, words)
             return
         asked = ask.settings(values)
-        updates = run(loaded, request, limits, stopper(values, visitor))
+        updates = run(loaded, request, limits, stopped=stopper(values, visitor))
         for changes, trace in play(updates, [], words("page.start"), values, visitor):
             yield changes | ({ran: None} if trace is None else finished(values, asked, trace))
 
@@ -144,10 +142,7 @@ def wire_runs(
             return
         label = f"{seen.words('inspector.step')} {seen.index + 1}"
         label += "" if token_id is None else f" → {token(trace, token_id)}"
-        updates = run_on(
-            loaded, trace, seen, token=token_id, max_new_tokens=settings.max_new_tokens, limits=limits,
-            stopped=stopper(values, visitor),
-        )  # fmt: skip
+        updates = run_on(loaded, trace, seen, token_id, limits, stopped=stopper(values, visitor))
         for changes, _ in play(updates, trail, label, values, visitor):
             yield changes | {ran: None}
 

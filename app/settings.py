@@ -6,21 +6,27 @@ Reads nothing but the standard library and pydantic, so that `--help` does not w
 import importlib.util
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 
+FILE = Path(__file__).resolve().parent.parent / "settings.env"
+"""Settings that a folder brings along, as one that was put together for a Space; it need not be there."""
+
 
 class Settings(BaseSettings):
     """DoLa Duet: one prompt, two decoders of one model, side by side.
 
-    Every option can also be set in the environment as DOLA_<NAME>, for example DOLA_MODEL. The address follows
-    Gradio's own GRADIO_SERVER_NAME and GRADIO_SERVER_PORT unless --port or --host is given.
+    Every option can also be set in the environment as DOLA_<NAME>, for example DOLA_MODEL, or in a file settings.env
+    beside app.py. The address follows Gradio's own GRADIO_SERVER_NAME and GRADIO_SERVER_PORT unless --port or --host is
+    given.
     """
 
     model_config = SettingsConfigDict(
         env_prefix="DOLA_",
+        env_file=FILE,
         extra="forbid",
         frozen=True,
         cli_prog_name="app.py",

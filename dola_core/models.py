@@ -94,7 +94,7 @@ class LoadedModel:
     def release(self) -> None:
         """Give back what is kept from the last comparison, and the memory that a GPU's allocator holds for the next."""
         self.memory.forget()
-        if torch.cuda.is_available():
+        if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 
     @property
@@ -105,12 +105,14 @@ class LoadedModel:
     def encode(self, prompt: str, *, chat: bool = False) -> list[int]:
         """Ids of `prompt` with the tokenizer's BOS, or as the user's turn of its chat template.
 
-        Raises `PromptError` if the prompt is blank or longer than any model reads.
+        Raises `PromptError` if the prompt is blank or longer than any model reads, or there is no chat template.
         """
         if not prompt.strip():
             raise PromptError("empty")
         if len(prompt) > MAX_PROMPT_CHARACTERS:
             raise PromptError("characters", len(prompt), MAX_PROMPT_CHARACTERS)
+        if chat and not self.has_chat_template:
+            raise PromptError("chat")
         prompt = well_formed(prompt)
         if not chat:
             return list(self.tokenizer(prompt, verbose=False)["input_ids"])
@@ -152,14 +154,20 @@ _BYTE_OF = {character: byte for byte, character in bytes_to_unicode().items()}
 
 
 def load_model(
-    name_or_folder: str | Path | None = None, device: str = "auto", dtype: str = "auto", *, compiled: bool = False
+    name_or_folder: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    *,
+    compiled: bool = False,
+    gpu_later: bool = False,
 ) -> LoadedModel:
     """Load a causal LM: the shipped one (None), a folder, or a Hub name such as `HuggingFaceTB/SmolLM2-135M`.
 
     `device` is "auto" (CUDA, then Apple's MPS, then CPU), a PyTorch device, or "split" for a model that is spread over
     all GPUs, which needs the package accelerate; `dtype` is "auto", "float32", "bfloat16" or "float16". Auto takes
     bfloat16 where the hardware computes it fast and float32 elsewhere. With `compiled`, comparisons of up to
-    `COMPILED_LENGTH` tokens decode in `FixedRows`, compiled by the first of them.
+    `COMPILED_LENGTH` tokens decode in `FixedRows`, compiled by the first of them. With `gpu_later`, the read-out proves
+    itself before the model is moved, for a place where nothing can be computed on the GPU yet.
 
     Raises `LoadError` with one sentence for an unknown name, no network, a folder without a model, a device or dtype
     that is not there, too little memory, or an architecture that cannot be read layer by layer.
@@ -182,6 +190,8 @@ def load_model(
         tokenizer = _tokenizer(name)
         where = {"device_map": "auto"} if split else {}
         model = _auto_class(config).from_pretrained(name, dtype=torch_dtype, trust_remote_code=False, **where)
+        if gpu_later:
+            Readout.of(model.eval())
         model = model.eval() if split else model.to(place).eval()
         readout = Readout.of(model)
         preset = Preset.of(model, readout.n_layers)

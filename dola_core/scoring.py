@@ -38,6 +38,10 @@ class TooLongError(ValueError):
         )
         self.number, self.size, self.most = number, size, most
 
+    def __reduce__(self) -> tuple[type["TooLongError"], tuple[int, int, int]]:
+        """Pickled by what it was made of."""
+        return type(self), (self.number, self.size, self.most)
+
 
 @dataclass(frozen=True)
 class Rule:

@@ -35,12 +35,12 @@ def test_a_prompt_may_be_as_long_as_the_page_allows_and_no_longer(loaded):
 
 def test_what_was_written_here_can_be_gone_on_from_though_it_is_longer(loaded, compared):
     trace = compared(ASKED["prompt"])
-    limits = Limits(prompt_tokens=len(trace.prompt_ids))
+    limits = Limits(12, len(trace.prompt_ids))
     view = looking(trace, 3)
-    *_, last = run_on(loaded, trace, view, max_new_tokens=12, limits=limits)
+    *_, last = run_on(loaded, trace, view, limits=limits)
     assert last.finished
     with pytest.raises(RequestError, match="this page takes at most"):
-        list(run_on(loaded, trace, view, max_new_tokens=2, limits=Limits(prompt_tokens=1)))
+        list(run_on(loaded, trace, view, limits=Limits(2, prompt_tokens=1)))
 
 
 @pytest.mark.parametrize("decoding", [{}, {"num_beams": 3}], ids=["greedy", "beams"])

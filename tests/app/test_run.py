@@ -5,7 +5,7 @@ import pytest
 
 from app.examples import EXAMPLES, outcome
 from app.language import language
-from app.run import Request, RequestError, run, run_on
+from app.run import Limits, Request, RequestError, run, run_on
 from dola_core.rows import FixedRows
 from dola_core.trace import Trace
 from tests.app.looking import looking
@@ -136,7 +136,7 @@ def test_going_on_from_a_step_with_the_same_settings_writes_the_same(loaded, com
     for lane in (0, 1):
         for index in (0, len(trace.lane_ids(lane)) // 2):
             view = looking(trace, index, lane=lane)
-            on = list(run_on(loaded, trace, view, max_new_tokens=12))[-1].trace
+            on = list(run_on(loaded, trace, view, limits=Limits(12)))[-1].trace
             rest = trace.lane_ids(lane)[index:]
             assert on.lane_ids(lane)[: len(rest)] == rest
             assert on.prompt_ids == (*trace.prompt_ids, *trace.lane_ids(lane)[:index])
@@ -152,7 +152,7 @@ def test_going_on_does_not_read_again_what_was_read_and_a_new_run_reads_all(load
             *_, last = run(loaded, asked)
             assert read[0] == len(last.trace.prompt_ids)
         read.clear()
-        list(run_on(loaded, last.trace, looking(last.trace, 3), max_new_tokens=6))
+        list(run_on(loaded, last.trace, looking(last.trace, 3), limits=Limits(6)))
         assert read[0] == 1
     finally:
         hook.remove()
@@ -164,7 +164,7 @@ def test_going_on_with_other_settings_writes_what_the_what_if_said(loaded, compa
         for layer, alpha in ((3, 0.5), (28, 0.1)):
             if alpha >= step.exact_alpha:
                 view = looking(trace, step.index, layer=layer, alpha=alpha)
-                on = list(run_on(loaded, trace, view, max_new_tokens=1))[-1].trace
+                on = list(run_on(loaded, trace, view, limits=Limits(1)))[-1].trace
                 assert on.lane_ids(1) == [view.dola_choice(trace)]
 
 
@@ -172,7 +172,7 @@ def test_a_forced_token_is_read_as_part_of_the_prompt(loaded, compared):
     trace = compared()
     view = looking(trace, 1)
     other = int(view.step(trace).tokens[3])
-    on = list(run_on(loaded, trace, view, token=other, max_new_tokens=3))[-1].trace
+    on = list(run_on(loaded, trace, view, other, Limits(3)))[-1].trace
     assert on.prompt_ids == (*trace.prompt_ids, trace.lane_ids(1)[0], other)
     assert on.prompt.endswith(loaded.piece(other))
     assert len(on.lane_ids(0)) <= 3
@@ -182,7 +182,7 @@ def test_another_models_trace_cannot_be_gone_on_from(loaded, compared):
     trace = compared()
     foreign = trace.model_copy(update={"model": trace.model.model_copy(update={"name": "other"})})
     with pytest.raises(RequestError, match="of the model other"):
-        next(run_on(loaded, foreign, looking(foreign, 0), max_new_tokens=3))
+        next(run_on(loaded, foreign, looking(foreign, 0), limits=Limits(3)))
 
 
 def test_a_compiled_model_runs_in_its_fixed_rows(loaded):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from app import settings
 from app.settings import Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,3 +56,17 @@ def test_a_model_that_is_not_there_ends_in_a_sentence():
     assert done.returncode == 1
     assert "The folder tests holds no model" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_file_beside_the_page_sets_what_neither_command_line_nor_environment_does(tmp_path, monkeypatch):
+    file = tmp_path / "settings.env"
+    file.write_text("# of a folder\nDOLA_MODEL=from/file\nDOLA_TIME_LIMIT=60\n", encoding="utf-8")
+    monkeypatch.setitem(Settings.model_config, "env_file", file)
+    assert (read_settings([]).model, read_settings([]).time_limit) == ("from/file", 60)
+    monkeypatch.setenv("DOLA_MODEL", "from/environment")
+    assert read_settings([]).model == "from/environment"
+    assert read_settings(["--model", "from/line"]).model == "from/line"
+
+
+def test_no_such_file_is_part_of_the_project():
+    assert not settings.FILE.exists()

@@ -160,6 +160,20 @@ def test_a_model_is_spread_over_what_there_is(llama_folder):
     assert len(list(steps)) == 2
 
 
+def test_a_model_may_prove_itself_before_it_is_moved(llama_folder, monkeypatch):
+    """Where a GPU is only lent to runs, nothing can be computed on it while a model is loaded."""
+    moved, proved = [], []
+    move, prove = torch.nn.Module.to, dola_core.models.Readout._prove
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *a, **k: (moved.append(1), move(self, *a, **k))[1])
+    monkeypatch.setattr(dola_core.models.Readout, "_prove", lambda self: (proved.append(len(moved)), prove(self))[1])
+    load_model(llama_folder, device="cpu", dtype="float32", gpu_later=True)
+    assert proved == [0]
+    assert moved
+    proved.clear(), moved.clear()
+    load_model(llama_folder, device="cpu", dtype="float32")
+    assert proved == [1]
+
+
 def test_spreading_a_model_says_what_it_needs(llama_folder, monkeypatch):
     assert "start without --compile" in sentence(llama_folder, device="split", compiled=True)
     monkeypatch.setattr(dola_core.models.importlib.util, "find_spec", lambda _name: None)
