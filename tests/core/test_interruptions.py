@@ -13,7 +13,7 @@ from dola_core.readout import Readout
 from dola_core.recording import Recorder
 from dola_core.rows import FixedRows
 from dola_core.trace import ModelInfo, Trace
-from tests.core.tiny import hooks_on, prompt, texts, tiny
+from tests.core.tiny import hooks_on, prompt, texts, tiny, tokens_read
 
 LANES = (Lane(name="baseline"), Lane(name="dola", layer=3))
 GREEDY = Decoding(max_new_tokens=8)
@@ -29,17 +29,6 @@ def readout():
 def static():
     """A model whose rows are fixed: it keeps hooks of `transformers`."""
     return Readout.of(copy.deepcopy(tiny("llama")))
-
-
-@contextmanager
-def lengths_read(readout):
-    """How many tokens each forward pass reads."""
-    read = []
-    hook = readout.decoder.register_forward_hook(lambda module, inputs, output: read.append(output[0].shape[1]))
-    try:
-        yield read
-    finally:
-        hook.remove()
 
 
 @contextmanager
@@ -67,7 +56,7 @@ def test_a_prompt_read_in_parts_is_completed_the_same(readout, static, chunk, fi
     readout = static if fixed else readout
     rows = FixedRows(readout, range(1, 30), lanes=2, length=40, compiler=lambda step: step) if fixed else None
     whole = texts(compare(readout, PROMPT, LANES, GREEDY))
-    with lengths_read(readout) as read:
+    with tokens_read(readout) as read:
         advances = list(compare(readout, PROMPT, LANES, GREEDY, chunk=chunk, fixed=rows))
     assert texts(advances) == whole
     told = [advance.read for advance in advances if advance.read]
@@ -81,14 +70,14 @@ def test_a_prompt_read_in_parts_is_completed_the_same(readout, static, chunk, fi
 def test_what_is_remembered_is_not_read_again_in_parts_either(readout):
     memory = PrefixMemory()
     written = texts(compare(readout, PROMPT, LANES, GREEDY, memory=memory, chunk=5))
-    with lengths_read(readout) as read:
+    with tokens_read(readout) as read:
         list(compare(readout, [*PROMPT, *written[0][:4]], LANES, GREEDY, memory=memory, chunk=5))
     assert read[0] == 1
 
 
 def test_a_prompt_abandoned_while_it_is_read_leaves_nothing(readout):
     memory = PrefixMemory()
-    with lengths_read(readout) as read:
+    with tokens_read(readout) as read:
         begun = compare(readout, PROMPT, LANES, GREEDY, memory=memory, chunk=4)
         assert next(begun).read == 4
         begun.close()

@@ -1,7 +1,5 @@
 """Going on from what was read before: fewer tokens to read, the same to say."""
 
-from contextlib import contextmanager
-
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache
@@ -10,23 +8,12 @@ from dola_core.decoding import compare
 from dola_core.lanes import Decoding, Lane
 from dola_core.prefix import PrefixMemory
 from dola_core.readout import Readout
-from tests.core.tiny import CONFIGS, prepared, prompt, texts
+from tests.core.tiny import CONFIGS, prepared, prompt, texts, tokens_read
 
 PROMPT = prompt(7)
 LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
 GREEDY = Decoding(max_new_tokens=10)
 SAMPLED = Decoding(max_new_tokens=10, temperature=0.9, seed=3)
-
-
-@contextmanager
-def tokens_read(readout):
-    """How many tokens a row each forward pass reads."""
-    read = []
-    hook = readout.decoder.register_forward_hook(lambda module, inputs, output: read.append(output[0].shape[1]))
-    try:
-        yield read
-    finally:
-        hook.remove()
 
 
 def kept(readout, decoding=GREEDY):

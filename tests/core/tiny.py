@@ -1,5 +1,7 @@
 """Tiny random models of 30 layers whose layers really differ, so that reading the wrong one changes the text."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -132,3 +134,14 @@ def recorded(readout, prompt_ids, lanes, decoding, **kwargs) -> Trace:
     for advance in compare(readout, prompt_ids, lanes, decoding, **kwargs):
         recorder.add(advance.tokens, advance.ends, advance.steps)
     return recorder.trace(piece=lambda i: f" t{i}", text=lambda ids: "".join(f" t{i}" for i in ids))
+
+
+@contextmanager
+def tokens_read(readout) -> Iterator[list[int]]:
+    """How many tokens a row each forward pass reads."""
+    read = []
+    hook = readout.decoder.register_forward_hook(lambda module, inputs, output: read.append(output[0].shape[1]))
+    try:
+        yield read
+    finally:
+        hook.remove()
