@@ -126,11 +126,14 @@ def offer_api(loaded: LoadedModel, limits: Limits, line: Line, ask: Controls) ->
         """
         recorded = open_trace(_dumped(trace))
         steps = recorded.lane_steps(lane) if lane in (0, 1) and not isinstance(lane, bool) else ()
-        if isinstance(step, bool) or not isinstance(step, int) or not 1 <= step <= len(steps):
-            raise RequestError("error.range", name="step", least=1, most=max(1, len(steps)))
+        for name, whole, most in (("step", step, len(steps)), ("layer", layer, recorded.model.n_layers - 1)):
+            if isinstance(whole, bool) or not isinstance(whole, int) or not 1 <= whole <= most:
+                raise RequestError("error.range", name=name, least=1, most=max(1, most))
+        if not _is_alpha(alpha):
+            raise RequestError("error.range", name="alpha", least=ALPHA_MIN, most=1)
         try:
             token = recorded.what_if(lane, step - 1, layer, alpha)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:  # the step is not recorded for so small an α
             raise RequestError("error.plain", text=str(error)) from error
         chosen = steps[step - 1].choices[1].id
         text = {"id": token, "text": recorded.pieces.get(token)}
@@ -242,7 +245,10 @@ def _alphas(alphas: object) -> tuple[float, ...]:
     if alphas is None:
         return ALPHAS
     numbers = alphas if isinstance(alphas, list) else []
-    fit = [isinstance(a, (int, float)) and not isinstance(a, bool) and ALPHA_MIN <= a <= 1 for a in numbers]
-    if not fit or not all(fit) or len(numbers) > MOST_ALPHAS:
+    if not numbers or not all(map(_is_alpha, numbers)) or len(numbers) > MOST_ALPHAS:
         raise RequestError("error.alphas", most=MOST_ALPHAS, least=ALPHA_MIN)
     return tuple(map(float, dict.fromkeys(numbers)))
+
+
+def _is_alpha(alpha: object) -> bool:
+    return isinstance(alpha, (int, float)) and not isinstance(alpha, bool) and ALPHA_MIN <= alpha <= 1

@@ -59,6 +59,8 @@ def query(controls: Controls, settings: Mapping[str, Any], *, model: str, step: 
     said = {}
     for name, control in NAMES.items():
         value = settings[control]
+        if name == "prompt" or isinstance(value, str):
+            value = well_formed(value or "")
         if name in ALWAYS or value != getattr(controls, control).value:
             said[name] = int(value) if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
     if len(said["prompt"]) > MAX_TEXT:

@@ -1,14 +1,17 @@
 """A trace from a file: a stranger's input, checked before anything is shown."""
 
+import re
+
 from pydantic import ValidationError
 
 from app.language import VisitorError
 from dola_core.trace import SCHEMA, Trace
 
-MAX_CHARACTERS = 10_000_000
-"""The largest file that is opened."""
-
-
+MAX_CHARACTERS, MAX_VALUES = 10_000_000, 300_000
+"""The largest file that is opened, and values in it; of a trace of that size, 110,000 are to be expected."""
+STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+MAX_MISTAKES = 1000
+"""Of a document's mistakes the first is told; to list a hundred thousand takes seconds."""
 MAX_SHOWN, MAX_WORK = 1_000_000, 100_000
 """Characters of the strips, and steps × layers of the what-ifs, that are shown."""
 
@@ -32,6 +35,8 @@ def open_trace(text: object) -> Trace:
     if not isinstance(text, str) or not text.strip():
         raise TraceError("error.empty_file")
     check_size(len(text))
+    if most_values(text) > MAX_VALUES:
+        raise TraceError("error.too_long")
     try:
         trace = Trace.model_validate_json(text)
     except ValidationError as error:
@@ -51,9 +56,23 @@ def open_trace(text: object) -> Trace:
     return trace
 
 
+def most_values(text: str) -> int:
+    """How many values a JSON document can hold, by its punctuation alone: to parse millions takes seconds, and to say
+    of each what is wrong with it takes gigabytes."""
+    if _marks(text) > MAX_VALUES:
+        text = STRING.sub("", text)
+    return 1 + _marks(text)
+
+
+def _marks(text: str) -> int:
+    return sum(map(text.count, ",[{"))
+
+
 def _mistake(error: ValidationError) -> TraceError:
-    mistake = error.errors()[0]
-    where = ".".join(str(part)[:60] for part in mistake["loc"][:4])
+    if error.error_count() > MAX_MISTAKES:
+        return TraceError("error.no_such_trace", reason=f"it has {error.error_count():,} mistakes")
+    mistake = error.errors(include_input=False)[0]  # the input may be the whole document, once for each mistake
+    where = ".".join(" ".join(str(part).split())[:60] for part in mistake["loc"][:4])
     if where == "schema":
         return TraceError("error.other_version", version=SCHEMA)
     reason = mistake["msg"].removeprefix("Value error, ")[:200].rstrip(".")

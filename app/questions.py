@@ -4,12 +4,15 @@ import hashlib
 from pathlib import Path
 
 from app.language import VisitorError
+from app.opening import MAX_VALUES, most_values
 from dola_core.items import Item, ItemsError, read_items
 from dola_core.scoring import Rule
 from dola_core.search_result import Asked
 
 MOST = 500
 """Questions that a visitor can have measured here."""
+MAX_LINES = 20_000
+"""Of a file; whoever has more questions has the command."""
 MOST_ANSWERS, LONGEST = 32, 4000
 """Answers of a question, and characters of any of its texts: a small file must not ask for much memory."""
 ALPHAS = (0.05, 0.1, 0.2, 0.5)
@@ -19,9 +22,13 @@ class QuestionsError(VisitorError):
     """The file holds no questions that are measured here."""
 
 
-def questions_of(file: str) -> tuple[list[Item], str]:
+def questions_of(file: str | None) -> tuple[list[Item], str]:
     """The questions of an uploaded file, a stranger's, and its hash; `QuestionsError` if they are not for this page."""
+    if not file:
+        raise QuestionsError("error.unfit")
     path = Path(file)
+    content = path.read_bytes() if path.is_file() else b""
+    _check_size(content.decode("utf-8-sig", "replace"))
     try:
         items = read_items(path)
     except ItemsError as error:
@@ -32,7 +39,14 @@ def questions_of(file: str) -> tuple[list[Item], str]:
             raise QuestionsError("search.many_answers", n=number, answers=len(texts), most=MOST_ANSWERS)
         if max(map(len, (*texts, item.prompt, item.domain, item.relation, item.entity))) > LONGEST:
             raise QuestionsError("search.too_long", n=number, most=f"{LONGEST:,}")
-    return items, hashlib.sha256(path.read_bytes()).hexdigest()
+    return items, hashlib.sha256(content).hexdigest()
+
+
+def _check_size(text: str) -> None:
+    """Raises `QuestionsError` for a file that takes long to read, whatever it turns out to be."""
+    values = most_values(text) if text.lstrip()[:1] == "{" else 0  # of JSON Lines
+    if text.count("\n") + text.count("\r") > 2 * MAX_LINES or values > MAX_VALUES:
+        raise QuestionsError("search.too_large")
 
 
 def asked_for(items: list[Item], rule: Rule) -> Asked:

@@ -29,17 +29,18 @@ from dola_core.workspace import Workspace
 class PromptError(ValueError):
     """The prompt cannot be completed; the message says what to do, in English.
 
-    For other languages, `kind` says which of them it is: "empty", "tokens" or "characters", of which there are `size`
-    where at most `most` are read.
+    For other languages, `kind` says which of them it is: "empty", "chat" for a turn of a model that has no template for
+    turns, or "tokens" or "characters", of which there are `size` where at most `most` are read.
     """
 
-    def __init__(self, kind: Literal["empty", "tokens", "characters"], size: int = 0, most: int = 0) -> None:
+    def __init__(self, kind: Literal["empty", "chat", "tokens", "characters"], size: int = 0, most: int = 0) -> None:
         super().__init__(_PROMPT_ERRORS[kind].format(size=size, most=most))
         self.kind, self.size, self.most = kind, size, most
 
 
 _PROMPT_ERRORS = {
     "empty": "The prompt is empty; type something to complete.",
+    "chat": "This model has no chat template; leave out chat.",
     "tokens": "The prompt has {size:,} tokens; the model reads at most {most:,} and needs room to write. Shorten it.",
     "characters": "The prompt has {size:,} characters; at most {most:,} are read. Shorten it.",
 }

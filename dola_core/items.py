@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 Format = Literal["jsonl", "truthfulqa", "factor"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -52,6 +52,8 @@ MAX_FIELD = 10_000_000
 """Characters of one field of a CSV."""
 MAX_HEADER = 100_000
 """Characters of its first line; what has more is no header."""
+LONGEST_NAME = 60
+"""Characters of a field's name that are told, for whoever wrote the file could choose it."""
 
 
 WRONG = {
@@ -109,9 +111,9 @@ class Item(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: Annotated[str, AfterValidator(_a_prompt)]
-    answers: tuple[Answer, ...] = Field(min_length=1)
+    answers: Annotated[tuple[Answer, ...], FailFast(), Field(min_length=1)]
     """Right ones; where one is the best, as in TruthfulQA, it is the first."""
-    wrong: tuple[Answer, ...] = ()
+    wrong: Annotated[tuple[Answer, ...], FailFast()] = ()
     domain: str = ""
     relation: str = ""
     """What the question asks for, finer than its domain."""
@@ -177,8 +179,8 @@ def _of_jsonl(file: Path, text: str) -> list[Item]:
 
 def _mistaken(file: Path, line: int, error: ValidationError) -> ItemsError:
     """What is wrong with the question of a line."""
-    mistake = error.errors()[0]
-    field = ".".join(str(part) for part in mistake["loc"])
+    mistake = error.errors(include_input=False)[0]  # the input may be a file of megabytes
+    field = ".".join(" ".join(str(part).split())[:LONGEST_NAME] for part in mistake["loc"])
     kind = OF_PYDANTIC.get(mistake["type"], "type" if field else "json")
     return ItemsError(kind, file, line=f"{line:,}", field=field)
 
@@ -209,7 +211,7 @@ Row = dict[str, str]
 def _needed(file: Path, header: tuple[str, ...], columns: Sequence[str]) -> None:
     for column in columns:
         if column not in header:
-            raise ItemsError("column", file, column=column, has=", ".join(header)[:200])
+            raise ItemsError("column", file, column=column, has=" ".join(", ".join(header).split())[:200])
 
 
 def _field(file: Path, row: Row, column: str, line: int) -> str:

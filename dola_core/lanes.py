@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 from transformers import (
@@ -55,7 +55,9 @@ class Decoding(BaseModel):
     min_p: float = Field(0.0, ge=0.0, le=1.0, allow_inf_nan=False)
     num_beams: int = Field(1, ge=1, le=16)
     seed: int = Field(0, ge=0, le=MAX_SEED)
-    stop: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=8)] = ()
+    stop: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], FailFast(), Field(max_length=8)
+    ] = ()
     """A lane ends when its new text contains one of these."""
 
     @model_validator(mode="after")

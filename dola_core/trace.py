@@ -96,11 +96,11 @@ class Step(_Record):
 
     index: int = Field(ge=0)
     """0 for the first generated token."""
-    lanes: tuple[int, ...]
+    lanes: Annotated[tuple[int, ...], FailFast()]
     """The lanes whose text this row is."""
-    taken: tuple[int, ...]
+    taken: Annotated[tuple[int, ...], FailFast()]
     """The token each of `lanes` went on with. Differs from its choice only where a text was given."""
-    choices: tuple[Choice, ...]
+    choices: Annotated[tuple[Choice, ...], FailFast()]
     """What every lane of the comparison chooses on this prefix; those of the other lanes are the ghosts."""
     exact_alpha: float = Field(ge=ALPHA_MIN, allow_inf_nan=False)
     """`what_if` is exact from here up: `ALPHA_MIN`, or more if so many tokens are plausible that not all were kept.
@@ -243,7 +243,7 @@ class Trace(_Record):
     decoding: Decoding
     steps: Annotated[tuple[Step, ...], FailFast(), Field(max_length=MAX_STEPS)]
     """Ordered by index; steps of one index by the first lane of their row."""
-    texts: Annotated[tuple[Annotated[str, Field(max_length=MAX_TEXT)], ...], Field(max_length=MAX_LANES)]
+    texts: Annotated[tuple[Annotated[str, Field(max_length=MAX_TEXT)], ...], FailFast(), Field(max_length=MAX_LANES)]
     """What each lane wrote, without the prompt."""
     ends: Annotated[tuple[EndReason | None, ...], FailFast(), Field(max_length=MAX_LANES)]
     """Why each lane stopped; None while it runs."""

@@ -8,6 +8,7 @@ import gradio as gr
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import QueryParams
 
 from app import link
 from app.controls import ASKED, Controls, controls
@@ -58,11 +59,23 @@ def test_a_plain_address_is_no_link(ask):
     assert link.read(ask, {"__theme": "dark", "logs": "x"}) is None
 
 
-@given(parameters=st.dictionaries(st.sampled_from([*link.NAMES, "step", "model", "hash", "other"]), st.text()))
+TEXTS = st.text(st.characters(), max_size=200)
+"""Lone surrogates included."""
+NUMBERS = st.one_of(st.floats(), st.integers(), st.sampled_from([10**400, "1e400", "-0", "١٢", "0x1f", "1_0", " 7 "]))
+PARAMETERS = st.dictionaries(
+    st.sampled_from([*link.NAMES, "step", "model", "hash", "other"]), st.one_of(TEXTS, NUMBERS.map(str))
+)
+SEPARATORS = st.sampled_from(["&", "=", "%", "%00", "%ff", "+", "prompt=", "&j=", "a=nan", "&a=inf", "new=", "%ud800"])
+
+
+@given(parameters=st.one_of(PARAMETERS, st.lists(st.one_of(SEPARATORS, st.text())).map("".join).map(QueryParams)))
 def test_whatever_a_link_says_it_can_be_run(ask, start, parameters):
     shared = link.read(ask, parameters)
     if shared is None:
         return
+    for text in (shared.settings["prompt"], shared.settings["stop_text"], shared.model, shared.digest):
+        (text or "").encode("utf-8")
+    assert set(shared.settings) == set(start)
     values = {getattr(ask, name): value for name, value in (start | shared.settings).items()}
     if values[ask.num_beams] > 1:
         values[ask.temperature] = 0.0
@@ -70,6 +83,25 @@ def test_whatever_a_link_says_it_can_be_run(ask, start, parameters):
     assert 1 <= request.layer <= 29
     assert shared.step >= 1
     assert len(request.prompt) <= link.MAX_TEXT
+
+
+@given(data=st.data(), prompt=TEXTS, stop=TEXTS)
+def test_whatever_is_set_comes_out_of_its_link(ask, start, data, prompt, stop):
+    settings = start | {"prompt": prompt, "stop_text": stop}
+    for name in ("layer", "max_new_tokens", "top_k", "num_beams", "seed"):
+        control = getattr(ask, name)
+        settings[name] = data.draw(st.integers(int(control.minimum), int(control.maximum)))
+    for name in ("alpha", "temperature", "top_p", "repetition_penalty"):
+        control = getattr(ask, name)
+        steps = round((control.maximum - control.minimum) / control.step)
+        settings[name] = round(control.minimum + control.step * data.draw(st.integers(0, steps)), 2)
+    said, parameters = made(ask, settings, model=prompt, digest=stop)
+    shared = link.read(ask, parameters)
+    assert said.isascii()
+    for name in set(settings) - {"prompt", "stop_text"}:
+        assert shared.settings[name] == settings[name], name
+    for name in ("prompt", "stop_text"):
+        assert shared.settings[name] == settings[name].encode("utf-8", "replace").decode("utf-8")
 
 
 def test_a_prompt_that_a_link_cannot_hold_carries_no_digest(ask, start):

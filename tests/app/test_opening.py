@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app import opening
 from app.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
 from app.opening import MAX_CHARACTERS, TraceError, open_trace
 from app.strips import strips
@@ -79,15 +80,21 @@ SPOILED = {
     "more steps than asked for": (lambda d: d["decoding"].update(max_new_tokens=1), "more steps than were asked for"),
     "a name of a megabyte": (lambda d: d["lanes"][0].update(name="x" * 10**6), "at most 100 characters"),
     "a token of a megabyte": (lambda d: d["pieces"].update({"0": "x" * 10**6}), "at most 1000 characters"),
-    "a million lanes": (lambda d: d["steps"][0].update(lanes=[0] * 10**6), "lanes do not fit"),
+    "a hundred thousand lanes": (lambda d: d["steps"][0].update(lanes=[0] * 10**5), "lanes do not fit"),
     "one lane twice": (lambda d: d["steps"][0].update(lanes=[0, 0]), "lanes do not fit"),
     "a token twice": (lambda d: d["steps"][0].update(tokens=array([1] * 15, "<u4")), "do not fit together"),
-    "a million stop strings": (lambda d: d["decoding"].update(stop=["x"] * 10**6), "at most 8 items"),
-    "a million bad ids": (lambda d: d.update(prompt_ids=["a"] * 10**6), "not a trace"),
+    "a hundred thousand stop strings": (lambda d: d["decoding"].update(stop=["x"] * 10**5), "at most 8 items"),
+    "a hundred thousand bad ids": (lambda d: d.update(prompt_ids=["a"] * 10**5), "not a trace"),
     "a field with a long name": (lambda d: d.update({"x" * 10**6: 1}), "not a trace"),
     "a prompt too long to show": (
         lambda d: (d["pieces"].update({"5": "x" * 1000}), d.update(prompt_ids=[5] * 2000)), "too long to be shown"
     ),
+    "a hundred thousand bad texts": (lambda d: d.update(texts=[1] * 10**5), "texts.0: Input should be"),
+    "a hundred thousand bad tokens": (lambda d: d["steps"][0].update(taken=["a"] * 10**5), "steps.0.taken.0: "),
+    "a hundred thousand bad choices": (lambda d: d["steps"][0].update(choices=[{}] * 10**5), "choices.0: Field"),
+    "many values": (lambda d: d.update(texts=[[]] * 10**6), "too long to be shown"),
+    "many mistakes": (lambda d: d["pieces"].update({f"a{n}": 1 for n in range(2000)}), "it has 4,000 mistakes"),
+    "a name of several lines": (lambda d: d.update({"a\n\nb": 1}), "a b: Extra inputs"),
     "too many tokens asked for": (lambda d: d["decoding"].update(max_new_tokens=10**9), "not a trace"),
 }  # fmt: skip
 
@@ -110,32 +117,87 @@ PATHS = (
     ("steps", 0, "top_ids"), ("texts",), ("ends",), ("pieces",), ("model", "n_layers"), ("model", "vocab_size"),
     ("model", "name"), ("digest",),
 )  # fmt: skip
+TEXTS = st.text(st.characters(), max_size=20)
+"""Lone surrogates included."""
 VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(-2, 2**40), st.floats(), st.text(max_size=20),
+    st.none(), st.booleans(), st.integers(-2, 2**40), st.integers(), st.floats(), TEXTS,
     st.lists(st.integers(-1, 9), max_size=4), st.dictionaries(st.text(max_size=3), st.integers(), max_size=3),
-    st.binary(max_size=64).map(lambda b: base64.b64encode(b).decode()),
+    st.binary(max_size=64).map(lambda b: base64.b64encode(b).decode()), st.just(10**400), st.just("x" * 2000),
+    st.recursive(TEXTS | st.none(), lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=6),
 )  # fmt: skip
 
 
 @given(path=st.sampled_from(PATHS), value=VALUES)
 def test_whatever_a_file_holds_it_is_shown_or_refused_in_a_sentence(fresh, path, value):
     document = fresh()
+    *outer, last = path
     place = document
-    for key in path[:-1]:
+    for key in outer:
         place = place[key]
-    place[path[-1]] = value
+    place[last] = value
+    shown_or_refused(json.dumps(document))
+
+
+@given(path=st.sampled_from(PATHS), name=TEXTS, value=VALUES)
+def test_so_it_is_where_something_is_missing_or_has_another_name(fresh, path, name, value):
+    document = fresh()
+    *outer, last = path
+    place = document
+    for key in outer:
+        place = place[key]
+    del place[last]
+    if isinstance(place, dict):
+        place[name] = value
+    shown_or_refused(json.dumps(document))
+
+
+@given(data=st.data())
+def test_so_it_is_where_a_file_was_cut_or_overwritten(fresh, data):
+    text = json.dumps(fresh())
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 50)))
+    shown_or_refused(text[:start] + data.draw(TEXTS) + text[end:])
+
+
+@given(text=st.one_of(TEXTS, VALUES.map(json.dumps), st.text('[]{}"\\,:0e-. \n', max_size=60)))
+def test_a_file_of_anything_else_is_refused_in_a_sentence(text):
+    assert shown_or_refused(text)
+
+
+@given(items=st.integers(0, 40), inside=st.text('[]{},\\"x', max_size=20))
+def test_a_document_has_no_more_values_than_its_punctuation_says(items, inside):
+    def values(part: object) -> int:
+        below = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        return 1 + sum(map(values, below))
+
+    document = [{"a": inside, inside: [inside] * items}, *([inside, []] * items)]
+    text = json.dumps(document)
+    for limit in (0, 10**6):  # texts left out, and counted
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(opening, "MAX_VALUES", limit)
+            most = opening.most_values(text)
+        assert most >= values(document)
+        assert limit or most <= 2 * values(document)
+
+
+def shown_or_refused(text: str) -> str:
+    """The sentence that a text is refused with; "" if it is a trace, which is then shown."""
     try:
-        trace = open_trace(json.dumps(document))
+        trace = open_trace(text)
     except TraceError as refused:
-        sentence = str(refused)
+        said = str(refused)
     else:
-        sentence = ""
-    assert len(sentence) < 400
-    if sentence:
-        return
+        return shown(trace)
+    assert "\n" not in said
+    assert 0 < len(said) < 400
+    return said
+
+
+def shown(trace: Trace) -> str:
     assert isinstance(trace, Trace)
     view = looking(trace)
     strips(trace, view)
     for card in (head_card, layer_card, spine_card, map_card, sweep_card):
         json.dumps(card(trace, view), allow_nan=False)
     json.dumps(heat_card(trace, 1, view), allow_nan=False)
+    return ""

@@ -1,12 +1,14 @@
-"""A hosted page: one whose model can be made to fail, beside those of the browser's tests."""
+"""Hosted pages: one whose model can be made to fail, and one that is attacked."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.browser.conftest import Server, serve
+from tests.hosting.attack import MARK, Outside, Target, outside
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +41,39 @@ def failing(fault: Path) -> Callable[[str], None]:
             fault.write_text("", encoding="utf-8")
 
     return so
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[Outside]:
+    """Whatever is outside of the page that is attacked."""
+    with outside() as watched:
+        yield watched
+
+
+@pytest.fixture(scope="session")
+def target(world: Outside) -> Iterator[Target]:
+    """The page on the shipped model, with no way out but to `world`."""
+    ways = dict.fromkeys(("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), world.url)
+    with (
+        serve("--max-new-tokens", "16", **ways, NO_PROXY="127.0.0.1,localhost") as started,
+        httpx.Client(base_url=started.url, timeout=20, trust_env=False) as http,
+    ):
+        yield Target(started, http)
+    untold(started)
+    assert world.asked == []
+
+
+@pytest.fixture
+def alive(target: Target) -> Iterator[None]:
+    """After the test the page answers, and has told nothing."""
+    yield
+    answer = target.call("compare", {"prompt": "The capital of Peru is", "max_new_tokens": 3, "with_trace": False})
+    assert " Lima" in answer.text, answer
+    untold(target.server)
+
+
+def untold(server: Server) -> None:
+    """Raises if a log tells how the page works inside, or what it was sent."""
+    log = "".join(server.log)
+    assert "Traceback" not in log, log[log.index("Traceback") :][:3000]
+    assert MARK not in log
