@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 ARGS ?=
 
-.PHONY: demo test lint format screenshots atlas atlas-eval layer-search traces browser clean
+.PHONY: demo test lint format space screenshots atlas atlas-eval layer-search traces browser clean
 .PHONY: bench bench-peers bench-page bench-search bench-scaling
 
 demo: $(VENV)/.user
@@ -21,6 +21,10 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# A folder to push as a Hugging Face Space: OUT=folder, and MODEL=owner/name for a model of the Hub on ZeroGPU.
+space:
+	$(PYTHON) assets/space/build.py $(if $(MODEL),--model "$(MODEL)") "$(OUT)"
 
 screenshots: $(VENV)/.dev browser
 	$(BIN)/python assets/pictures/build.py

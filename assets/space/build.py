@@ -1,0 +1,157 @@
+"""Put together a folder that is a Hugging Face Space as it is: `make space OUT=folder`, for ZeroGPU with `MODEL=name`.
+
+Without a model it serves the shipped one on any hardware, CPU basic included. With one it serves that from the Hub and
+suggests ZeroGPU. The same tree and model give the same bytes. Needs the standard library alone.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = (
+    "LICENSE",
+    "app.py",
+    "app/**/*.py",
+    "dola_core/**/*.py",
+    "dola_core/py.typed",
+    "assets/atlas-30l/README.md",
+    "assets/atlas-30l/config.json",
+    "assets/atlas-30l/dola_static.json",
+    "assets/atlas-30l/generation_config.json",
+    "assets/atlas-30l/model.safetensors",
+    "assets/atlas-30l/tokenizer*.json",
+    "assets/layer_search/result.json",
+    "assets/page/*.css",
+    "assets/page/*.js",
+    "assets/traces/*.json",
+    "assets/words/*.md",
+    "assets/words/*.toml",
+)
+"""What the running page reads; the README's pictures come on top."""
+README, REQUIREMENTS, SETTINGS = "README.md", "requirements.txt", "settings.env"
+CONTENTS = ".assembled"
+"""Lists what was put into the folder, and so tells it from a folder of something else."""
+LARGE = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.png filter=lfs diff=lfs merge=lfs -text\n"
+"""The Hub takes binary files by LFS alone."""
+IGNORED = "__pycache__/\n*.pyi\n.gradio/\n"
+"""What trying the page out leaves in the folder."""
+ZERO_PYTHON, ZERO_TORCH = "3.12.12", "torch==2.11.0"
+"""The newest that ZeroGPU offers and the code runs with."""
+ZERO_PACKAGES = ("spaces>=0.51",)
+MODEL = r"[\w.-]+/[\w.-]+"
+
+
+class SpaceError(Exception):
+    """The folder cannot be put together; the message says why."""
+
+
+def assemble(out: Path, model: str | None = None) -> None:
+    """Write the Space into `out`, which is empty, not there, or an earlier one.
+
+    `model` is a name on the Hub for a Space on ZeroGPU, None for the shipped model. What was put into an earlier Space
+    is replaced, what lies beside it is left alone. Raises `SpaceError`.
+    """
+    if model is not None and not re.fullmatch(MODEL, model):
+        raise SpaceError(f"{model!r} is no model on the Hub; name one as owner/model, or none for the shipped one.")
+    files = contents(model)
+    _clear(out)
+    for name, content in files.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(content)
+
+
+def contents(model: str | None = None) -> dict[str, bytes]:
+    """The files of the Space by their path in it, in order."""
+    readme = (ROOT / README).read_text(encoding="utf-8")
+    matter, body = front_matter(readme)
+    written = {
+        README: "---\n" + "".join(f"{key}:{value}" for key, value in _configured(matter, model).items()) + "---\n",
+        REQUIREMENTS: requirements((ROOT / REQUIREMENTS).read_text(encoding="utf-8"), matter, model),
+        ".gitattributes": LARGE,
+        ".gitignore": IGNORED,
+    }
+    if model:
+        written[SETTINGS] = f"# What this Space serves; variables in its settings go before.\nDOLA_MODEL={model}\n"
+    pictures = re.findall(r"!\[[^]]*]\(([^)]+)\)", body)
+    paths = {path for pattern in KEPT for path in ROOT.glob(pattern)} | {ROOT / picture for picture in pictures}
+    files = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in paths}
+    there = [*files, *written, CONTENTS]
+    written[README] += _linked(body, there)
+    written[CONTENTS] = "".join(f"{name}\n" for name in sorted(there))
+    files |= {name: text.encode() for name, text in written.items()}
+    return dict(sorted(files.items()))
+
+
+def front_matter(readme: str) -> tuple[dict[str, str], str]:
+    """The YAML at the top of a README as {key: what follows its colon, to the next key}, and the rest."""
+    found = re.fullmatch(r"---\n(.*?)^---\n(.*)", readme, re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise SpaceError(f"{README} does not begin with the front matter of a Space.")
+    return dict(re.findall(r"^(\w+):(.*?\n)(?=\w|\Z)", found[1], re.DOTALL | re.MULTILINE)), found[2]
+
+
+def requirements(text: str, matter: dict[str, str], model: str | None) -> str:
+    """What a Space installs beside gradio, which it has by its `sdk_version`."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    gradio = f"gradio=={matter['sdk_version'].strip()}"
+    if gradio not in lines:
+        raise SpaceError(f"{README} is for {gradio}, and {REQUIREMENTS} is not.")
+    lines.remove(gradio)
+    if model:
+        lines = [ZERO_TORCH if re.match(r"torch\b", line) else line for line in lines] + list(ZERO_PACKAGES)
+    return "# gradio comes with the Space, by sdk_version in README.md.\n" + "".join(f"{line}\n" for line in lines)
+
+
+def _configured(matter: dict[str, str], model: str | None) -> dict[str, str]:
+    """The front matter for one of the two kinds of Space."""
+    own = {key: value for key, value in matter.items() if key != "models"}
+    if model is None:
+        return own | {"suggested_hardware": " cpu-basic\n"}
+    return own | {
+        "python_version": f' "{ZERO_PYTHON}"\n',
+        "models": f"\n  - {model}\n",
+        "suggested_hardware": " zero-a10g\n",
+    }
+
+
+def _linked(body: str, there: list[str]) -> str:
+    """A text whose links to files that are not `there` have become plain text."""
+
+    def keep(link: re.Match[str]) -> str:
+        target = link[2].partition("#")[0]
+        return link[0] if not target or ":" in target or target in there else link[1]
+
+    return re.sub(r"(?<!!)\[([^][]*)]\(([^)\s]+)\)", keep, body)
+
+
+def _clear(out: Path) -> None:
+    """Remove what an earlier run put into `out`, or refuse it."""
+    if out.exists() and not out.is_dir():
+        raise SpaceError(f"{out} is a file; name a folder.")
+    if (out / CONTENTS).is_file():
+        for name in (out / CONTENTS).read_text(encoding="utf-8").splitlines():
+            if not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts:
+                (out / name).unlink(missing_ok=True)
+    elif out.exists() and (held := sorted(path.name for path in out.iterdir() if path.name != ".git")):
+        raise SpaceError(f"{out} holds something else ({held[0]}); name a folder that is empty or not there yet.")
+
+
+def main() -> None:
+    """Put a Space together, or end in one sentence."""
+    parser = argparse.ArgumentParser(prog="space", description="Put together a folder that is a Hugging Face Space.")
+    parser.add_argument("out", help="the folder: new, empty, or an earlier Space")
+    parser.add_argument("--model", help="a model on the Hub to serve on ZeroGPU (default: the shipped one, on a CPU)")
+    asked = parser.parse_args()
+    try:
+        if not asked.out:
+            raise SpaceError("say where: make space OUT=folder.")
+        assemble(Path(asked.out), asked.model)
+    except (SpaceError, OSError) as error:
+        sys.exit(f"space: {error}")
+    print(f"{asked.out} is a Space for {asked.model + ' on ZeroGPU' if asked.model else 'the shipped model on a CPU'}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,606 @@
+"""The folder that is a Hugging Face Space as it is, and how a run is lent a GPU on ZeroGPU."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import os
+import pickle
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import wraps
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path, PurePosixPath
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as some
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from playwright.sync_api import Browser, Frame, Page
+
+from app.language import VisitorError
+from app.run import Request, Update, run
+from app.zero_gpu import LEAST, MOST, START, gpu_seconds, on_gpu, within
+from dola_core.lanes import Decoding
+from dola_core.models import load_model
+from tests.browser.conftest import Server
+from tests.browser.test_page import compare, finished
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "assets" / "space" / "build.py"
+MODEL = "HuggingFaceTB/SmolLM2-135M"
+KEYS = {
+    "title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version", "app_file", "models", "license",
+    "short_description", "suggested_hardware",
+}  # fmt: skip
+"""Keys of a Space's front matter that are used here."""
+COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+ZERO_TORCH, ZERO_PYTHON = {"2.8.0", "2.9.1", "2.10.0", "2.11.0"}, {"3.10.13", "3.12.12"}
+"""What ZeroGPU offers."""
+
+
+def load(path: Path, name: str) -> ModuleType:
+    """A module of a file, apart from the one that everybody imports."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """What `make space` runs, with the standard library alone."""
+    return subprocess.run([sys.executable, "-I", "-S", SCRIPT, *arguments], capture_output=True, text=True)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Everything in a folder."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def matter(folder: Path) -> dict[str, Any]:
+    """The front matter of a Space."""
+    return yaml.safe_load((folder / "README.md").read_text(encoding="utf-8").split("---\n")[1])
+
+
+def required(file: Path) -> dict[str, Requirement]:
+    """Requirements by their name."""
+    lines = (line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
+    return {one.name: one for one in map(Requirement, lines)}
+
+
+@pytest.fixture(scope="module")
+def spaces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Both kinds of Space."""
+    folders = {kind: tmp_path_factory.mktemp("space") / kind for kind in ("shipped", "zero")}
+    for kind, arguments in (("shipped", ()), ("zero", ("--model", MODEL))):
+        done = build(folders[kind], *arguments)
+        assert done.returncode == 0, done.stderr
+    return folders
+
+
+@pytest.fixture(params=["shipped", "zero"])
+def space(request: pytest.FixtureRequest, spaces: dict[str, Path]) -> Path:
+    """One kind of Space, then the other."""
+    return spaces[request.param]
+
+
+def test_it_holds_the_code_whole_and_what_the_page_reads(space):
+    code = [path for part in ("app", "dola_core") for path in (ROOT / part).rglob("*.py")]
+    page = [path for part in ("page", "words") for path in (ROOT / "assets" / part).iterdir() if path.is_file()]
+    traces = (ROOT / "assets" / "traces").glob("*.json")
+    shipped = [ROOT / "assets" / "atlas-30l" / name for name in ("model.safetensors", "tokenizer.json", "config.json")]
+    for path in [ROOT / "app.py", ROOT / "LICENSE", *code, *page, *traces, *shipped]:
+        name = path.relative_to(ROOT)
+        assert (space / name).read_bytes() == path.read_bytes(), name
+
+
+def test_it_holds_nothing_else(space):
+    names = {PurePosixPath(name) for name in tree(space)}
+    assert {name.parts[0] for name in names if len(name.parts) > 1} == {"app", "dola_core", "assets"}
+    assert not [name for name in names if {"build", "tests", "__pycache__", ".git"} & {*name.parts}]
+    kinds = {".py", ".typed", ".json", ".safetensors", ".css", ".js", ".toml", ".md", ".png", ".txt", ".env", ""}
+    assert {name.suffix for name in names} <= kinds
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="not a checkout")
+def test_it_holds_nothing_that_git_ignores(space):
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    written = {".assembled", ".gitattributes", ".gitignore", "settings.env"}
+    assert {*tree(space)} - written <= {*listed.stdout.splitlines()}
+
+
+def test_the_front_matter_is_one_that_spaces_know(space):
+    front = matter(space)
+    assert {*front} <= KEYS
+    assert (front["sdk"], front["app_file"]) == ("gradio", "app.py")
+    assert {front["colorFrom"], front["colorTo"]} <= COLOURS
+    assert len(front["short_description"]) <= 60
+    assert front["sdk_version"] == gr.__version__
+    needs = re.search(r'requires-python = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))[1]
+    assert front["python_version"] in SpecifierSet(needs)
+
+
+def test_the_shipped_model_asks_for_a_cpu_and_a_hub_model_for_zero_gpu(spaces):
+    shipped, zero = matter(spaces["shipped"]), matter(spaces["zero"])
+    assert shipped["suggested_hardware"] == "cpu-basic"
+    assert "models" not in shipped
+    assert (zero["suggested_hardware"], zero["models"]) == ("zero-a10g", [MODEL])
+    assert zero["python_version"] in ZERO_PYTHON
+
+
+def test_it_requires_what_the_project_requires_but_gradio(space):
+    own, there = required(ROOT / "requirements.txt"), required(space / "requirements.txt")
+    assert str(own.pop("gradio").specifier) == f"=={matter(space)['sdk_version']}"
+    assert {name: there.get(name) for name in own if name != "torch"} == {n: r for n, r in own.items() if n != "torch"}
+    assert {*there} - {*own} <= {"spaces"}
+
+
+def test_zero_gpu_gets_a_torch_that_it_offers_and_the_code_takes(spaces):
+    there = required(spaces["zero"] / "requirements.txt")
+    (torch_version,) = there["torch"].specifier
+    assert torch_version.operator == "=="
+    assert torch_version.version in ZERO_TORCH
+    assert torch_version.version in required(ROOT / "requirements.txt")["torch"].specifier
+    assert "spaces" in there
+    assert required(spaces["shipped"] / "requirements.txt")["torch"] == required(ROOT / "requirements.txt")["torch"]
+
+
+def test_links_and_pictures_of_its_readme_lead_somewhere(space):
+    readme = (space / "README.md").read_text(encoding="utf-8")
+    targets = [target.partition("#")[0] for target in re.findall(r"]\(([^)\s]+)\)", readme)]
+    assert "assets/pictures/light.png" in targets
+    assert [target for target in targets if ":" not in target and not (space / target).exists()] == []
+
+
+def read_model(space: Path, **environment: str) -> str:
+    """The model that the page in a folder would serve."""
+    code = "from app.settings import read_settings; print(read_settings([]).model)"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DOLA_")}
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code], cwd=space, env=clean | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_page_serves_the_model_that_it_was_built_for_unless_a_variable_says_otherwise(spaces):
+    assert read_model(spaces["shipped"]) == "None"
+    assert read_model(spaces["zero"]) == MODEL
+    assert read_model(spaces["zero"], DOLA_MODEL="owner/other") == "owner/other"
+
+
+def test_the_same_tree_gives_the_same_bytes_also_over_an_earlier_space(spaces, tmp_path):
+    out = tmp_path / "out"
+    for arguments in ((), ("--model", MODEL), ()):
+        assert build(out, *arguments).returncode == 0
+    assert tree(out) == tree(spaces["shipped"])
+
+
+def test_what_lies_beside_an_earlier_space_stays(tmp_path):
+    (tmp_path / ".git").mkdir()
+    assert build(tmp_path).returncode == 0
+    mine = [tmp_path / ".git" / "HEAD", tmp_path / "notes.txt"]
+    for path in mine:
+        path.write_text("mine", encoding="utf-8")
+    assert build(tmp_path).returncode == 0
+    assert [path.read_text(encoding="utf-8") for path in mine] == ["mine", "mine"]
+
+
+def test_a_folder_of_something_else_is_refused_in_a_sentence_and_left_alone(tmp_path):
+    (tmp_path / "thesis.md").write_text("mine", encoding="utf-8")
+    done = build(tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"space: \S+ holds something else \(thesis\.md\); name a folder .+\.\n", done.stderr)
+    assert tree(tmp_path) == {"thesis.md": b"mine"}
+
+
+def test_a_file_and_a_name_that_is_no_model_are_refused_in_a_sentence(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    assert build(file).stderr == f"space: {file} is a file; name a folder.\n"
+    assert build("").stderr == "space: say where: make space OUT=folder.\n"
+    for name in ("./folder/model", "model", "owner/model\nDOLA_SHARE=true", ""):
+        done = build(tmp_path / "out", "--model", name)
+        assert re.match(r"space: .+ is no model on the Hub; .+\.\n$", done.stderr), done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_gradio_that_the_front_matter_does_not_name_is_refused(monkeypatch, tmp_path):
+    module = load(SCRIPT, "space_build")
+    for name in ("README.md", "requirements.txt"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace("gradio==6", "gradio==7"), encoding="utf-8")
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    with pytest.raises(module.SpaceError, match=r"README\.md is for gradio==6"):
+        module.contents()
+
+
+@given(some.integers(0, 10_000), some.integers(1, 4096), some.integers(1, 16))
+def test_more_work_asks_for_no_less_of_a_gpu_within_bounds(prompt, new, beams):
+    asked = gpu_seconds(prompt, new, beams)
+    assert LEAST <= asked <= MOST
+    assert gpu_seconds(prompt + 500, new, beams) >= asked
+    assert gpu_seconds(prompt, new + 50, beams) >= asked
+    assert gpu_seconds(prompt, new, beams + 1) >= asked
+
+
+def test_a_gpu_is_asked_for_by_the_length_of_the_text():
+    assert gpu_seconds(10, 48) == LEAST
+    assert LEAST < gpu_seconds(10, 256) < gpu_seconds(10, 256, 4) < MOST
+    assert gpu_seconds(0, 4096) == MOST
+
+
+def test_away_from_zero_gpu_a_run_is_the_very_same_function():
+    def run(loaded: object) -> Iterator[int]:
+        yield 1
+
+    assert on_gpu(lambda loaded: 60)(run) is run
+    assert within(600.0, 60) == 600.0
+
+
+class FakeSpaces(ModuleType):
+    """The package `spaces`: what goes to a decorated generator function, and what comes of it, is pickled."""
+
+    def __init__(self) -> None:
+        super().__init__("spaces")
+        self.asked: list[int] = []
+        self.error: gr.Error | None = None
+
+    def GPU(self, *, duration: Callable[..., int]) -> Callable[..., Any]:
+        def decorate(task: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+            @wraps(task)
+            def lent(*args: object, **kwargs: object) -> Iterator[Any]:
+                self.asked.append(duration(*args, **kwargs))
+                if self.error:
+                    raise self.error
+                args, kwargs = pickle.loads(pickle.dumps((args, kwargs)))
+                with closing(task(*args, **kwargs)) as items:
+                    for item in items:
+                        yield pickle.loads(pickle.dumps(item))
+
+            return lent
+
+        return decorate
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSpaces:
+    """A fake package `spaces`."""
+    module = FakeSpaces()
+    monkeypatch.setitem(sys.modules, "spaces", module)
+    return module
+
+
+@pytest.fixture
+def zero(fake: FakeSpaces, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """`app/zero_gpu.py` as it is on ZeroGPU."""
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    name = "zero_gpu_there"
+    spec = importlib.util.spec_from_file_location(name, ROOT / "app" / "zero_gpu.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)  # what is pickled is looked up by this name
+    spec.loader.exec_module(module)
+    return module
+
+
+def model() -> SimpleNamespace:
+    """Cannot be pickled."""
+    return SimpleNamespace(weights=lambda: 7)
+
+
+def test_a_run_is_lent_a_gpu_for_its_time_and_finds_its_own_model(zero, fake):
+    @zero.on_gpu(lambda loaded, words, *, times: loaded.weights() * times)
+    def run(loaded: SimpleNamespace, words: list[str], *, times: int) -> Iterator[tuple[int, str]]:
+        yield from ((loaded.weights(), word) for word in words * times)
+
+    other = SimpleNamespace(weights=lambda: 8)
+    assert list(run(model(), ["a", "b"], times=1)) == [(7, "a"), (7, "b")]
+    assert list(run(other, ["c"], times=2)) == [(8, "c"), (8, "c")]
+    assert fake.asked == [7, 16]
+
+
+def test_whether_to_stop_stays_here_and_closing_ends_the_run_there(zero):
+    ended = []
+
+    @zero.on_gpu(lambda loaded: 60)
+    def run(loaded: object, stopped: Callable[[], bool] = lambda: False) -> Iterator[int]:
+        try:
+            yield from count()
+        finally:
+            ended.append(stopped())
+
+    with closing(run(model(), stopped=lambda: True)) as numbers:
+        assert [next(numbers), next(numbers)] == [0, 1]
+    assert ended == [False]
+
+
+class OddError(Exception):
+    """Cannot be made again from what it says."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} {two}")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError, r"^CUDA out of memory\n"),
+        (OddError("oh", "no"), RuntimeError, r"^OddError: oh no\n"),
+    ],
+    ids=["memory", "odd"],
+)
+def test_an_error_comes_as_it_was_raised_or_as_what_it_says(zero, error, kind, said):
+    @zero.on_gpu(lambda loaded: 60)
+    def run(loaded: object) -> Iterator[int]:
+        yield 1
+        raise error
+
+    items = run(model())
+    assert next(items) == 1
+    with pytest.raises(kind, match=said) as raised:
+        next(items)
+    assert "raise error" in raised.value.__notes__[0]
+
+
+def test_what_zero_gpu_tells_a_visitor_is_told_to_the_visitor(zero, fake):
+    fake.error = gr.Error("You have exceeded your quota.")
+
+    @zero.on_gpu(lambda loaded: 60)
+    def run(loaded: object) -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(VisitorError, match=r"^You have exceeded your quota\.$"):
+        next(run(model()))
+
+
+def test_a_run_ends_before_its_gpu_is_taken_away(zero):
+    assert zero.within(600.0, 60) == 60 - START
+    assert zero.within(20.0, 60) == 20.0
+
+
+def test_what_a_comparison_is_asked_and_yields_can_be_handed_over(atlas):
+    request = Request(prompt="The capital of Japan is", layer=22, alpha=0.1, decoding=Decoding(max_new_tokens=6))
+    assert pickle.loads(pickle.dumps(request)) == request
+    updates: list[Update] = list(run(load_model(atlas, device="cpu", dtype="float32"), request))
+    assert updates[-1].finished
+    for update in updates:
+        again = pickle.loads(pickle.dumps(update))
+        assert again.trace.to_json() == update.trace.to_json()
+        assert (again.note, again.values, again.finished, again.halt) == (
+            update.note, update.values, update.finished, update.halt,
+        )  # fmt: skip
+
+
+# The Space for real: installed into a fresh environment as Spaces do, started with a Space's variables, and used.
+
+slow = [pytest.mark.xdist_group("space"), pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def python(spaces: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with what a Space installs: its requirements, gradio by sdk_version with extras, and spaces."""
+    environment = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    installed, sdk = environment / "bin" / "python", matter(spaces["shipped"])["sdk_version"]
+    requirements = ["-r", spaces["shipped"] / "requirements.txt", f"gradio[oauth,mcp]=={sdk}", "spaces"]
+    subprocess.run(
+        [installed, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements], check=True
+    )
+    return installed
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextmanager
+def serve(python: Path, space: Path, home: Path, **environment: str) -> Iterator[Server]:
+    """The Space under a Space's variables and none of this environment's own."""
+    port = free_port()
+    variables = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "SYSTEM": "spaces",
+        "SPACE_ID": "someone/dola-duet",
+        "SPACE_HOST": "someone-dola-duet.hf.space",
+        "SPACE_AUTHOR_NAME": "someone",
+        "SPACE_REPO_NAME": "dola-duet",
+        "SPACE_TITLE": "DoLa Duet",
+        "ACCELERATOR": "none",
+        "CPU_CORES": "2",
+        "MEMORY": "16Gi",
+        "GRADIO_SERVER_NAME": "0.0.0.0",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_SSR_MODE": "False",
+    }
+    process = subprocess.Popen(
+        [python, "app.py"],
+        cwd=space,
+        env=variables | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    started = Server(process)
+    reader = threading.Thread(target=started.read)
+    try:
+        started.read(until=r"Running on local URL:\s+(http://[\w.:]+)")
+        assert started.url == f"http://0.0.0.0:{port}/", "".join(started.log)
+        started.url = f"http://127.0.0.1:{port}/"
+        reader.start()
+        yield started
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        if reader.is_alive():
+            reader.join()
+        process.stdout.close()
+    assert not re.search(r"an event failed|a comparison failed", "".join(started.log))
+
+
+@pytest.fixture(scope="module")
+def served(python: Path, spaces: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The Space on CPU basic, without server-side rendering."""
+    with serve(python, spaces["shipped"], tmp_path_factory.mktemp("home")) as started:
+        yield started
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Iterator[Page]:
+    """A visitor without a network: what a Space's page asks of other machines fails."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.route(lambda url: not re.match(r"http://(127\.0\.0\.1|localhost):", url), lambda route: route.abort())
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    yield page
+    assert page.errors == []
+    context.close()
+
+
+def compares(page: Page | Frame) -> None:
+    """A comparison on the page, from the prompt to the charts, in the page's own look."""
+    page.wait_for_selector(".duet-inbox[lang]")
+    assert page.locator(".duet-head h1").evaluate("n => getComputedStyle(n).fontSize") == "22px"
+    assert page.locator(".duet-head").inner_text().count("Atlas-30L") == 1
+    compare(page, "The capital of Australia is")
+    finished(page)
+    assert "Canberra" in page.locator(".lane.dola").inner_text()
+
+
+@contextmanager
+def listen(handle: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """A server that answers by `handle`, under a name that is another site than the page's; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            handle(self)
+
+        do_POST = do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://localhost:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def forward(prefix: str, upstream: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    """What a reverse proxy does that serves `upstream` below `prefix`: drops the prefix and streams the answer."""
+    host = upstream.removeprefix("http://").strip("/")
+
+    def handle(request: BaseHTTPRequestHandler) -> None:
+        if not request.path.startswith(f"{prefix}/"):
+            request.send_error(404)
+            return
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        connection = http.client.HTTPConnection(host)
+        try:
+            headers = dict(request.headers) | {"X-Forwarded-Host": request.headers["Host"], "Connection": "close"}
+            connection.request(request.command, request.path.removeprefix(prefix), body, headers)
+            answer = connection.getresponse()
+            request.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("transfer-encoding", "connection", "date", "server"):
+                    request.send_header(name, value)
+            request.end_headers()
+            while part := answer.read1(65_536):
+                request.wfile.write(part)
+                request.wfile.flush()
+        except (ConnectionError, http.client.HTTPException):  # who asked has gone
+            request.close_connection = True
+        finally:
+            connection.close()
+
+    return handle
+
+
+class TestServed:
+    """In Chromium."""
+
+    pytestmark = slow
+
+    def test_it_compares(self, served, visitor):
+        visitor.goto(served.url)
+        compares(visitor)
+
+    def test_it_compares_in_the_dark(self, served, visitor):
+        visitor.goto(f"{served.url}?__theme=dark")
+        compares(visitor)
+        line = visitor.locator("#layers .scatterlayer .trace path.js-line").first
+        assert line.evaluate("n => getComputedStyle(n).stroke") == "rgb(90, 180, 240)"
+
+    def test_it_compares_in_a_frame_of_another_site(self, served, visitor):
+        def embed(request: BaseHTTPRequestHandler) -> None:
+            request.send_response(200)
+            request.send_header("Content-Type", "text/html")
+            request.end_headers()
+            request.wfile.write(f'<iframe src="{served.url}" width="1200" height="800"></iframe>'.encode())
+
+        with listen(embed) as address:
+            visitor.goto(address)
+            frame = visitor.wait_for_selector("iframe").content_frame()
+            compares(frame)
+            assert frame.evaluate("self !== top")
+            visitor.goto("about:blank")
+
+    def test_it_compares_below_a_root_path(self, python, spaces, visitor, tmp_path):
+        with (
+            serve(python, spaces["shipped"], tmp_path, GRADIO_ROOT_PATH="/duet") as started,
+            listen(forward("/duet", started.url)) as address,
+        ):
+            asked = []
+            visitor.on("request", lambda request: asked.append(request.url))
+            visitor.goto(f"{address}duet/")
+            compares(visitor)
+            own = [url for url in asked if url.startswith(address)]
+            assert own
+            assert [url for url in own if not url.startswith(f"{address}duet/")] == []
+            visitor.goto("about:blank")
+
+    def test_it_compares_with_server_side_rendering(self, python, spaces, visitor, tmp_path):
+        node = newest_node()
+        if node is None:
+            pytest.skip("needs Node 24 or newer")
+        with serve(python, spaces["shipped"], tmp_path, GRADIO_SSR_MODE="True", GRADIO_NODE_PATH=node) as started:
+            assert "with SSR" in "".join(started.log)
+            visitor.goto(started.url)
+            compares(visitor)
+
+
+def newest_node() -> str | None:
+    """A Node that Gradio renders with, if there is one."""
+    node = os.environ.get("GRADIO_NODE_PATH") or shutil.which("node")
+    if node is None:
+        return None
+    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
+    return node if int(re.match(r"v(\d+)", version)[1]) >= 24 else None
