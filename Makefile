@@ -6,7 +6,7 @@ PEERS := .venv-peers
 ARGS ?=
 
 .PHONY: demo test lint format space screenshots atlas atlas-eval layer-search traces browser clean
-.PHONY: bench bench-peers bench-page bench-search bench-scaling
+.PHONY: bench bench-peers bench-page bench-search bench-scaling soak
 
 demo: $(VENV)/.user
 	$(BIN)/python app.py $(ARGS)
@@ -54,6 +54,10 @@ bench-page: $(VENV)/.dev browser
 
 bench-search: $(VENV)/.user
 	$(BIN)/python tests/benchmarks/search.py
+
+# Many visitors at once for some minutes, on this machine alone: ARGS="--clients 8 --runs 200 --minutes 10".
+soak: $(VENV)/.dev
+	$(BIN)/python tests/hosting/soak.py $(ARGS)
 
 bench-scaling: $(VENV)/.dev browser
 	$(BIN)/python tests/benchmarks/scaling.py

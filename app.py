@@ -20,7 +20,7 @@ from app.components import routes  # noqa: E402
 from app.guard import MAX_UPLOAD, Guard  # noqa: E402
 from app.line import SPARE  # noqa: E402
 from app.page import FRAME, build  # noqa: E402
-from app.sharing import css  # noqa: E402
+from app.sharing import style  # noqa: E402
 from app.theme import theme  # noqa: E402
 from app.zero_gpu import ZERO_GPU  # noqa: E402
 from dola_core.models import LoadError, load_model  # noqa: E402
@@ -46,7 +46,7 @@ def launch(settings: Settings, *, block: bool = True) -> str:
         share=settings.share,
         inbrowser=settings.open_browser,
         theme=theme(),
-        css=css(),
+        css=style(),
         head=FRAME,
         footer_links=[],
         mcp_server=settings.mcp,

@@ -31,6 +31,12 @@ def css() -> str:
     return css_variables() + (ASSETS / "duet.css").read_text(encoding="utf-8")
 
 
+def style() -> str:
+    """The style sheet as it is handed to Gradio, twice: rendered by a server, which Spaces switch on, Gradio does not
+    confine it to the page, and its own rules would go before ours."""
+    return f"{css()}.gradio-container.gradio-container .contain{{{css()}}}"
+
+
 @dataclass(frozen=True)
 class Sharing:
     """The components in the page's corner."""

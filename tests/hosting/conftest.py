@@ -59,21 +59,22 @@ def target(world: Outside) -> Iterator[Target]:
         httpx.Client(base_url=started.url, timeout=20, trust_env=False) as http,
     ):
         yield Target(started, http)
-    untold(started)
+    untold(started.log)
     assert world.asked == []
 
 
 @pytest.fixture
 def alive(target: Target) -> Iterator[None]:
     """After the test the page answers, and has told nothing."""
+    seen = len(target.server.log)
     yield
     answer = target.call("compare", {"prompt": "The capital of Peru is", "max_new_tokens": 3, "with_trace": False})
     assert " Lima" in answer.text, answer
-    untold(target.server)
+    untold(target.server.log[seen:])
 
 
-def untold(server: Server) -> None:
+def untold(lines: list[str]) -> None:
     """Raises if a log tells how the page works inside, or what it was sent."""
-    log = "".join(server.log)
+    log = "".join(lines)
     assert "Traceback" not in log, log[log.index("Traceback") :][:3000]
     assert MARK not in log
