@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from threading import Condition
 
 from app.language import Language, VisitorError
+from app.memory import give_back
 
 LOOK = 0.5
 """Seconds between two looks of a run whether it may begin."""
@@ -90,6 +91,8 @@ class Line:
                     took = time.monotonic() - mine.started
                     self._usual = took if self._usual is None else self._usual + LEARNT * (took - self._usual)
                 self._changed.notify_all()
+            if mine.started is not None:
+                give_back()
 
     def begin(self, place: Place, seconds: float) -> bool:
         """Let a run begin if it is its turn within `seconds`."""
