@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 import httpx
+from gradio.state_holder import SessionState
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -21,6 +22,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.language import ENGLISH
+from app.memory import keep_states_only
 from app.opening import MAX_CHARACTERS
 from app.posted import UnfitError, check_call, check_upload, parsed
 
@@ -49,10 +51,13 @@ HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "strict-origi
 class GuardedBlocks(gr.Blocks):
     """A page of which no event ends in a traceback."""
 
-    async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    async def process_api(
+        self, block_fn: Any, inputs: list[Any], state: SessionState | None = None, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
         """Gradio's own, not part of its documented interface: every event of the page and the API runs through it."""
+        keep_states_only(state)
         try:
-            return await super().process_api(*args, **kwargs)
+            return await super().process_api(block_fn, inputs, state, *args, **kwargs)
         except gr.Error as error:
             if GRADIO in Path(_frame(error).filename).parents and not OUT_OF_RANGE.fullmatch(error.message):
                 raise gr.Error(ENGLISH("error.unfit"), print_exception=False) from error

@@ -1,6 +1,9 @@
-"""What the C library's allocator keeps: a page that runs for weeks must not hold what nobody uses any more."""
+"""What the allocator and Gradio keep: a page that runs for weeks must not hold what nobody uses any more."""
 
 import ctypes
+from typing import Any
+
+from gradio.state_holder import SessionState
 
 ARENAS = -8
 """glibc's name for how many heaps threads may share out among them; by default eight for each core."""
@@ -28,3 +31,26 @@ def give_back() -> None:
     """Return to the system what is free; takes milliseconds."""
     if LIBC is not None:
         LIBC.malloc_trim(0)
+
+
+class _Unkept(dict[int, dict[str, Any]]):
+    """Takes whatever is put in, and keeps nothing."""
+
+    def __setitem__(self, key: int, value: dict[str, Any]) -> None: ...
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: int) -> dict[str, Any]:
+        return {}
+
+
+def keep_states_only(session: SessionState | None) -> None:
+    """Of what a visitor's page shows, keep the states alone.
+
+    Gradio also keeps how every component is configured and its last value, texts and charts included, for links to
+    what is shown, which this page makes by itself. `config_values` is no documented interface; whether it still is
+    where they are kept, a test watches.
+    """
+    if session is not None and not isinstance(session.config_values, _Unkept):
+        session.config_values = _Unkept()

@@ -23,6 +23,7 @@ SERVED = ("browser", "hosting")
 """Folders of tests that ask a served page."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In two processes (`-n 2 --dist loadgroup`), each has one of `SERVED`, from the beginning, and both all else."""
     tests = Path(__file__).parent

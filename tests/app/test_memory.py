@@ -1,10 +1,14 @@
-"""What is free goes back to the system, where the C library can."""
+"""What is free goes back to the system, where the C library can, and what a visitor's page shows is not kept."""
 
+import gradio as gr
+import httpx
 import psutil
 import pytest
 import torch
 
 from app import memory
+from app.components import Chart
+from app.guard import GuardedBlocks
 from app.line import Line
 
 
@@ -31,3 +35,31 @@ def test_where_the_library_cannot_nothing_happens(monkeypatch):
     monkeypatch.setattr(memory, "LIBC", None)
     memory.few_heaps()
     memory.give_back()
+
+
+@pytest.mark.anyio
+async def test_of_what_a_page_shows_only_its_states_are_kept():
+    """Every kind of answer: a value, a changed component, a state."""
+    with GuardedBlocks() as page:
+        box, chart, button, state = gr.Textbox(), Chart(), gr.Button(elem_id="go"), gr.State()
+        button.click(
+            lambda text: ({"title": f"{text}, drawn"}, gr.Button(f"{text}, pressed"), text.swapcase()),
+            box, [chart, button, state], queue=False,
+        )  # fmt: skip
+    app = gr.routes.App.create_app(page)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+        asked = {"data": ["Canberra"], "fn_index": 0, "session_hash": "somebody"}
+        for _ in range(2):
+            answer = (await client.post("/gradio_api/run/predict", json=asked)).json()
+            assert answer["data"][0] == '{"title": "Canberra, drawn"}'
+            assert answer["data"][1]["value"] == "Canberra, pressed"
+    session = app.state_holder.session_data["somebody"]
+    assert session[state._id] == "cANBERRA"
+    held = [*session.components, *(vars(block) for block in session.blocks_config.blocks.values())]
+    assert len(session.config_values) == 0
+    assert "Canberra, drawn" not in repr(held)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

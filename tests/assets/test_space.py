@@ -8,7 +8,6 @@ import os
 import pickle
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -36,7 +35,7 @@ from app.run import Request, Update, run
 from app.zero_gpu import LEAST, MOST, START, gpu_seconds, on_gpu, within
 from dola_core.lanes import Decoding
 from dola_core.models import load_model
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, free_port
 from tests.browser.test_page import compare, finished
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -402,12 +401,6 @@ def python(spaces: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
         [installed, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements], check=True
     )
     return installed
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @contextmanager

@@ -37,6 +37,13 @@ class Server:
                 return
 
 
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 @contextmanager
 def serve(
     *arguments: str, script: tuple[str, ...] = ("app.py",), python: str = sys.executable, **environment: str
@@ -84,10 +91,8 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     config.update({"max_position_embeddings": 4096})
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    with serve(DOLA_MODEL=str(folder), GRADIO_SERVER_PORT=port) as started:
+    port = free_port()
+    with serve(DOLA_MODEL=str(folder), GRADIO_SERVER_PORT=str(port)) as started:
         assert started.url.endswith(f":{port}/")
         yield started
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dola_core.trace import Trace
-from tests.browser.conftest import ROOT, serve
+from tests.browser.conftest import ROOT, free_port, serve
 
 EXTRA = ROOT / "requirements-mcp.txt"
 
@@ -36,7 +36,8 @@ def extras() -> list[str]:
 @pytest.fixture(scope="module")
 def said(python: str) -> dict:
     """What the client got."""
-    with serve("--mcp", python=python) as server:
+    # Its own port: Gradio tries the next if another server takes one in that moment, and MCP cannot be started twice.
+    with serve("--mcp", python=python, GRADIO_SERVER_PORT=str(free_port())) as server:
         client = [python, ROOT / "tests" / "hosting" / "mcp_client.py", f"{server.url}gradio_api/mcp/"]
         answered = subprocess.run(client, capture_output=True, text=True, check=False, env=os.environ, timeout=120)
     assert answered.returncode == 0, answered.stderr
