@@ -19,7 +19,7 @@ from starlette.middleware import Middleware  # noqa: E402
 from app.components import routes  # noqa: E402
 from app.guard import MAX_UPLOAD, Guard  # noqa: E402
 from app.line import SPARE  # noqa: E402
-from app.memory import few_heaps  # noqa: E402
+from app.memory import few_heaps, keep_for_good  # noqa: E402
 from app.page import FRAME, build  # noqa: E402
 from app.sharing import style  # noqa: E402
 from app.theme import theme  # noqa: E402
@@ -40,6 +40,7 @@ def launch(settings: Settings, *, block: bool = True) -> str:
     few_heaps()
     loaded = load_model(settings.model, settings.device, settings.dtype, compiled=settings.compile, gpu_later=ZERO_GPU)
     page = build(loaded, settings)
+    keep_for_good()
     # A run that waits in line holds a thread; looks at what is recorded take further ones.
     _, address, _ = page.queue(max_size=settings.queue_size).launch(
         max_threads=settings.max_concurrent + settings.queue_size + SPARE + THREADS,

@@ -1,6 +1,7 @@
 """What the allocator and Gradio keep: a page that runs for weeks must not hold what nobody uses any more."""
 
 import ctypes
+import gc
 from typing import Any
 
 from gradio.state_holder import SessionState
@@ -27,8 +28,16 @@ def few_heaps() -> None:
         LIBC.mallopt(ARENAS, FEW)
 
 
+def keep_for_good() -> None:
+    """What there is now stays to the end: the collector need not look through it again, which takes it a quarter of a
+    second. For when the page is built."""
+    gc.collect()
+    gc.freeze()
+
+
 def give_back() -> None:
-    """Return to the system what is free; takes milliseconds."""
+    """Return to the system what nobody uses; takes milliseconds after `keep_for_good`."""
+    gc.collect()
     if LIBC is not None:
         LIBC.malloc_trim(0)
 

@@ -21,21 +21,34 @@ sys.path.insert(0, str(ROOT))
 sys.argv[0] = str(ROOT / "app.py")
 from app.guard import GuardedBlocks  # noqa: E402  (the package of that name before the script)
 from app.line import Line  # noqa: E402
+from app.memory import keep_for_good  # noqa: E402
 from app.settings import read_settings  # noqa: E402
 
 MARK = "held "
 """What such a line begins with."""
 
 
+WATCHED = GuardedBlocks, Line, torch.nn.Module
+FOUND: list[Any] = []
+"""Everything of `WATCHED` that there is once the page is built; later the collector knows it no more."""
+
+
+def found_and_kept() -> None:
+    """Instead of `keep_for_good`."""
+    FOUND.extend(thing for thing in gc.get_objects() if issubclass(type(thing), WATCHED))
+    keep_for_good()
+
+
 def only(kind: type) -> Any:
     """The one object of a class that there is."""
-    return next(thing for thing in gc.get_objects() if type(thing) is kind)
+    (thing,) = (thing for thing in FOUND if type(thing) is kind)
+    return thing
 
 
 def hooks() -> int:
     """How many hooks hang on modules, of models and all others."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    modules = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.nn.Module)]
+    modules = [thing for thing in FOUND if isinstance(thing, torch.nn.Module)]
     return sum(len(vars(module).get(kind, ())) for module in modules for kind in kinds)
 
 
@@ -63,6 +76,7 @@ def main() -> None:
     spec = importlib.util.spec_from_file_location("served", ROOT / "app.py")
     served = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(served)
+    served.keep_for_good = found_and_kept
     served.launch(read_settings(sys.argv[1:]))
 
 
