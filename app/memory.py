@@ -4,6 +4,7 @@ import ctypes
 import gc
 from typing import Any
 
+from gradio.blocks import Block
 from gradio.state_holder import SessionState
 
 ARENAS = -8
@@ -54,12 +55,26 @@ class _Unkept(dict[int, dict[str, Any]]):
         return {}
 
 
+LIMITS = "minimum", "maximum", "step", "choices"
+"""What decides which values a component takes."""
+
+
+class _Components(dict[int, Block]):
+    """Components, each in its last form that takes other values than the one before."""
+
+    def __setitem__(self, key: int, value: Block) -> None:
+        known = self.get(key)
+        if known is None or any(getattr(value, name, None) != getattr(known, name, None) for name in LIMITS):
+            super().__setitem__(key, value)
+
+
 def keep_states_only(session: SessionState | None) -> None:
     """Of what a visitor's page shows, keep the states alone.
 
     Gradio also keeps how every component is configured and its last value, texts and charts included, for links to
-    what is shown, which this page makes by itself. `config_values` is no documented interface; whether it still is
-    where they are kept, a test watches.
+    what is shown, which this page makes by itself; and whole anew each component of which an answer changed a word.
+    Neither is a documented interface; whether it still is so, a test watches.
     """
     if session is not None and not isinstance(session.config_values, _Unkept):
         session.config_values = _Unkept()
+        session.blocks_config.blocks = _Components(session.blocks_config.blocks)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
+from sys import intern
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -182,7 +183,7 @@ def _said(error: PromptError) -> RequestError:
 
 
 def _run(loaded: LoadedModel, recorder: Recorder, limits: Limits, stopped: Callable[[], bool]) -> Iterator[Update]:
-    piece = cache(loaded.piece)  # every update asks for the same few hundred tokens again
+    piece = cache(lambda token: intern(loaded.piece(token)))  # asked for at every update, and kept in many a trace
     asked = recorder.decoding
     lent = gpu_seconds(len(recorder.prompt_ids), asked.max_new_tokens, asked.num_beams)
     end = time.monotonic() + within(limits.seconds, lent)

@@ -51,7 +51,7 @@ def _array(dtype: str) -> Any:
             value = np.frombuffer(raw, dtype=dtype)
         if not isinstance(value, np.ndarray):
             raise ValueError("an array must be numbers in base64")
-        array = np.ascontiguousarray(value, dtype=dtype).ravel()
+        array = np.array(value.ravel(), dtype=dtype)  # its own numbers and no others, however large what they are of
         if not np.isfinite(array).all():
             raise ValueError("the array holds a number that is not finite")
         array.flags.writeable = False
