@@ -21,7 +21,10 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets" / "page"
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 # Under gradio_api, which every proxy in front of a Gradio app (the Node server of SSR included) hands to Python.
 PREFIX = "gradio_api/duet"
-SCRIPTS = {f"plotly-{get_plotlyjs_version()}.min.js": PLOTLY_JS, "duet.js": ASSETS / "duet.js"}
+PLOTLY = f"plotly-{get_plotlyjs_version()}.min.js"
+SCRIPTS = {PLOTLY: PLOTLY_JS, "duet.js": ASSETS / "duet.js"}
+# Addresses are relative, so that they work below a root path.
+HEAD = f'<script src="{PREFIX}/duet.js"></script>'
 COLOURS = json.dumps(TO_DARK)
 
 
@@ -38,24 +41,20 @@ def routes() -> list[Route]:
     return [Route(f"/{PREFIX}/{{name}}", serve)]
 
 
-def head() -> str:
-    """The script tags; relative, so that they work below a root path."""
-    return "".join(f'<script src="{PREFIX}/{name}"></script>' for name in SCRIPTS)
-
-
 class _Drawn(gr.HTML):
     """A component whose value, any JSON, `Duet.<kind>` draws into an empty element."""
 
     kind = ""
 
     def __init__(self, value: Any = None, *, elem_classes: str = "", **kwargs: Any) -> None:
-        draw = f"Duet.{self.kind}(element.querySelector('.duet-{self.kind}'), props, watch, trigger, {COLOURS});"
+        root = f"element.querySelector('.duet-{self.kind}')"
+        draw = f"Duet.{self.kind}({root}, props, watch, trigger, {COLOURS}, '{PREFIX}/{PLOTLY}');"
         super().__init__(
             value,
             elem_classes=["duet-drawn", *elem_classes.split()],
             html_template=f'<div class="duet-{self.kind}"></div>',
             js_on_load=draw,
-            head=head(),
+            head=HEAD,
             apply_default_css=False,
             **kwargs,
         )

@@ -55,7 +55,6 @@ class GuardedBlocks(gr.Blocks):
         self, block_fn: Any, inputs: list[Any], state: SessionState | None = None, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
         """Gradio's own, not part of its documented interface: every event of the page and the API runs through it."""
-        keep_states_only(state)
         try:
             return await super().process_api(block_fn, inputs, state, *args, **kwargs)
         except gr.Error as error:
@@ -69,6 +68,8 @@ class GuardedBlocks(gr.Blocks):
             LOG.warning("an event failed at %s: %s", where, type(error).__name__)  # its message may hold a prompt
             LOG.debug("in full", exc_info=error)
             raise gr.Error(ENGLISH("error.unfit"), print_exception=False) from error
+        finally:
+            keep_states_only(state, self)
 
 
 def _frame(error: BaseException) -> traceback.FrameSummary:

@@ -4,7 +4,7 @@ import ctypes
 import gc
 from typing import Any
 
-from gradio.blocks import Block
+from gradio.blocks import Block, Blocks
 from gradio.state_holder import SessionState
 
 ARENAS = -8
@@ -59,22 +59,22 @@ LIMITS = "minimum", "maximum", "step", "choices"
 """What decides which values a component takes."""
 
 
-class _Components(dict[int, Block]):
-    """Components, each in its last form that takes other values than the one before."""
-
-    def __setitem__(self, key: int, value: Block) -> None:
-        known = self.get(key)
-        if known is None or any(getattr(value, name, None) != getattr(known, name, None) for name in LIMITS):
-            super().__setitem__(key, value)
-
-
-def keep_states_only(session: SessionState | None) -> None:
-    """Of what a visitor's page shows, keep the states alone.
+def keep_states_only(session: SessionState | None, page: Blocks) -> None:
+    """Of what `page` shows a visitor, keep the states alone. For the end of an event.
 
     Gradio also keeps how every component is configured and its last value, texts and charts included, for links to
     what is shown, which this page makes by itself; and whole anew each component of which an answer changed a word.
     Neither is a documented interface; whether it still is so, a test watches.
     """
-    if session is not None and not isinstance(session.config_values, _Unkept):
+    if session is None:
+        return
+    if not isinstance(session.config_values, _Unkept):
         session.config_values = _Unkept()
-        session.blocks_config.blocks = _Components(session.blocks_config.blocks)
+    shown = session.blocks_config.blocks
+    for key, block in page.blocks.items():
+        if shown[key] is not block and _limits(shown[key]) == _limits(block):
+            shown[key] = block
+
+
+def _limits(block: Block) -> list[Any]:
+    return [getattr(block, name, None) for name in LIMITS]

@@ -206,6 +206,25 @@
     return value;
   };
 
+  // Plotly takes a browser half a second to begin with, so it comes when the page has been there for a while, or with
+  // the first chart. If it does not come, the next chart asks again.
+  const SETTLED = 1000;
+  let coming = null;
+  const plotly = (source) => {
+    coming ||= new Promise((resolve) => {
+      const script = make("script");
+      script.src = source;
+      script.onload = resolve;
+      script.onerror = () => {
+        script.remove();
+        coming = null;
+        resolve();
+      };
+      document.head.append(script);
+    });
+    return coming;
+  };
+
   // Charts out of sight are drawn when they come into sight, and at the latest when the page has had a rest: what a
   // person looks at is painted first.
   const REST = 50;
@@ -233,7 +252,7 @@
     }
   });
 
-  const chart = (root, props, watch, trigger, toDark) => {
+  const chart = (root, props, watch, trigger, toDark, source) => {
     const title = make("h3");
     const sub = make("p", "sub");
     const plot = make("div", "plot");
@@ -290,12 +309,19 @@
       plot.setAttribute("aria-label", value.alt);
       plot.style.height = `${value.figure.layout.height}px`;
       plot.setAttribute("aria-busy", "true"); // what is drawn is not yet what the words beside it say
+      if (window.Plotly) show();
+      else plotly(source).then(show);
+    };
+
+    const show = () => {
+      if (!value || !window.Plotly) return;
       if (inSight.has(plot)) paint();
       else drawLater(plot, paint);
     };
 
     watch("value", draw);
     draw();
+    if (!window.Plotly) setTimeout(plotly, SETTLED, source);
     sight.observe(plot);
     let dark = isDark();
     new MutationObserver(() => {
@@ -367,7 +393,8 @@
   };
 
   // One file that draws itself: the page's own scripts, its style, and the parts as data.
-  const report = async ({ css, parts }, toDark) => {
+  const report = async ({ css, parts }, toDark, source) => {
+    if (!window.Plotly) await plotly(source);
     const sources = [...document.querySelectorAll("script[src*='gradio_api/duet/']")].map((script) => script.src);
     const scripts = await Promise.all([...new Set(sources)].map(async (source) => (await fetch(source)).text()));
     const data = JSON.stringify({ parts, toDark }).replaceAll("<", "\\u003c");
@@ -393,7 +420,7 @@
     ].join("\n");
   };
 
-  const outbox = (root, props, watch, trigger, toDark) => {
+  const outbox = (root, props, watch, trigger, toDark, source) => {
     root.setAttribute("role", "status");
     const copy = async ({ query, words }) => {
       const url = `${location.origin}${location.pathname}?${query}`;
@@ -418,7 +445,7 @@
       root.hidden = true;
       if (value.kind === "link") await copy(value);
       if (value.kind === "file") save(value.name, value.text, "application/json");
-      if (value.kind === "report") save(value.name, await report(value, toDark), "text/html");
+      if (value.kind === "report") save(value.name, await report(value, toDark, source), "text/html");
     });
   };
 

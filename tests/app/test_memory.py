@@ -72,7 +72,12 @@ def test_of_what_a_page_shows_only_its_states_are_kept():
     """Every kind of answer: a value, a changed component, one that takes other values now, a state."""
 
     def answer(text: str) -> tuple[Any, ...]:
-        return {"title": f"{text}, drawn"}, gr.Button(f"{text}, pressed"), gr.Slider(maximum=40), text.swapcase()
+        return (
+            {"title": f"{text}, drawn"},
+            gr.Button(f"{text}, pressed", variant="stop"),
+            gr.Slider(maximum=40),
+            text.swapcase(),
+        )
 
     async def visit() -> tuple[list[Any], GuardedBlocks, SessionState, list[Any]]:
         with GuardedBlocks() as page:
@@ -91,7 +96,7 @@ def test_of_what_a_page_shows_only_its_states_are_kept():
     with ThreadPoolExecutor() as thread:  # in this one a browser's loop may be running
         (drawn, pressed, _, _), page, session, (chart, button, slider, _) = thread.submit(asyncio.run, visit()).result()
     assert drawn == '{"title": "Canberra, drawn"}'
-    assert pressed["value"] == "Canberra, pressed"
+    assert (pressed["value"], pressed["variant"]) == ("Canberra, pressed", "stop")
     assert taken == ["cANBERRA", 35]
     assert len(session.config_values) == 0
     assert [session[part._id] is part for part in (chart, button, slider)] == [True, True, False]

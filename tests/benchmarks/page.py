@@ -92,6 +92,7 @@ def token_times(page: Page, url: str, *, charts: bool) -> list[float]:
     for seed in range(RUNS):
         page.goto(f"{url}?{LONG}{seed}")
         page.wait_for_selector(".duet-inbox[lang]")
+        page.wait_for_function("window.Plotly")
         if not charts:
             page.evaluate("() => Object.assign(Plotly, { react: plot => (plot.on = () => {}) })")
         page.click("#compare")

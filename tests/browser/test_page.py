@@ -314,3 +314,23 @@ def _answer(url: str, function: int, data: list) -> str:
             if b"process_completed" in line or b"duet-notice" in line or b'"tone": "error"' in line:
                 return line.decode()
     return ""
+
+
+def test_the_page_can_be_used_before_its_charts_can_be_drawn(page, server):
+    """Plotly takes a while to come, and may not come at the first try."""
+    asked = []
+    page.route("**/plotly-*", lambda route: asked.append(route))
+    page.goto(server.url)
+    page.wait_for_selector(".duet-inbox[lang]")
+    assert not asked
+    compare(page, "The capital of Australia is")
+    for lane in LANES:
+        expect(page.locator(f"{lane} .end")).to_be_visible()
+    expect(page.locator("#head .plot")).to_have_attribute("aria-busy", "true")
+    assert len(asked) == 1
+    page.unroute_all()
+    asked[0].abort()
+    page.wait_for_function("!document.querySelector('script[src*=plotly]')")
+    set_slider(page, "layer", 20)
+    finished(page)
+    page.errors.clear()  # of the request that was broken off

@@ -389,10 +389,14 @@ def quantiles(times: Sequence[float]) -> str:
 
 
 def growth(report: Report) -> tuple[int, int, float] | None:
-    """Memory after the first `WARM` runs and at the end, in bytes, and by how much it grew; None of fewer runs."""
-    if len(report.memory) <= WARM:
+    """Memory after the first `WARM` runs and at the end, in bytes, and by how much it grew; None of fewer runs.
+
+    Each is the median over as many runs: what a single run has in hand is up to a twentieth of it.
+    """
+    levels = [rss for _, rss in report.memory]
+    if len(levels) <= 2 * WARM:
         return None
-    before, after = report.memory[WARM - 1][1], report.memory[-1][1]
+    before, after = (int(statistics.median(some)) for some in (levels[WARM : 2 * WARM], levels[-WARM:]))
     return before, after, after / before - 1
 
 
