@@ -328,9 +328,9 @@ def test_the_page_can_be_used_before_its_charts_can_be_drawn(page, server):
         expect(page.locator(f"{lane} .end")).to_be_visible()
     expect(page.locator("#head .plot")).to_have_attribute("aria-busy", "true")
     assert len(asked) == 1
-    page.unroute_all()
     asked[0].abort()
     page.wait_for_function("!document.querySelector('script[src*=plotly]')")
+    page.unroute_all()
     set_slider(page, "layer", 20)
     finished(page)
     page.errors.clear()  # of the request that was broken off
