@@ -1,8 +1,9 @@
 """How long the page takes, measured in Chromium: `make bench-page`.
 
-From a move of the j* slider to the painted page: the what-if. In a usual window once everything in sight is painted,
-strips and sentence included, and once the charts below are too; and in a window so tall that all charts are in sight.
-And from Compare to the last token of a long text, against the same page without its charts: what a token takes then.
+How long a visitor waits for it. From a move of the j* slider to the painted page: the what-if. In a usual window once
+everything in sight is painted, strips and sentence included, and once the charts below are too; and in a window so tall
+that all charts are in sight. And from Compare to the last token of a long text, against the same page without its
+charts: what a token takes then.
 """
 
 import os
@@ -12,9 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +88,18 @@ def what_ifs(page: Page) -> list[list[float]]:
     return [page.evaluate(MOVE, layer) for layer in tqdm(layers, desc="what-ifs")]
 
 
+def openings(browser: Browser, url: str) -> list[float]:
+    """Milliseconds from a visitor's coming to a page that can be used, some times in a browser that knows nothing."""
+    times = []
+    for _ in range(RUNS):
+        with closing(browser.new_context()) as visitor:
+            page, begun = visitor.new_page(), time.perf_counter()
+            page.goto(url)
+            page.wait_for_selector(".duet-inbox[lang]")
+            times.append(1000 * (time.perf_counter() - begun))
+    return times
+
+
 def token_times(page: Page, url: str, *, charts: bool) -> list[float]:
     """Milliseconds a token, from a press of Compare to the end of both texts, for some long sampled texts."""
     times = []
@@ -124,6 +138,7 @@ def main() -> None:
                 page.wait_for_selector(".duet-inbox[lang]")
                 usable = time.perf_counter() - begun
                 first = first_tokens(page)
+                opened = openings(browser, url)
                 page.click("#recorded-endless")
                 page.wait_for_selector("#sweep .main-svg", timeout=120_000)
                 page.wait_for_timeout(1000)
@@ -137,6 +152,7 @@ def main() -> None:
         finally:
             server.terminate()
     print(f"from the command to a usable page: {usable:.1f} s, budget {USABLE} s")
+    print(report("from a visitor's coming to a usable page", opened))
     print(report("from a press of Compare to the first token", first))
     print(f"what-if over {steps} tokens, budget {BUDGET} ms")
     for name, found in zip(("  everything in sight", "  and the charts below"), zip(*times, strict=True), strict=True):
