@@ -93,19 +93,6 @@ class Update:
     """Nothing more comes, though not every lane has."""
 
 
-def _seconds(loaded: LoadedModel, request: Request, *_: object) -> int:
-    try:
-        prompt = loaded.encode(request.prompt, chat=request.chat)
-    except PromptError:  # which the run says itself
-        prompt = []
-    return gpu_seconds(len(prompt), request.decoding.max_new_tokens, request.decoding.num_beams)
-
-
-def _seconds_on(_loaded: LoadedModel, trace: Trace, view: View, *_: object) -> int:
-    return gpu_seconds(len(trace.prompt_ids) + view.index, trace.decoding.max_new_tokens, trace.decoding.num_beams)
-
-
-@on_gpu(_seconds)
 def run(
     loaded: LoadedModel,
     request: Request,
@@ -126,10 +113,9 @@ def run(
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=limits.prompt_tokens)
     loaded.memory.forget()  # what a prompt gives must not depend on what was run before
     recorder = _recorder(loaded, request.prompt, prompt_ids, request.layer, request.alpha, request.decoding)
-    yield from _run(loaded, recorder, limits, stopped)
+    yield from _run(loaded, recorder, limits, stopped=stopped)
 
 
-@on_gpu(_seconds_on)
 def run_on(
     loaded: LoadedModel,
     trace: Trace,
@@ -156,7 +142,7 @@ def run_on(
     if len(prompt_ids) > most:  # of an opened trace; what was written here may always be gone on from
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=int(most))
     recorder = _recorder(loaded, trace.prompt + loaded.text(written), prompt_ids, view.layer, view.alpha, decoding)
-    yield from _run(loaded, recorder, limits, stopped)
+    yield from _run(loaded, recorder, limits, stopped=stopped)
 
 
 def _made_by(source: Trace | LoadedModel) -> tuple[str, int, int]:
@@ -182,11 +168,17 @@ def _said(error: PromptError) -> RequestError:
     return RequestError(f"error.prompt_{error.kind}", size=error.size, most=error.most)
 
 
-def _run(loaded: LoadedModel, recorder: Recorder, limits: Limits, stopped: Callable[[], bool]) -> Iterator[Update]:
-    piece = cache(lambda token: intern(loaded.piece(token)))  # asked for at every update, and kept in many a trace
+def _seconds(_loaded: LoadedModel, recorder: Recorder, *_: object) -> int:
     asked = recorder.decoding
-    lent = gpu_seconds(len(recorder.prompt_ids), asked.max_new_tokens, asked.num_beams)
-    end = time.monotonic() + within(limits.seconds, lent)
+    return gpu_seconds(len(recorder.prompt_ids), asked.max_new_tokens, asked.num_beams)
+
+
+@on_gpu(_seconds)  # here, so that nobody is lent a GPU to be told that a prompt is empty
+def _run(
+    loaded: LoadedModel, recorder: Recorder, limits: Limits, *, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[Update]:
+    piece = cache(lambda token: intern(loaded.piece(token)))  # asked for at every update, and kept in many a trace
+    end = time.monotonic() + within(limits.seconds, _seconds(loaded, recorder))
 
     def update(note: str = "", **values: object) -> Update:
         return Update(recorder.trace(piece, loaded.text), note, values)

@@ -30,8 +30,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from playwright.sync_api import Browser, Frame, Page
 
+import app.run
 from app.language import VisitorError
-from app.run import Request, Update, run
+from app.view import View
 from app.zero_gpu import LEAST, MOST, START, gpu_seconds, on_gpu, within
 from dola_core.lanes import Decoding
 from dola_core.models import load_model
@@ -372,17 +373,38 @@ def test_a_run_ends_before_its_gpu_is_taken_away(zero):
     assert zero.within(20.0, 60) == 20.0
 
 
-def test_what_a_comparison_is_asked_and_yields_can_be_handed_over(atlas):
-    request = Request(prompt="The capital of Japan is", layer=22, alpha=0.1, decoding=Decoding(max_new_tokens=6))
-    assert pickle.loads(pickle.dumps(request)) == request
-    updates: list[Update] = list(run(load_model(atlas, device="cpu", dtype="float32"), request))
-    assert updates[-1].finished
-    for update in updates:
-        again = pickle.loads(pickle.dumps(update))
-        assert again.trace.to_json() == update.trace.to_json()
-        assert (again.note, again.values, again.finished, again.halt) == (
-            update.note, update.values, update.finished, update.halt,
-        )  # fmt: skip
+@pytest.fixture
+def run_there(zero: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """`app/run.py` as it is on ZeroGPU."""
+    monkeypatch.setitem(sys.modules, "app.zero_gpu", zero)
+    spec = importlib.util.spec_from_file_location("run_there", ROOT / "app" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "run_there", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_comparison_there_and_going_on_from_it_are_what_they_are_here(run_there, fake, atlas):
+    loaded, trace = load_model(atlas, device="cpu", dtype="float32"), None
+    asked = {"prompt": "The capital of Japan is", "layer": 22, "alpha": 0.1, "decoding": Decoding(max_new_tokens=6)}
+    for module in (run_there, app.run):
+        first = list(module.run(loaded, module.Request(**asked), module.Limits(), stopped=lambda: False))[-1]
+        view = View(lane=1, index=2, layer=20, alpha=0.2)
+        again = list(module.run_on(loaded, first.trace, view, limits=module.Limits(), stopped=lambda: False))[-1]
+        assert first.finished
+        assert again.finished
+        trace = trace or (first.trace.to_json(), again.trace.to_json())
+    assert trace == (first.trace.to_json(), again.trace.to_json())
+    assert fake.asked == [LEAST, LEAST]
+
+
+@pytest.mark.parametrize("prompt", ["", " ", "a long story " * 40])
+def test_for_a_prompt_that_is_refused_no_gpu_is_asked_for(run_there, fake, atlas, prompt):
+    loaded = load_model(atlas, device="cpu", dtype="float32")
+    request = run_there.Request(prompt=prompt, layer=22, alpha=0.1, decoding=Decoding(max_new_tokens=6))
+    with pytest.raises(run_there.RequestError):
+        next(run_there.run(loaded, request, run_there.Limits(prompt_tokens=20)))
+    assert fake.asked == []
 
 
 # The Space for real: installed into a fresh environment as Spaces do, started with a Space's variables, and used.
