@@ -12,7 +12,7 @@ demo: $(VENV)/.user
 	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/.dev browser
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

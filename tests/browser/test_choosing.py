@@ -101,7 +101,7 @@ def test_a_search_that_was_stopped_while_it_waited_measures_nothing(tab, browser
     ahead.goto(server.url)
     ahead.wait_for_selector(".duet-inbox[lang]")
     ahead.get_by_role("tab", name=ENGLISH("search.tab")).click()
-    upload(ahead, written(tmp_path, "many.jsonl", items_of(*"abcdefghijklmnopqrst")))
+    upload(ahead, written(tmp_path, "many.jsonl", items_of(*map(str, range(200)))))
     expect(ahead.locator(".duet-notice:visible")).to_contain_text("measuring every layer")
     upload(tab, written(tmp_path, "mine.jsonl", items_of("x")))
     expect(tab.locator(".duet-notice:visible")).to_contain_text(ENGLISH("page.waiting"))

@@ -22,7 +22,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     inside = Path(folder, "lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
     (inside / "below.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--no-compile", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, *extras()], check=True)
     return str(folder / "bin" / "python")
 

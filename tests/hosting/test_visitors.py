@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.browser.conftest import Server
-from tests.hosting.soak import first_token, held, page, soak
+from tests.hosting.soak import first_token, held, page, settled, soak
 from tests.hosting.visiting import Connection, Visitor, heard, program
 
 AT_LENGTH = {"alpha": 0.01, "temperature": 2}
@@ -63,7 +63,7 @@ def hang_up(url: str) -> None:
 
 @pytest.mark.parametrize("leave", WAYS.values(), ids=WAYS)
 def test_whoever_leaves_gives_the_model_back(watched, leave):
-    before = held(watched)
+    before = settled(watched)
     leave(watched.url)
     until = time.monotonic() + SOON
     while (after := held(watched))["places"] and time.monotonic() < until:
