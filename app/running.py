@@ -115,7 +115,11 @@ def wire_runs(
         asked = ask.settings(values)
         updates = run(loaded, request, limits, stopped=stopper(values, visitor))
         for changes, trace in play(updates, [], words("page.start"), values, visitor):
-            yield changes | ({ran: None} if trace is None else finished(values, asked, trace))
+            yield changes | (instead(changes) if trace is None else finished(values, asked, trace))
+
+    def instead(changes: Changes) -> Changes:
+        """What was run for the controls is shown no more once something else is; while one waits it still is."""
+        return {ran: None} if view.lanes in changes else {}
 
     def finished(values: Changes, asked: dict[str, Any], trace: Trace) -> Changes:
         """What a finished run says about the link that brought the visitor; opened at the step that it names."""
@@ -144,7 +148,7 @@ def wire_runs(
         label += "" if token_id is None else f" → {token(trace, token_id)}"
         updates = run_on(loaded, trace, seen, token_id, limits, stopped=stopper(values, visitor))
         for changes, _ in play(updates, trail, label, values, visitor):
-            yield changes | {ran: None}
+            yield changes | instead(changes)
 
     def run_on_here(values: Changes, visitor: gr.Request) -> Iterator[Changes]:
         yield from go_on(values, visitor, force=False)

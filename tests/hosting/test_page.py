@@ -66,6 +66,27 @@ def test_who_waits_is_told_their_place_and_can_stop_waiting(page, faulty, failin
     expect(page.locator(".lane.dola .end")).to_be_visible()
 
 
+def test_the_text_that_is_still_shown_keeps_its_link_while_the_next_run_waits(page, faulty, failing):
+    def link() -> str:
+        page.click("#link")
+        return page.input_value("#outbox input")
+
+    page.click("#compare")
+    expect(page.locator(".lane.dola .end")).to_be_visible()
+    whole = link()
+    assert "&hash=" in whole
+    with failing("hold"):
+        other = Client(faulty.url, verbose=False).submit(PROMPT, max_new_tokens=1, api_name="/compare")
+        page.wait_for_timeout(500)
+        page.click("#compare")
+        expect(notice(page)).to_contain_text("waiting: 1 run is before yours")
+        page.locator("#outbox .duet-outbox").evaluate("root => root.replaceChildren()")
+        assert link() == whole
+        page.click("#stop")
+        expect(page.locator(".duet-notice:visible")).to_have_count(0)
+    assert list(other)[-1]["type"] == "trace"
+
+
 def test_a_full_line_is_said(page, faulty, failing):
     with failing("hold"):
         others = [
