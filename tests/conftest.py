@@ -21,23 +21,20 @@ settings.load_profile("project")
 
 SERVED = ("browser", "hosting")
 """Folders of tests that ask a served page."""
-LOOKING = ("test_inspector.py", "test_sharing.py", "test_choosing.py")
-"""About half of the work in a browser; these need the shipped model's page only."""
-
-
-def group(item: pytest.Item) -> str | None:
-    """Tests that share servers."""
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return "looking" if folder == "browser" and item.path.name in LOOKING else folder if folder in SERVED else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In several processes (`-n 3 --dist loadgroup`) each group stays in one, and begins first."""
+    """In two processes (`-n 2 --dist loadgroup`), each has one of `SERVED`, from the beginning, and both all else."""
+    tests = Path(__file__).parent
+
+    def folder(item: pytest.Item) -> str:
+        return item.path.relative_to(tests).parts[0]
+
     for item in items:
-        if name := group(item):
-            item.add_marker(pytest.mark.xdist_group(name))
-    items.sort(key=lambda item: group(item) is None)
+        if folder(item) in SERVED:
+            item.add_marker(pytest.mark.xdist_group(folder(item)))
+    items.sort(key=lambda item: folder(item) not in SERVED)
 
 
 @pytest.fixture(scope="session")
