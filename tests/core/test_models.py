@@ -191,6 +191,8 @@ def test_prompts_are_encoded_with_bos_and_refused_when_blank():
 def test_a_chat_template_wraps_the_prompt_as_a_turn():
     loaded = load_model(device="cpu", dtype="float32")
     assert not loaded.has_chat_template
+    with pytest.raises(PromptError, match=r"^This model has no chat template; leave out chat\.$"):
+        loaded.encode("Why?", chat=True)
     loaded.tokenizer.chat_template = "{% for m in messages %}Question: {{ m['content'] }}{% endfor %} Answer:"
     assert loaded.has_chat_template
     assert loaded.tokenizer.decode(loaded.encode("Why?", chat=True)) == "Question: Why? Answer:"

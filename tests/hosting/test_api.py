@@ -107,6 +107,7 @@ def test_a_layer_curve_is_the_search_s_own(client, loaded):
         ({"prompt": PROMPT, "temperature": 2.5}, "temperature must be a number from 0 to 2."),
         ({"prompt": PROMPT, "num_beams": True}, "num_beams must be a number from 1 to 8."),
         ({"prompt": PROMPT, "num_beams": 2, "temperature": 1.0}, "Beam search does not sample"),
+        ({"prompt": PROMPT, "chat": True}, "This model has no chat template; leave out chat."),
         ({"prompt": 5}, "prompt: Input should be a valid string."),
     ],
 )
