@@ -321,7 +321,6 @@
 
     watch("value", draw);
     draw();
-    if (!window.Plotly) setTimeout(plotly, SETTLED, source);
     sight.observe(plot);
     let dark = isDark();
     new MutationObserver(() => {
@@ -451,7 +450,7 @@
 
   const MAX_FILE = 10_000_000;
 
-  const inbox = (root, props, watch, trigger) => {
+  const inbox = (root, props, watch, trigger, toDark, source) => {
     const field = make("input");
     field.type = "file";
     field.accept = ".json,application/json";
@@ -460,6 +459,7 @@
     onValue(props, watch, (words) => {
       button.textContent = words.open;
       if (words.code) document.documentElement.lang = root.lang = words.code; // known once the page has arrived
+      if (words.code && !window.Plotly) setTimeout(plotly, SETTLED, source); // charts are mounted when a run is over
       field.setAttribute("aria-label", words.file);
       document.querySelector(".duet-crumbs")?.setAttribute("aria-label", words.runs);
     });

@@ -316,6 +316,11 @@ def _answer(url: str, function: int, data: list) -> str:
     return ""
 
 
+def test_what_draws_the_charts_comes_by_itself(page):
+    assert not page.evaluate("Boolean(window.Plotly)")
+    page.wait_for_function("window.Plotly")
+
+
 def test_the_page_can_be_used_before_its_charts_can_be_drawn(page, server):
     """Plotly takes a while to come, and may not come at the first try."""
     asked = []
