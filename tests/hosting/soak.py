@@ -213,6 +213,7 @@ class Person:
         wanted = self.random.randrange(12)
         for shown in run:
             if shown.tone == "error":
+                run.leave()
                 raise RefusedError(shown.notice)
             if wanted == 0 or shown.tokens >= wanted:
                 break
@@ -228,6 +229,7 @@ class Person:
         wanted = self.random.randrange(12)
         for shown in run:
             if shown.tone == "error":
+                run.leave()
                 raise RefusedError(shown.notice)
             if wanted == 0 or shown.tokens >= wanted:
                 break
@@ -267,6 +269,7 @@ class Person:
         wanted = self.random.randrange(8)
         for number, data in enumerate(answer.events() if wanted else ()):
             if "error" in (data or ()):
+                answer.leave()
                 raise RefusedError(data["error"])
             if number >= wanted:
                 break
@@ -391,12 +394,14 @@ def quantiles(times: Sequence[float]) -> str:
 def growth(report: Report) -> tuple[int, int, float] | None:
     """Memory after the first `WARM` runs and at the end, in bytes, and by how much it grew; None of fewer runs.
 
-    Each is the median over as many runs: what a single run has in hand is up to a twentieth of it.
+    Each is a median over as many runs, around the first place and up to the last: what a single run has in hand is up
+    to a twentieth of it.
     """
     levels = [rss for _, rss in report.memory]
     if len(levels) <= 2 * WARM:
         return None
-    before, after = (int(statistics.median(some)) for some in (levels[WARM : 2 * WARM], levels[-WARM:]))
+    around = levels[WARM // 2 : WARM // 2 + WARM]
+    before, after = (int(statistics.median(some)) for some in (around, levels[-WARM:]))
     return before, after, after / before - 1
 
 

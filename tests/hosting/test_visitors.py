@@ -86,8 +86,6 @@ def test_two_visitors_each_get_what_they_asked_for(watched):
         assert city in page_.texts[0]
 
 
-# A connection that is broken off on purpose may be collected before it is closed; that is the client's side alone.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_nothing_fails_unexplained_while_four_do_what_they_like(watched):
     report = soak(watched, clients=4, runs=16, seconds=60)
     assert report.failures == []

@@ -215,6 +215,7 @@ class Run:
             if message["msg"] == "close_stream":
                 break
             if message["msg"] == "unexpected_error" or "error" in output:
+                self.leave()
                 raise RefusedError(output.get("error") or message.get("message"))
             if message["msg"] not in ("process_generating", "process_completed") or "data" not in output:
                 continue
@@ -225,6 +226,10 @@ class Run:
             if message["msg"] == "process_completed":
                 self.visitor.answered(self.event, output["data"])
             yield self.shown
+        self.leave()
+
+    def leave(self) -> None:
+        """Ask no more what comes of it."""
         self._stream.leave()
 
     def until(self, *, tokens: int) -> bool:
