@@ -213,7 +213,7 @@ class Person:
         wanted = self.random.randrange(12)
         for shown in run:
             if shown.tone == "error":
-                run.leave()
+                run.finish()
                 raise RefusedError(shown.notice)
             if wanted == 0 or shown.tokens >= wanted:
                 break
@@ -229,7 +229,7 @@ class Person:
         wanted = self.random.randrange(12)
         for shown in run:
             if shown.tone == "error":
-                run.leave()
+                run.finish()
                 raise RefusedError(shown.notice)
             if wanted == 0 or shown.tokens >= wanted:
                 break

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import struct
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from gradio_client.utils import apply_diff
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else gradio_client reports every client to another machine
 PATIENCE = 120
-"""Seconds without a word from the server after which it counts as hung."""
+"""Seconds without a word from the server, or without an end to its words, after which it counts as hung."""
 LOST = struct.pack("ii", 1, 0)
 """Linger for no time: the connection is reset, as when a machine loses its network."""
 JSON = {"Content-Type": "application/json"}
@@ -53,8 +54,12 @@ class Connection:
         return text
 
     def events(self) -> Iterator[Any]:
-        """The data of server-sent events, as they come."""
+        """The data of server-sent events, as they come; raises `TimeoutError` if they do not end."""
+        until = time.monotonic() + PATIENCE
         for line in self._answer:
+            if time.monotonic() > until:  # a sign of life every few seconds is no answer
+                self.leave()
+                raise TimeoutError(f"{PATIENCE} s, and no end")
             if line.startswith(b"data:"):
                 yield json.loads(line[5:])
 
@@ -215,7 +220,7 @@ class Run:
             if message["msg"] == "close_stream":
                 break
             if message["msg"] == "unexpected_error" or "error" in output:
-                self.leave()
+                self.finish()
                 raise RefusedError(output.get("error") or message.get("message"))
             if message["msg"] not in ("process_generating", "process_completed") or "data" not in output:
                 continue
@@ -226,10 +231,6 @@ class Run:
             if message["msg"] == "process_completed":
                 self.visitor.answered(self.event, output["data"])
             yield self.shown
-        self.leave()
-
-    def leave(self) -> None:
-        """Ask no more what comes of it."""
         self._stream.leave()
 
     def until(self, *, tokens: int) -> bool:
