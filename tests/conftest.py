@@ -9,6 +9,7 @@ import transformers
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
+from app.memory import keep_for_good
 from tests.browser.chromium import FLAGS, executable
 
 torch.set_num_threads(1)
@@ -35,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if folder(item) in SERVED:
             item.add_marker(pytest.mark.xdist_group(folder(item)))
     items.sort(key=lambda item: folder(item) not in SERVED)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_for_good() -> None:
+    """As when the page is built: a run's end collects, and would look through all of PyTorch each time."""
+    keep_for_good()
 
 
 @pytest.fixture(scope="session")
