@@ -16,15 +16,15 @@ SETTINGS = read_settings(sys.argv[1:] if __name__ == "__main__" else [])
 
 from starlette.middleware import Middleware  # noqa: E402
 
-from app.components import routes  # noqa: E402
-from app.guard import MAX_UPLOAD, Guard  # noqa: E402
-from app.line import SPARE  # noqa: E402
-from app.memory import few_heaps, keep_for_good  # noqa: E402
+from app.jobs.allocator import few_heaps, keep_for_good  # noqa: E402
+from app.jobs.run_queue import SPARE  # noqa: E402
+from app.jobs.zero_gpu import ZERO_GPU  # noqa: E402
 from app.page import FRAME, build  # noqa: E402
-from app.sharing import style  # noqa: E402
-from app.theme import theme  # noqa: E402
-from app.zero_gpu import ZERO_GPU  # noqa: E402
-from dola_core.models import LoadError, load_model  # noqa: E402
+from app.server.guard import MAX_UPLOAD, Guard  # noqa: E402
+from app.toolbar.handlers import style  # noqa: E402
+from app.ui.components import routes  # noqa: E402
+from app.ui.theme import theme  # noqa: E402
+from dola_core.models.loading import LoadError, load_model  # noqa: E402
 
 THREADS = 40
 """For what needs no place in line."""

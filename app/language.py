@@ -5,10 +5,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parent.parent / "assets" / "words"
+from app.paths import WORDS
+
 CODES = ("en", "zh")
 
 
@@ -30,7 +30,7 @@ class Language:
     @property
     def guide(self) -> str:
         """The text of the tab that explains the page, as Markdown."""
-        return (FOLDER / f"how.{self.code}.md").read_text(encoding="utf-8")
+        return (WORDS / f"how.{self.code}.md").read_text(encoding="utf-8")
 
     def __hash__(self) -> int:
         return hash(self.code)
@@ -39,7 +39,7 @@ class Language:
 @cache
 def language(code: str) -> Language:
     """The language of one of `CODES`."""
-    sections = tomllib.loads((FOLDER / f"{code}.toml").read_text(encoding="utf-8"))
+    sections = tomllib.loads((WORDS / f"{code}.toml").read_text(encoding="utf-8"))
     return Language(code, {f"{name}.{key}": text for name, keys in sections.items() for key, text in keys.items()})
 
 

@@ -6,24 +6,24 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app import moves
-from app.api import offer_api
-from app.choosing import wire_choosing
-from app.choosing_tab import choosing
-from app.components import Sentence
-from app.controls import Changes, Controls, controls
-from app.events import QUICK
-from app.guard import GuardedBlocks
-from app.inspector import Inspector, inspector
+from app.compare_tab import navigation as moves
+from app.compare_tab.controls import Changes, Controls, controls
+from app.compare_tab.inspector import Inspector, inspector
+from app.compare_tab.run_handlers import wire_runs
+from app.jobs.comparison import Limits
+from app.jobs.run_queue import Line
 from app.language import ENGLISH
-from app.line import Line
-from app.run import Limits
-from app.running import wire_runs
-from app.sentences import say
+from app.render.sentences import say
+from app.render.view_state import View
+from app.search_tab.components import choosing
+from app.search_tab.handlers import wire_choosing
+from app.server.api import offer_api
+from app.server.guard import GuardedBlocks
 from app.settings import Settings
-from app.sharing import sharing, wire_sharing
-from app.view import View
-from dola_core.models import LoadedModel
+from app.toolbar.handlers import sharing, wire_sharing
+from app.ui.components import Sentence
+from app.ui.events import QUICK
+from dola_core.models.loading import LoadedModel
 
 LATEX = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]
 FILES = 3600, 3600

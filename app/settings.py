@@ -6,14 +6,12 @@ Reads nothing but the standard library and pydantic, so that `--help` does not w
 import importlib.util
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 
-FILE = Path(__file__).resolve().parent.parent / "settings.env"
-"""Settings that a folder brings along, as one that was put together for a Space; it need not be there."""
+from app.paths import SETTINGS_FILE
 
 
 class Settings(BaseSettings):
@@ -26,7 +24,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="DOLA_",
-        env_file=FILE,
+        env_file=SETTINGS_FILE,
         extra="forbid",
         frozen=True,
         cli_prog_name="app.py",

@@ -23,8 +23,8 @@ from transformers.utils import ModelOutput
 
 from dola_core.contrast import check_alpha, check_layer, log_ratio, log_softmax
 from dola_core.lanes import PenaltyPosition
-from dola_core.preset import Preset
-from dola_core.readout import Readout, UnsupportedModelError
+from dola_core.models.preset import Preset
+from dola_core.models.readout import Readout, UnsupportedModelError
 
 SUPPORTED_MODES = {
     GenerationMode.GREEDY_SEARCH,

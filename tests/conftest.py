@@ -9,7 +9,7 @@ import transformers
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
-from app.memory import keep_for_good
+from app.jobs.allocator import keep_for_good
 from tests.browser.chromium import FLAGS, executable
 
 torch.set_num_threads(1)

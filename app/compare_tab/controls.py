@@ -6,15 +6,15 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.examples import EXAMPLES
+from app.inputs.examples import EXAMPLES
+from app.inputs.recorded_traces import RECORDED
+from app.jobs.comparison import MAX_BEAMS, Request
 from app.language import ENGLISH, Language
-from app.recorded import RECORDED
-from app.run import MAX_BEAMS, Request
+from app.render.view_state import View
 from app.settings import Settings
-from app.view import View
 from dola_core.lanes import MAX_SEED
-from dola_core.models import LoadedModel
-from dola_core.trace import ALPHA_MIN, Trace
+from dola_core.models.loading import LoadedModel
+from dola_core.trace.schema import ALPHA_MIN, Trace
 
 Changes = dict[Component, Any]
 ASKED = (
@@ -50,7 +50,7 @@ class Controls:
     examples: gr.Dataset
     recorded_words: gr.Markdown
     recorded: tuple[gr.Button, ...]
-    """One for each of `app.recorded.RECORDED`."""
+    """One for each of `app.inputs.recorded_traces.RECORDED`."""
 
     @property
     def inputs(self) -> set[Component]:

@@ -5,15 +5,15 @@ from dataclasses import dataclass, fields, replace
 import gradio as gr
 from gradio.components import Component
 
-from app.components import Chart, Crumbs, Notice, Sentence, StepSlider, Strips
-from app.controls import Changes
-from app.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
+from app.compare_tab.controls import Changes
 from app.language import ENGLISH, Language, language
-from app.sentences import difference_sentence, say, step_sentence
-from app.strips import strips
-from app.view import HEAD_QUANTITIES, HEAT_QUANTITIES, LAYER_QUANTITIES, OVERLAYS, View
-from app.words import token
-from dola_core.trace import Trace
+from app.render.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
+from app.render.sentences import difference_sentence, say, step_sentence
+from app.render.token_strips import strips
+from app.render.token_text import token
+from app.render.view_state import HEAD_QUANTITIES, HEAT_QUANTITIES, LAYER_QUANTITIES, OVERLAYS, View
+from app.ui.components import Chart, Crumbs, Notice, Sentence, StepSlider, Strips
+from dola_core.trace.schema import Trace
 
 LANES = ("Baseline", "DoLa-static")
 """What the switch between the texts calls the lanes, whatever a trace calls them."""

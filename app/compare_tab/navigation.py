@@ -6,9 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.view import View
-from dola_core.trace import ALPHA_MIN, Trace
-from dola_core.what_if import rechosen
+from app.render.view_state import View
+from dola_core.trace.schema import ALPHA_MIN, Trace
+from dola_core.trace.what_if import rechosen
 
 Move = Callable[[Trace, View, dict[str, Any]], View]
 """The data of an event → what is looked at then."""

@@ -8,17 +8,17 @@ from typing import Any
 
 import gradio as gr
 
-from app.controls import Changes, Controls
-from app.events import SILENT
-from app.inspector import Crumb, Inspector
+from app.compare_tab.controls import Changes, Controls
+from app.compare_tab.inspector import Crumb, Inspector
+from app.jobs.cancellation import Stops
+from app.jobs.comparison import Limits, RequestError, Update, run, run_on
+from app.jobs.run_queue import SPARE, Line
 from app.language import Language, VisitorError, language
-from app.line import SPARE, Line
-from app.link import Shared
-from app.run import Limits, RequestError, Update, run, run_on
-from app.stops import Stops
-from app.words import token
-from dola_core.models import LoadedModel, out_of_memory
-from dola_core.trace import Trace
+from app.render.token_text import token
+from app.sharing.link import Shared
+from app.ui.events import SILENT
+from dola_core.models.loading import LoadedModel, out_of_memory
+from dola_core.trace.schema import Trace
 
 LOG = logging.getLogger(__name__)
 

@@ -3,11 +3,11 @@
 import hashlib
 from pathlib import Path
 
+from app.inputs.trace_file import MAX_VALUES, most_values
 from app.language import VisitorError
-from app.opening import MAX_VALUES, most_values
-from dola_core.items import Item, ItemsError, read_items
-from dola_core.scoring import Rule
-from dola_core.search_result import Asked
+from dola_core.layer_search.dataset import Item, ItemsError, read_items
+from dola_core.layer_search.result import Asked
+from dola_core.layer_search.scoring import Rule
 
 MOST = 500
 """Questions that a visitor can have measured here."""

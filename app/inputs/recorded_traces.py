@@ -6,10 +6,9 @@ Recorded by `assets/traces/build.py`, which looks for runs that show what their 
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.opening import open_trace
-from dola_core.trace import Trace
-
-FOLDER = Path(__file__).resolve().parent.parent / "assets" / "traces"
+from app.inputs.trace_file import open_trace
+from app.paths import RECORDED_TRACES
+from dola_core.trace.schema import Trace
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Recorded:
     @property
     def file(self) -> Path:
         """Where it lies."""
-        return FOLDER / f"{self.name}.json"
+        return RECORDED_TRACES / f"{self.name}.json"
 
     def read(self) -> Trace:
         """The trace, checked like any other."""

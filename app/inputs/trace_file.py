@@ -5,7 +5,7 @@ import re
 from pydantic import ValidationError
 
 from app.language import VisitorError
-from dola_core.trace import SCHEMA, Trace
+from dola_core.trace.schema import SCHEMA, Trace
 
 MAX_CHARACTERS, MAX_VALUES = 10_000_000, 300_000
 """The largest file that is opened, and values in it; of a trace of that size, 110,000 are to be expected."""

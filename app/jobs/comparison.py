@@ -11,15 +11,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from app.jobs.zero_gpu import gpu_seconds, on_gpu, within
 from app.language import VisitorError
-from app.view import View
-from app.zero_gpu import gpu_seconds, on_gpu, within
-from dola_core.beams import BeamProgress, BeamResult, beam_search
-from dola_core.decoding import PromptError, check_comparison, compare
+from app.render.view_state import View
+from dola_core.decoding.beam_search import BeamProgress, BeamResult, beam_search
+from dola_core.decoding.lockstep import PromptError, check_comparison, compare
 from dola_core.lanes import Decoding, Lane
-from dola_core.models import LoadedModel, well_formed
-from dola_core.recording import Recorder
-from dola_core.trace import ALPHA_MIN, Trace
+from dola_core.models.loading import LoadedModel, well_formed
+from dola_core.trace.recorder import Recorder
+from dola_core.trace.schema import ALPHA_MIN, Trace
 
 MAX_BEAMS = 8
 """The most beams that a visitor can ask for."""

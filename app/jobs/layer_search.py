@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from app.run import Halt, Limits
-from app.zero_gpu import MOST, on_gpu, within
-from dola_core.items import Item
-from dola_core.models import LoadedModel
-from dola_core.search_result import Asked, SearchResult
-from dola_core.searching import Search
+from app.jobs.comparison import Halt, Limits
+from app.jobs.zero_gpu import MOST, on_gpu, within
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.result import Asked, SearchResult
+from dola_core.layer_search.search import Search
+from dola_core.models.loading import LoadedModel
 
 SHOWN_ERRORS, SHOWN_WHEN_HALTED = 50, 5
 """Errors of each kind that are told at the end, and after a halt, when nobody wants to wait."""

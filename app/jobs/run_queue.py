@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Condition
 
+from app.jobs.allocator import give_back
 from app.language import Language, VisitorError
-from app.memory import give_back
 
 LOOK = 0.5
 """Seconds between two looks of a run whether it may begin."""

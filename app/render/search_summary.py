@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.language import Language
-from app.words import visible
-from dola_core.choosing import FEWEST
-from dola_core.search_result import Candidate, ErrorCase, SearchResult, Triple
+from app.render.token_text import visible
+from dola_core.layer_search.result import Candidate, ErrorCase, SearchResult, Triple
+from dola_core.layer_search.selection import FEWEST
 
 TOLD = 3
 """Candidates of a deciding token that the table of errors has room for."""

@@ -1,11 +1,11 @@
 """What the page says in whole sentences, made from a trace."""
 
-from app.figures.step import Head
 from app.language import Language
-from app.view import View
-from app.words import number, token
-from dola_core.trace import Trace
-from dola_core.what_if import rechosen
+from app.render.figures.step import Head
+from app.render.token_text import number, token
+from app.render.view_state import View
+from dola_core.trace.schema import Trace
+from dola_core.trace.what_if import rechosen
 
 Part = dict[str, str]
 """`{"text": …, "side": "base" | "dola" | ""}`: plain words, or a token in a lane's voice."""

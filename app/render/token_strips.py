@@ -3,11 +3,11 @@
 import math
 from typing import Any
 
-from app.view import View
-from app.words import number, running_text, token
+from app.render.token_text import number, running_text, token
+from app.render.view_state import View
 from dola_core.contrast import LN_2
-from dola_core.trace import Step, Trace
-from dola_core.what_if import DOLA, rechosen
+from dola_core.trace.schema import Step, Trace
+from dola_core.trace.what_if import DOLA, rechosen
 
 SIDES = ("base", "dola")
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from dola_core.trace import Trace
+from dola_core.trace.schema import Trace
 
 BYTES = re.compile(r"(<0x[0-9A-F]{2}>)+")
 

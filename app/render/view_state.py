@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
 
 from app.language import ENGLISH, Language
-from dola_core.trace import ALPHA_MIN, Step, Trace
-from dola_core.what_if import rechosen_at
+from dola_core.trace.schema import ALPHA_MIN, Step, Trace
+from dola_core.trace.what_if import rechosen_at
 
 Overlay = Literal["agreement", "probability", "entropy", "JSD"]
 HeadQuantity = Literal["probability", "log-ratio F"]

@@ -1,24 +1,21 @@
 """The tab where j* is chosen: its components, and how they show what a search found."""
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import gradio as gr
 from gradio.components import Component
 
-from app.components import Chart, Notice, Rows, Sentence
-from app.controls import Changes
-from app.figures import curve_card, halves_card
+from app.compare_tab.controls import Changes
+from app.inputs.question_file import MOST
 from app.language import ENGLISH, Language
-from app.questions import MOST
-from app.search_words import domain_rows, error_rows, verdict
-from app.sentences import say
-from dola_core.metrics import Metric
-from dola_core.models import LoadedModel
-from dola_core.search_result import SearchResult
-from dola_core.searching import RESULT
-
-SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "layer_search" / RESULT
+from app.paths import SHIPPED_SEARCH
+from app.render.figures import curve_card, halves_card
+from app.render.search_summary import domain_rows, error_rows, verdict
+from app.render.sentences import say
+from app.ui.components import Chart, Notice, Rows, Sentence
+from dola_core.layer_search.metrics import Metric
+from dola_core.layer_search.result import SearchResult
+from dola_core.models.loading import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -77,9 +74,9 @@ def _best(found: SearchResult, words: Language) -> str:
 
 def shipped(loaded: LoadedModel) -> SearchResult | None:
     """The search that was made for the shipped model."""
-    if not loaded.is_shipped or not SHIPPED.is_file():
+    if not loaded.is_shipped or not SHIPPED_SEARCH.is_file():
         return None
-    return SearchResult.model_validate_json(SHIPPED.read_text(encoding="utf-8"))
+    return SearchResult.model_validate_json(SHIPPED_SEARCH.read_text(encoding="utf-8"))
 
 
 def choosing(loaded: LoadedModel) -> Choosing:

@@ -9,22 +9,22 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.choosing_tab import Choosing, shipped
-from app.controls import Changes, Controls
-from app.events import QUICK, SILENT
-from app.figures import curve_card
-from app.inspector import Inspector
+from app.compare_tab.controls import Changes, Controls
+from app.compare_tab.inspector import Inspector
+from app.compare_tab.navigation import field
+from app.inputs.question_file import MOST, QuestionsError, asked_for, questions_of
+from app.jobs.cancellation import Stops
+from app.jobs.comparison import Limits
+from app.jobs.layer_search import Found, run_search
+from app.jobs.run_queue import SPARE, FullError, Line
 from app.language import Language, language
-from app.line import SPARE, FullError, Line
-from app.moves import field
-from app.questions import MOST, QuestionsError, asked_for, questions_of
-from app.run import Limits
-from app.search_run import Found, run_search
-from app.search_words import errors_of
-from app.stops import Stops
-from dola_core.models import LoadedModel
-from dola_core.scoring import Rule, TooLongError
-from dola_core.trace import ALPHA_MIN
+from app.render.figures import curve_card
+from app.render.search_summary import errors_of
+from app.search_tab.components import Choosing, shipped
+from app.ui.events import QUICK, SILENT
+from dola_core.layer_search.scoring import Rule, TooLongError
+from dola_core.models.loading import LoadedModel
+from dola_core.trace.schema import ALPHA_MIN
 
 LOG = logging.getLogger(__name__)
 WHO = ("baseline", "dola")

@@ -13,18 +13,18 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from app.answers import answering, description
-from app.controls import Controls
-from app.line import SPARE, Line
-from app.opening import open_trace
-from app.questions import ALPHAS, MOST, asked_for, questions_of
-from app.run import Limits, Request, RequestError, Update, run
-from app.search_run import run_search
-from dola_core.items import Item
+from app.compare_tab.controls import Controls
+from app.inputs.question_file import ALPHAS, MOST, asked_for, questions_of
+from app.inputs.trace_file import open_trace
+from app.jobs.comparison import Limits, Request, RequestError, Update, run
+from app.jobs.layer_search import run_search
+from app.jobs.run_queue import SPARE, Line
+from app.server.endpoint import answering, description
 from dola_core.lanes import PenaltyPosition
-from dola_core.models import LoadedModel
-from dola_core.scoring import Rule
-from dola_core.trace import ALPHA_MIN, Trace
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.scoring import Rule
+from dola_core.models.loading import LoadedModel
+from dola_core.trace.schema import ALPHA_MIN, Trace
 
 MOST_ALPHAS = 10
 LOOKS = 8

@@ -10,8 +10,8 @@ from typing import Any
 import gradio as gr
 
 from app.language import ENGLISH, VisitorError
-from dola_core.models import LoadedModel, out_of_memory
-from dola_core.scoring import TooLongError
+from dola_core.layer_search.scoring import TooLongError
+from dola_core.models.loading import LoadedModel, out_of_memory
 
 LOG = logging.getLogger(__name__)
 MCP_HEADER = "mcp-protocol-version"

@@ -21,10 +21,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.inputs.trace_file import MAX_CHARACTERS
 from app.language import ENGLISH
-from app.memory import keep_states_only
-from app.opening import MAX_CHARACTERS
-from app.posted import UnfitError, check_call, check_upload, parsed
+from app.server.gradio_internals import keep_states_only
+from app.server.request_checks import UnfitError, check_call, check_upload, parsed
 
 LOG = logging.getLogger(__name__)
 GRADIO = Path(gr.__file__).parent

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.opening import MAX_VALUES, most_values
+from app.inputs.trace_file import MAX_VALUES, most_values
 
 DEEPEST = 64
 """How deeply JSON may be nested; what the page sends has 6."""

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 import gradio as gr
 from gradio.components import Component
 
-from app.controls import Controls
-from dola_core.models import well_formed
+from app.compare_tab.controls import Controls
+from dola_core.models.loading import well_formed
 
 ALWAYS = {"prompt": "prompt", "j": "layer", "a": "alpha", "new": "max_new_tokens"}
 """Names in a link and the controls they set."""

@@ -8,27 +8,28 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app import link
-from app.components import ASSETS, Inbox, Outbox
-from app.controls import Changes, Controls
-from app.events import QUICK
-from app.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
-from app.inspector import Crumb, Inspector
+from app.compare_tab.controls import Changes, Controls
+from app.compare_tab.inspector import Crumb, Inspector
+from app.compare_tab.navigation import field
+from app.inputs.recorded_traces import RECORDED, Recorded
+from app.inputs.trace_file import TraceError, check_size, open_trace
 from app.language import CODES, ENGLISH, Language, language, preferred
-from app.moves import field
-from app.opening import TraceError, check_size, open_trace
-from app.palette import css_variables
-from app.recorded import RECORDED, Recorded
-from app.sentences import difference_sentence, say, settings_sentence, step_sentence
-from app.strips import strips
-from app.view import View
-from dola_core.models import LoadedModel
-from dola_core.trace import ALPHA_MIN, Trace
+from app.paths import PAGE_FILES
+from app.render.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
+from app.render.sentences import difference_sentence, say, settings_sentence, step_sentence
+from app.render.token_strips import strips
+from app.render.view_state import View
+from app.sharing import link
+from app.ui.components import Inbox, Outbox
+from app.ui.events import QUICK
+from app.ui.palette import css_variables
+from dola_core.models.loading import LoadedModel
+from dola_core.trace.schema import ALPHA_MIN, Trace
 
 
 def css() -> str:
     """The page's style sheet."""
-    return css_variables() + (ASSETS / "duet.css").read_text(encoding="utf-8")
+    return css_variables() + (PAGE_FILES / "duet.css").read_text(encoding="utf-8")
 
 
 def style() -> str:

@@ -15,14 +15,14 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from app.palette import TO_DARK
+from app.paths import PAGE_FILES
+from app.ui.palette import TO_DARK
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets" / "page"
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 # Under gradio_api, which every proxy in front of a Gradio app (the Node server of SSR included) hands to Python.
 PREFIX = "gradio_api/duet"
 PLOTLY = f"plotly-{get_plotlyjs_version()}.min.js"
-SCRIPTS = {PLOTLY: PLOTLY_JS, "duet.js": ASSETS / "duet.js"}
+SCRIPTS = {PLOTLY: PLOTLY_JS, "duet.js": PAGE_FILES / "duet.js"}
 # Addresses are relative, so that they work below a root path.
 HEAD = f'<script src="{PREFIX}/duet.js"></script>'
 COLOURS = json.dumps(TO_DARK)
@@ -70,13 +70,13 @@ class _Drawn(gr.HTML):
 
 
 class Strips(_Drawn):
-    """Both token strips (`app.strips.strips`); clicking a token triggers `select` with `lane` and `step`."""
+    """Both token strips (`token_strips`). A click on a token triggers `select` with `lane` and `step`."""
 
     kind = "strips"
 
 
 class Sentence(_Drawn):
-    """Text in parts (`app.figures.step_sentence`), read out when it changes."""
+    """Text in parts (`app.render.figures.step_sentence`), read out when it changes."""
 
     kind = "sentence"
 

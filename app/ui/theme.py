@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from app.palette import DARK, LIGHT
+from app.ui.palette import DARK, LIGHT
 
 SANS = ("Inter", "system-ui", "DejaVu Sans", "sans-serif")
 MONO = ("JetBrains Mono", "ui-monospace", "DejaVu Sans Mono", "monospace")

@@ -12,13 +12,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from app.examples import outcome  # noqa: E402
-from app.figures.step import Head  # noqa: E402
-from app.recorded import RECORDED  # noqa: E402
-from app.run import Request, run  # noqa: E402
-from dola_core.items import Item, read_items  # noqa: E402
-from dola_core.models import SHIPPED_MODEL, LoadedModel, load_model  # noqa: E402
-from dola_core.trace import Trace  # noqa: E402
+from app.inputs.examples import outcome  # noqa: E402
+from app.inputs.recorded_traces import RECORDED  # noqa: E402
+from app.jobs.comparison import Request, run  # noqa: E402
+from app.render.figures.step import Head  # noqa: E402
+from dola_core.layer_search.dataset import Item, read_items  # noqa: E402
+from dola_core.models.loading import SHIPPED_MODEL, LoadedModel, load_model  # noqa: E402
+from dola_core.trace.schema import Trace  # noqa: E402
 
 Case = tuple[Item, dict[str, Any]]
 """A prompt with its answers, and what to ask for."""

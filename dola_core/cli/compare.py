@@ -14,11 +14,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Never, Self, TextIO
 
-from dola_core.terminal import Live, Stream, Texts, differences, heading, visible
+from dola_core.cli.render import Live, Stream, Texts, differences, heading, visible
 
 if TYPE_CHECKING:
-    from dola_core.models import LoadedModel
-    from dola_core.recording import Recorder
+    from dola_core.models.loading import LoadedModel
+    from dola_core.trace.recorder import Recorder
 
 PROGRAM = "python -m dola_core"
 NAMES = ("Baseline", "DoLa-static")
@@ -145,10 +145,10 @@ def _asked(options: argparse.Namespace, prompt: str) -> "tuple[LoadedModel, Reco
     from pydantic import ValidationError
 
     from dola_core.contrast import check_alpha, check_layer
-    from dola_core.decoding import PromptError, check_comparison
+    from dola_core.decoding.lockstep import PromptError, check_comparison
     from dola_core.lanes import Decoding, Lane
-    from dola_core.models import LoadError, load_model, well_formed
-    from dola_core.recording import Recorder
+    from dola_core.models.loading import LoadError, load_model, well_formed
+    from dola_core.trace.recorder import Recorder
 
     names = ("max_new_tokens", "temperature", "top_k", "top_p", "seed", "repetition_penalty", "penalty_position")
     try:
@@ -182,8 +182,8 @@ def _asked(options: argparse.Namespace, prompt: str) -> "tuple[LoadedModel, Reco
 
 def _run(loaded: "LoadedModel", recorder: "Recorder", texts: Texts, screen: Stream, halt: "_Halt") -> bool:
     """Run the comparison into `recorder` and on the screen; whether it was interrupted."""
-    from dola_core.decoding import compare
-    from dola_core.models import out_of_memory
+    from dola_core.decoding.lockstep import compare
+    from dola_core.models.loading import out_of_memory
 
     steps = compare(
         loaded.readout,
@@ -317,7 +317,3 @@ def _write_trace(file: Path, text: str) -> None:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise CommandError(f"the trace cannot be written to {file}: {error.strerror}.", FAILED) from error
-
-
-if __name__ == "__main__":
-    sys.exit(main())

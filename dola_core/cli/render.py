@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from dola_core.decoding import Advance
+    from dola_core.decoding.lockstep import Advance
     from dola_core.lanes import Decoding, Lane
-    from dola_core.trace import Trace
+    from dola_core.trace.schema import Trace
 
 ENDS = {
     "eos": "end of text",

@@ -14,9 +14,9 @@ from torch import Tensor
 from transformers import DynamicCache, StaticCache
 from transformers.cache_utils import StaticLayer
 
-from dola_core.prefix import PrefixMemory
-from dola_core.readout import Readout, UnsupportedModelError
-from dola_core.workspace import Workspace
+from dola_core.decoding.prefix_cache import PrefixMemory
+from dola_core.models.readout import Readout, UnsupportedModelError
+from dola_core.models.workspace import Workspace
 
 Step = Callable[[Tensor], Tensor]
 """Ids `[lanes, 1]` → logits `[(layers + 1) · lanes, V]`, layer after layer."""

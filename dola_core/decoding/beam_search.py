@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from dola_core.decoding import check_comparison
+from dola_core.decoding.lockstep import check_comparison
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Decoding, Lane
-from dola_core.readout import Readout
-from dola_core.trace import EndReason
+from dola_core.models.readout import Readout
+from dola_core.trace.schema import EndReason
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from dola_core.contrast import check_layer, log_softmax
+from dola_core.decoding.batch import FixedRows, ForkingRows, Rows
+from dola_core.decoding.prefix_cache import PrefixMemory
 from dola_core.lanes import Decoding, Lane, choose, dola_scores, gumbel_noise, penalised
-from dola_core.prefix import PrefixMemory
-from dola_core.readout import Readout
-from dola_core.recording import Allowance, Row, record_steps
-from dola_core.rows import FixedRows, ForkingRows, Rows
-from dola_core.trace import EndReason, Step
-from dola_core.workspace import Workspace
+from dola_core.models.readout import Readout
+from dola_core.models.workspace import Workspace
+from dola_core.trace.recorder import Allowance, Row, record_steps
+from dola_core.trace.schema import EndReason, Step
 
 
 class PromptError(ValueError):

@@ -13,15 +13,15 @@ from typing import get_args
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from dola_core.heads import PostSoftmax
-from dola_core.items import FORMATS, Item, read_items
 from dola_core.lanes import Decoding
-from dola_core.metrics import METRICS
-from dola_core.models import DTYPES, LoadedModel, LoadError, load_model
-from dola_core.preset import PRESET_FILE, Preset
-from dola_core.scoring import Rule
-from dola_core.search_result import Asked, SearchResult, Strategy, Task
-from dola_core.searching import REPORT, RESULT, layer_search
+from dola_core.layer_search.dataset import FORMATS, Item, read_items
+from dola_core.layer_search.metrics import METRICS
+from dola_core.layer_search.plausible_heads import PostSoftmax
+from dola_core.layer_search.result import Asked, SearchResult, Strategy, Task
+from dola_core.layer_search.scoring import Rule
+from dola_core.layer_search.search import REPORT, RESULT, layer_search
+from dola_core.models.loading import DTYPES, LoadedModel, LoadError, load_model
+from dola_core.models.preset import PRESET_FILE, Preset
 
 __all__ = ["layer_search", "main"]
 

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from dola_core.contrast import log_softmax
-from dola_core.items import Item
 from dola_core.lanes import Decoding, Lane
-from dola_core.measuring import written
-from dola_core.metrics import OFFERED
-from dola_core.models import LoadedModel
-from dola_core.scoring import Scored, answer_ids, score_items
-from dola_core.search_result import Asked, Candidate, ErrorCase
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.evaluate import written
+from dola_core.layer_search.metrics import OFFERED
+from dola_core.layer_search.result import Asked, Candidate, ErrorCase
+from dola_core.layer_search.scoring import Scored, answer_ids, score_items
+from dola_core.models.loading import LoadedModel
 
 TOP = 10
 """Tokens of a distribution that are told."""

@@ -11,13 +11,13 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from dola_core.decoding import PromptError, check_comparison, compare
-from dola_core.items import Item
+from dola_core.decoding.lockstep import PromptError, check_comparison, compare
 from dola_core.lanes import Decoding, Lane
-from dola_core.metrics import GENERATED, OFFERED, SAID, Metric, value
-from dola_core.models import LoadedModel
-from dola_core.scoring import answer_ids, score_items
-from dola_core.search_result import Asked
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.metrics import GENERATED, OFFERED, SAID, Metric, value
+from dola_core.layer_search.result import Asked
+from dola_core.layer_search.scoring import answer_ids, score_items
+from dola_core.models.loading import LoadedModel
 
 LANES = 40
 """Lanes of generation that are decoded together: each may come to need a row of its own."""

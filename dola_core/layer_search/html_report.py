@@ -6,7 +6,7 @@ Drawn as SVG without any script, so that it opens anywhere and can be sent by ma
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
-from dola_core.search_result import Candidate, Curve, DomainRecord, ErrorCase, SearchResult, Triple
+from dola_core.layer_search.result import Candidate, Curve, DomainRecord, ErrorCase, SearchResult, Triple
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 860, 300, 56, 34, 12, 12
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "1 5")

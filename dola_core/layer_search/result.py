@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dola_core.choosing import (
+from dola_core.lanes import Decoding
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.metrics import Metric, Normalisation
+from dola_core.layer_search.scoring import Rule
+from dola_core.layer_search.selection import (
     FEWEST,
     Domain,
     Draws,
@@ -19,11 +23,7 @@ from dola_core.choosing import (
     stability,
     verdict,
 )
-from dola_core.items import Item
-from dola_core.lanes import Decoding
-from dola_core.metrics import Metric, Normalisation
-from dola_core.scoring import Rule
-from dola_core.trace import ModelInfo
+from dola_core.trace.schema import ModelInfo
 
 SCHEMA = 1
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from dola_core.contrast import log_softmax
-from dola_core.heads import Heads, PostSoftmax, open_outcome
-from dola_core.items import Item
-from dola_core.models import LoadedModel
-from dola_core.readout import Readout
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.plausible_heads import Heads, PostSoftmax, open_outcome
+from dola_core.models.loading import LoadedModel
+from dola_core.models.readout import Readout
 
 BATCH_TOKENS = 4096
 """Tokens of prompts and answers that are read together."""

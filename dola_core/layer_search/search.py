@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dola_core.choosing import Settings, best_column
-from dola_core.deciding import error_cases
-from dola_core.items import Item
-from dola_core.measuring import Measurements, measure, metrics_of
-from dola_core.models import LoadedModel
-from dola_core.search_report import html_report
-from dola_core.search_result import Asked, DataInfo, SearchResult, Strategy, summarise
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.error_analysis import error_cases
+from dola_core.layer_search.evaluate import Measurements, measure, metrics_of
+from dola_core.layer_search.html_report import html_report
+from dola_core.layer_search.result import Asked, DataInfo, SearchResult, Strategy, summarise
+from dola_core.layer_search.selection import Settings, best_column
+from dola_core.models.loading import LoadedModel
 
 RESULT, REPORT, MEASURED = "result.json", "report.html", "measured-{}.npz"
 ERRORS = 50

@@ -31,14 +31,14 @@ from transformers import (
 )
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from dola_core.decoding import PromptError
-from dola_core.prefix import PrefixMemory
-from dola_core.preset import Preset
-from dola_core.readout import Readout, UnsupportedModelError
-from dola_core.rows import FixedRows
-from dola_core.trace import ModelInfo
+from dola_core.decoding.batch import FixedRows
+from dola_core.decoding.lockstep import PromptError
+from dola_core.decoding.prefix_cache import PrefixMemory
+from dola_core.models.preset import Preset
+from dola_core.models.readout import Readout, UnsupportedModelError
+from dola_core.paths import SHIPPED_MODEL
+from dola_core.trace.schema import ModelInfo
 
-SHIPPED_MODEL = Path(__file__).resolve().parent.parent / "assets" / "atlas-30l"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MAX_PROMPT_CHARACTERS = 200_000
 SPLIT = "split"

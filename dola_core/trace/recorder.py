@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dola_core.contrast import entropy, layer_statistics, plausible_head
 from dola_core.lanes import Decoding, Lane
-from dola_core.ranks import coded, ranks_of
-from dola_core.trace import ALPHA_MIN, Choice, EndReason, ModelInfo, Step, Trace, digest_of
-from dola_core.workspace import Workspace
+from dola_core.models.workspace import Workspace
+from dola_core.trace.ranks import coded, ranks_of
+from dola_core.trace.schema import ALPHA_MIN, Choice, EndReason, ModelInfo, Step, Trace, digest_of
 
 SHOWN = 15
 """Tokens a step records if its head has no more: enough for a chart with the cut tokens in it."""

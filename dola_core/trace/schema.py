@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, Pl
 
 from dola_core.contrast import check_alpha, check_layer
 from dola_core.lanes import Decoding, Lane, choose, dola_scores
-from dola_core.ranks import decoded
+from dola_core.trace.ranks import decoded
 
 SCHEMA = 1
 ALPHA_MIN = 0.01

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dola_core.lanes import Decoding
-from dola_core.trace import Step, Trace
+from dola_core.trace.schema import Step, Trace
 
 DOLA = 1
 """The lane whose choices are asked for again, in a comparison of the baseline with one DoLa lane."""

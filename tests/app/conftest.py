@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from app.run import Request, run
-from dola_core.models import LoadedModel, load_model
-from dola_core.trace import Trace
+from app.jobs.comparison import Request, run
+from dola_core.models.loading import LoadedModel, load_model
+from dola_core.trace.schema import Trace
 
 
 @pytest.fixture(scope="session")

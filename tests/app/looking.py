@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from app.view import View
-from dola_core.trace import Trace
+from app.render.view_state import View
+from dola_core.trace.schema import Trace
 
 
 def looking(trace: Trace, index: int | None = None, **changes: object) -> View:

@@ -69,4 +69,4 @@ def test_a_file_beside_the_page_sets_what_neither_command_line_nor_environment_d
 
 
 def test_no_such_file_is_part_of_the_project():
-    assert not settings.FILE.exists()
+    assert not settings.SETTINGS_FILE.exists()

@@ -8,9 +8,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from outcomes import Outcome
 
-from dola_core.items import Item
-from dola_core.outcomes import Outcome
+from dola_core.layer_search.dataset import Item
 
 Build = Callable[[str], ModuleType]
 

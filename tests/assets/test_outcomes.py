@@ -7,13 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from outcomes import search
 
 from dola_core.contrast import log_p_hat, log_softmax
 from dola_core.generation import generate_with_dola_static
-from dola_core.heads import OUTSIDE
-from dola_core.items import Item
-from dola_core.models import load_model
-from dola_core.outcomes import search
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.plausible_heads import OUTSIDE
+from dola_core.models.loading import load_model
 
 LAYERS, ALPHAS = (1, 11, 22, 29), (0.05, 0.1, 0.5, 1.0)
 ITEMS = [
@@ -82,7 +82,7 @@ def test_alpha_1_says_what_the_baseline_says(loaded):
 def test_the_outcome_depends_neither_on_order_nor_on_batches(loaded, order, tokens):
     whole = search(loaded, ITEMS, LAYERS, ALPHAS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dola_core.scoring.BATCH_TOKENS", tokens)
+        patch.setattr("dola_core.layer_search.scoring.BATCH_TOKENS", tokens)
         shuffled = search(loaded, [ITEMS[i] for i in order], LAYERS, ALPHAS)
     for name in ("baseline_chose", "baseline_said", "dola_chose", "dola_said"):
         assert np.array_equal(getattr(whole, name)[list(order)], getattr(shuffled, name))

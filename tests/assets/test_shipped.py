@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from outcomes import search
 from transformers import AutoModelForCausalLM
 
-from dola_core.items import Item, read_items
-from dola_core.models import LoadedModel, load_model
-from dola_core.outcomes import search
-from dola_core.preset import PRESET_FILE, Preset
+from dola_core.layer_search.dataset import Item, read_items
+from dola_core.models.loading import LoadedModel, load_model
+from dola_core.models.preset import PRESET_FILE, Preset
 
 Build = Callable[[str], ModuleType]
 

@@ -19,12 +19,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as some
 
-import app.run
+import app.jobs.comparison
+from app.jobs.zero_gpu import LEAST, MOST, START, gpu_seconds, on_gpu, within
 from app.language import VisitorError
-from app.view import View
-from app.zero_gpu import LEAST, MOST, START, gpu_seconds, on_gpu, within
+from app.render.view_state import View
 from dola_core.lanes import Decoding
-from dola_core.models import load_model
+from dola_core.models.loading import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,10 +87,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSpaces:
 
 @pytest.fixture
 def zero(fake: FakeSpaces, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """`app/zero_gpu.py` as it is on ZeroGPU."""
+    """`app/jobs/zero_gpu.py` as it is on ZeroGPU."""
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     name = "zero_gpu_there"
-    spec = importlib.util.spec_from_file_location(name, ROOT / "app" / "zero_gpu.py")
+    spec = importlib.util.spec_from_file_location(name, ROOT / "app" / "jobs" / "zero_gpu.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, module)  # what is pickled is looked up by this name
     spec.loader.exec_module(module)
@@ -174,9 +174,9 @@ def test_a_run_ends_before_its_gpu_is_taken_away(zero):
 
 @pytest.fixture
 def run_there(zero: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """`app/run.py` as it is on ZeroGPU."""
-    monkeypatch.setitem(sys.modules, "app.zero_gpu", zero)
-    spec = importlib.util.spec_from_file_location("run_there", ROOT / "app" / "run.py")
+    """`app/jobs/comparison.py` as it is on ZeroGPU."""
+    monkeypatch.setitem(sys.modules, "app.jobs.zero_gpu", zero)
+    spec = importlib.util.spec_from_file_location("run_there", ROOT / "app" / "jobs" / "comparison.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "run_there", module)
     spec.loader.exec_module(module)
@@ -186,7 +186,7 @@ def run_there(zero: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_a_comparison_there_and_going_on_from_it_are_what_they_are_here(run_there, fake, atlas):
     loaded, trace = load_model(atlas, device="cpu", dtype="float32"), None
     asked = {"prompt": "The capital of Japan is", "layer": 22, "alpha": 0.1, "decoding": Decoding(max_new_tokens=6)}
-    for module in (run_there, app.run):
+    for module in (run_there, app.jobs.comparison):
         first = list(module.run(loaded, module.Request(**asked), module.Limits(), stopped=lambda: False))[-1]
         view = View(lane=1, index=2, layer=20, alpha=0.2)
         again = list(module.run_on(loaded, first.trace, view, limits=module.Limits(), stopped=lambda: False))[-1]

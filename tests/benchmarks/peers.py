@@ -20,9 +20,9 @@ from transformers import AutoModelForCausalLM
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from dola_core.decoding import compare  # noqa: E402
+from dola_core.decoding.lockstep import compare  # noqa: E402
 from dola_core.lanes import Decoding, Lane  # noqa: E402
-from dola_core.readout import Readout  # noqa: E402
+from dola_core.models.readout import Readout  # noqa: E402
 from tests.benchmarks.results import Row, publish  # noqa: E402
 from tests.benchmarks.shapes import SHAPES, random_llama  # noqa: E402
 from tests.benchmarks.timing import Ratio  # noqa: E402

@@ -19,12 +19,12 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from dola_core.items import Item, read_items  # noqa: E402
-from dola_core.models import SHIPPED_MODEL, LoadedModel, load_model  # noqa: E402
-from dola_core.preset import Preset  # noqa: E402
-from dola_core.readout import Readout  # noqa: E402
-from dola_core.scoring import score_items  # noqa: E402
-from dola_core.trace import ModelInfo  # noqa: E402
+from dola_core.layer_search.dataset import Item, read_items  # noqa: E402
+from dola_core.layer_search.scoring import score_items  # noqa: E402
+from dola_core.models.loading import SHIPPED_MODEL, LoadedModel, load_model  # noqa: E402
+from dola_core.models.preset import Preset  # noqa: E402
+from dola_core.models.readout import Readout  # noqa: E402
+from dola_core.trace.schema import ModelInfo  # noqa: E402
 from tests.benchmarks.results import Row, publish  # noqa: E402
 from tests.benchmarks.shapes import ATLAS  # noqa: E402
 from tests.benchmarks.timing import Ratio  # noqa: E402

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from dola_core.models import SHIPPED_MODEL, load_model
+from dola_core.models.loading import SHIPPED_MODEL, load_model
 
 SHAPES = {"135M": (576, 1536, 9, 3), "445M": (1024, 3072, 16, 8), "1.65B": (2048, 6144, 32, 8)}
 """Width, width inside the MLP, heads and their keys, each of 30 layers."""

@@ -18,11 +18,11 @@ from transformers import AutoTokenizer, PreTrainedModel
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from dola_core.contrast import default_layer  # noqa: E402
-from dola_core.decoding import compare  # noqa: E402
+from dola_core.decoding.lockstep import compare  # noqa: E402
 from dola_core.generation import generate_with_dola_static  # noqa: E402
 from dola_core.lanes import Decoding, Lane  # noqa: E402
-from dola_core.models import SHIPPED_MODEL  # noqa: E402
-from dola_core.readout import Readout  # noqa: E402
+from dola_core.models.loading import SHIPPED_MODEL  # noqa: E402
+from dola_core.models.readout import Readout  # noqa: E402
 from tests.benchmarks.results import Row, publish  # noqa: E402
 from tests.benchmarks.shapes import ATLAS, LAYERS, SHAPES, Timed, all_models, random_llama  # noqa: E402
 from tests.benchmarks.timing import Ratio, in_turn  # noqa: E402

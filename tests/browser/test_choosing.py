@@ -7,12 +7,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from app.choosing_tab import shipped
+from app.inputs.question_file import MOST
 from app.language import ENGLISH
-from app.questions import MOST
-from app.search_words import verdict
-from dola_core.items import Item, write_items
-from dola_core.models import load_model
+from app.render.search_summary import verdict
+from app.search_tab.components import shipped
+from dola_core.layer_search.dataset import Item, write_items
+from dola_core.models.loading import load_model
 from tests.browser.test_inspector import click_point, drawn
 from tests.browser.test_page import compare, finished, set_slider
 

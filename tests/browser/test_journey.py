@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from app.language import language
-from app.palette import DARK, LIGHT
+from app.ui.palette import DARK, LIGHT
 from tests.browser.test_inspector import click_point
 from tests.browser.test_page import compare, finished, set_slider
 from tests.browser.test_sharing import saved, texts

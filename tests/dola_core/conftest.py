@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from dola_core.readout import Readout
-from tests.core.reference import NaiveDecoder
-from tests.core.tiny import CONFIGS, hooks_on, prepared, tiny
+from dola_core.models.readout import Readout
+from tests.dola_core.reference import NaiveDecoder
+from tests.dola_core.tiny import CONFIGS, hooks_on, prepared, tiny
 
 
 @pytest.fixture(scope="session")

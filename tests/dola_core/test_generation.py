@@ -15,9 +15,9 @@ from transformers import (
 from transformers.generation import BaseStreamer
 
 from dola_core.generation import generate_with_dola_static
-from dola_core.readout import UnsupportedModelError
-from tests.core.reference import NaiveDecoder, contrast, log_softmax, warp
-from tests.core.tiny import LLAMA, V, hooks_on, prepared, prompt, tiny
+from dola_core.models.readout import UnsupportedModelError
+from tests.dola_core.reference import NaiveDecoder, contrast, log_softmax, warp
+from tests.dola_core.tiny import LLAMA, V, hooks_on, prepared, prompt, tiny
 
 STEPS = 8
 PROMPT = prompt(6)

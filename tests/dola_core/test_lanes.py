@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from dola_core.lanes import MAX_SEED, Decoding, Lane, choose, dola_scores, gumbel_noise, penalised
-from tests.core.reference import penalise, warp
+from tests.dola_core.reference import penalise, warp
 
 LOG_P = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
 WARPERS = [

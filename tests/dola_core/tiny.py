@@ -23,9 +23,9 @@ from transformers import (
     Qwen3Config,
 )
 
-from dola_core.decoding import compare
-from dola_core.recording import Recorder
-from dola_core.trace import ModelInfo, Trace
+from dola_core.decoding.lockstep import compare
+from dola_core.trace.recorder import Recorder
+from dola_core.trace.schema import ModelInfo, Trace
 
 N, V, WIDTH = 30, 97, 32
 

@@ -12,9 +12,9 @@ import torch
 ROOT, FAULT = Path(__file__).resolve().parents[2], Path(sys.argv.pop(1))
 sys.path.insert(0, str(ROOT))
 sys.argv[0] = str(ROOT / "app.py")
-from app import guard  # noqa: E402, F401  (the package of that name before the script)
+from app.server import guard  # noqa: E402, F401  (the package of that name before the script)
 from app.settings import read_settings  # noqa: E402
-from dola_core import models  # noqa: E402
+from dola_core.models import loading as models  # noqa: E402
 
 HELD = 30
 """Seconds after which a model that holds goes on in any case."""

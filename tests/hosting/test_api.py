@@ -8,14 +8,14 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from dola_core.decoding import compare
-from dola_core.items import Item
+from dola_core.decoding.lockstep import compare
 from dola_core.lanes import Decoding, Lane
-from dola_core.models import LoadedModel, load_model
-from dola_core.scoring import Rule
-from dola_core.search_result import Asked
-from dola_core.searching import Search
-from dola_core.trace import Trace
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.result import Asked
+from dola_core.layer_search.scoring import Rule
+from dola_core.layer_search.search import Search
+from dola_core.models.loading import LoadedModel, load_model
+from dola_core.trace.schema import Trace
 from tests.browser.conftest import Server
 
 ROOT = Path(__file__).resolve().parents[2]

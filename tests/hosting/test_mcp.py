@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dola_core.trace import Trace
+from dola_core.trace.schema import Trace
 from tests.browser.conftest import ROOT, free_port, serve
 
 EXTRA = ROOT / "requirements-mcp.txt"

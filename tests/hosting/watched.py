@@ -19,9 +19,9 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 sys.argv[0] = str(ROOT / "app.py")
-from app.guard import GuardedBlocks  # noqa: E402  (the package of that name before the script)
-from app.line import Line  # noqa: E402
-from app.memory import keep_for_good  # noqa: E402
+from app.jobs.allocator import keep_for_good  # noqa: E402
+from app.jobs.run_queue import Line  # noqa: E402
+from app.server.guard import GuardedBlocks  # noqa: E402  (the package of that name before the script)
 from app.settings import read_settings  # noqa: E402
 
 MARK = "held "

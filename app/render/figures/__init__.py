@@ -3,10 +3,10 @@
 Colours are the light palette's; the browser swaps them in dark mode. Backgrounds are transparent.
 """
 
-from app.figures.heat import heat_card
-from app.figures.search import curve_card, halves_card
-from app.figures.spine import spine_card
-from app.figures.step import head_card, layer_card
-from app.figures.what_if import map_card, sweep_card
+from app.render.figures.divergence import spine_card
+from app.render.figures.heat import heat_card
+from app.render.figures.layer_search import curve_card, halves_card
+from app.render.figures.step import head_card, layer_card
+from app.render.figures.what_if import map_card, sweep_card
 
 __all__ = ["curve_card", "halves_card", "head_card", "heat_card", "layer_card", "map_card", "spine_card", "sweep_card"]

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from app.figures.style import Figure, figure, line_at
-from app.palette import LIGHT
-from app.view import View
-from app.words import number
-from dola_core.trace import Trace
-from dola_core.what_if import rechosen
+from app.render.figures.style import Figure, figure, line_at
+from app.render.token_text import number
+from app.render.view_state import View
+from app.ui.palette import LIGHT
+from dola_core.trace.schema import Trace
+from dola_core.trace.what_if import rechosen
 
 
 def spine_card(trace: Trace, view: View) -> dict[str, Any]:

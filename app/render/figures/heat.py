@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from app.figures.style import COLOURSCALE, Figure, figure, is_penalised, label, line_at, norm
-from app.palette import LIGHT
-from app.view import View
-from app.words import number
+from app.render.figures.style import COLOURSCALE, Figure, figure, is_penalised, label, line_at, norm
+from app.render.token_text import number
+from app.render.view_state import View
+from app.ui.palette import LIGHT
 from dola_core.contrast import LN_2
-from dola_core.trace import Step, Trace
+from dola_core.trace.schema import Step, Trace
 
 WINDOW = 8
 """Steps that the heatmap shows at once, each cell with its token; more would be drawn slowly and read by nobody."""

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from app.figures.style import LEGEND, Figure, figure, line_at
 from app.language import Language
-from app.palette import LIGHT
-from dola_core.metrics import Metric
-from dola_core.search_result import SearchResult, Triple
+from app.render.figures.style import LEGEND, Figure, figure, line_at
+from app.ui.palette import LIGHT
+from dola_core.layer_search.metrics import Metric
+from dola_core.layer_search.result import SearchResult, Triple
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 """Lines of different α, told apart without colour."""

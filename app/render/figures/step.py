@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.figures.style import LEGEND, MARKS, Figure, figure, is_penalised, label, line_at, marked, norm
-from app.palette import LIGHT
-from app.view import View
-from app.words import number, token
+from app.render.figures.style import LEGEND, MARKS, Figure, figure, is_penalised, label, line_at, marked, norm
+from app.render.token_text import number, token
+from app.render.view_state import View
+from app.ui.palette import LIGHT
 from dola_core.contrast import plausible_head
 from dola_core.lanes import Decoding, Lane, dola_scores
-from dola_core.ranks import EXACT
-from dola_core.trace import Step, Trace
+from dola_core.trace.ranks import EXACT
+from dola_core.trace.schema import Step, Trace
 
 SHOWN = 15
 """Tokens in the head chart."""

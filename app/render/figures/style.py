@@ -3,10 +3,10 @@
 from typing import Any
 
 from app.language import Language
-from app.palette import LIGHT, SCALE
-from app.words import token
+from app.render.token_text import token
+from app.ui.palette import LIGHT, SCALE
 from dola_core.lanes import PenaltyPosition
-from dola_core.trace import Trace
+from dola_core.trace.schema import Trace
 
 Figure = dict[str, Any]
 MARKS = ("●", "◆")

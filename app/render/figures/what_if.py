@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from app.figures.style import Figure, figure, label, line_at
-from app.palette import LIGHT
-from app.view import View
-from app.words import token
-from dola_core.trace import Trace
-from dola_core.what_if import DOLA, Changes, changes, winners
+from app.render.figures.style import Figure, figure, label, line_at
+from app.render.token_text import token
+from app.render.view_state import View
+from app.ui.palette import LIGHT
+from dola_core.trace.schema import Trace
+from dola_core.trace.what_if import DOLA, Changes, changes, winners
 
 ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 """The α of the map's rows."""

@@ -22,13 +22,13 @@ import probes
 import torch
 from card import END, finding, write_figures
 from measures import arrival, interval, median_interval
+from outcomes import Outcome, search
 from packing import Packing
 from tqdm import tqdm
 
-from dola_core.items import Item, write_items
-from dola_core.models import LoadedModel, load_model
-from dola_core.outcomes import Outcome, search
-from dola_core.preset import PRESET_FILE, Preset
+from dola_core.layer_search.dataset import Item, write_items
+from dola_core.models.loading import LoadedModel, load_model
+from dola_core.models.preset import PRESET_FILE, Preset
 
 ATLAS = Path(__file__).resolve().parents[1]
 LAYERS = tuple(range(1, 30))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from dola_core.items import Item
-from dola_core.models import LoadedModel
+from dola_core.layer_search.dataset import Item
+from dola_core.models.loading import LoadedModel
 
 DRAWS = 2000
 BATCH = 64

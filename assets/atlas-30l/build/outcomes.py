@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dola_core.items import Item
-from dola_core.metrics import value
-from dola_core.models import LoadedModel
-from dola_core.scoring import Rule, score_items
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.metrics import value
+from dola_core.layer_search.scoring import Rule, score_items
+from dola_core.models.loading import LoadedModel
 
 
 @dataclass(frozen=True)

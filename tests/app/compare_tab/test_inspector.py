@@ -1,7 +1,7 @@
 """How much of a visitor's runs is remembered."""
 
-from app import inspector
-from app.inspector import MAX_TRAIL, Crumb, _remembered
+from app.compare_tab import inspector
+from app.compare_tab.inspector import MAX_TRAIL, Crumb, _remembered
 
 
 def test_a_trail_keeps_its_last_runs(forked):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import moves
-from app.figures import head_card
-from app.view import MAX_PINNED, View
+from app.compare_tab import navigation as moves
+from app.render.figures import head_card
+from app.render.view_state import MAX_PINNED, View
 
 START = View(lane=1, index=2, layer=12, alpha=0.01)
 MOVES = (

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.inputs.question_file import LONGEST, MAX_LINES, MOST_ANSWERS, QuestionsError, questions_of
 from app.language import language
-from app.questions import LONGEST, MAX_LINES, MOST_ANSWERS, QuestionsError, questions_of
-from dola_core.items import FACTOR, TRUTHFULQA, Item
+from dola_core.layer_search.dataset import FACTOR, TRUTHFULQA, Item
 
 TEXTS = st.text(st.characters(), max_size=12)
 """Lone surrogates included."""

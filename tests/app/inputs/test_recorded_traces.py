@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.figures.step import Head
-from app.recorded import FOLDER, RECORDED
+from app.inputs.recorded_traces import FOLDER, RECORDED
+from app.render.figures.step import Head
 
 
 @pytest.fixture(scope="module")

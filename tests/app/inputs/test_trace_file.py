@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import opening
-from app.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
-from app.opening import MAX_CHARACTERS, TraceError, open_trace
-from app.strips import strips
-from dola_core.trace import Trace
+from app.inputs import trace_file as opening
+from app.inputs.trace_file import MAX_CHARACTERS, TraceError, open_trace
+from app.render.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
+from app.render.token_strips import strips
+from dola_core.trace.schema import Trace
 from tests.app.looking import looking
 
 

@@ -1,5 +1,5 @@
-from app import stops
-from app.stops import Stops
+from app.jobs import cancellation as stops
+from app.jobs.cancellation import Stops
 
 
 def test_stop_ends_what_was_asked_for_before_it_and_nothing_after():

@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from app.examples import EXAMPLES, outcome
+from app.inputs.examples import EXAMPLES, outcome
+from app.jobs.comparison import Limits, Request, RequestError, run, run_on
 from app.language import language
-from app.run import Limits, Request, RequestError, run, run_on
-from dola_core.rows import FixedRows
-from dola_core.trace import Trace
+from dola_core.decoding.batch import FixedRows
+from dola_core.trace.schema import Trace
 from tests.app.looking import looking
 
 ASKED = {"prompt": "The capital of Japan is", "layer": 22, "alpha": 0.1, "decoding": {"max_new_tokens": 6}}

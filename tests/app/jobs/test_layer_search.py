@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from app import search_run
-from app.run import Limits, RequestError
-from app.search_run import run_search
-from dola_core.items import Item
-from dola_core.scoring import TooLongError
-from dola_core.search_result import Asked
-from dola_core.searching import Search
+from app.jobs import layer_search as search_run
+from app.jobs.comparison import Limits, RequestError
+from app.jobs.layer_search import run_search
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.result import Asked
+from dola_core.layer_search.scoring import TooLongError
+from dola_core.layer_search.search import Search
 
 CITIES = {"Japan": "Tokyo", "Pakistan": "Islamabad", "Peru": "Lima", "Norway": "Oslo", "Kenya": "Nairobi"}
 # Of different lengths, so that they are read in several batches.

@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
+from app.jobs.comparison import CHUNK, Limits, Request, RequestError, run, run_on
 from app.language import language
-from app.run import CHUNK, Limits, Request, RequestError, run, run_on
 from app.settings import Settings, read_settings
 from tests.app.looking import looking
 

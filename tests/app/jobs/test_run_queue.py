@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from app.jobs.run_queue import FullError, Line
 from app.language import language
-from app.line import FullError, Line
 
 
 def may_begin(place) -> bool:

@@ -7,12 +7,12 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from app.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
-from app.figures.heat import WINDOW
-from app.figures.step import SHOWN, Head
-from app.figures.what_if import ALPHAS
-from app.view import HEAD_QUANTITIES, HEAT_QUANTITIES, LAYER_QUANTITIES
-from app.words import token
+from app.render.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
+from app.render.figures.heat import WINDOW
+from app.render.figures.step import SHOWN, Head
+from app.render.figures.what_if import ALPHAS
+from app.render.token_text import token
+from app.render.view_state import HEAD_QUANTITIES, HEAT_QUANTITIES, LAYER_QUANTITIES
 from dola_core.contrast import LN_2
 from tests.app.looking import looking
 

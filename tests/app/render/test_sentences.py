@@ -1,7 +1,7 @@
 import math
 
-from app.sentences import difference_sentence, step_sentence
-from app.words import token
+from app.render.sentences import difference_sentence, step_sentence
+from app.render.token_text import token
 from tests.app.looking import looking
 
 

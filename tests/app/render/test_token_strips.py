@@ -1,7 +1,7 @@
 import pytest
 
-from app.strips import strips
-from app.words import running_text, token
+from app.render.token_strips import strips
+from app.render.token_text import running_text, token
 from tests.app.looking import looking
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app.words import number, visible
+from app.render.token_text import number, visible
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,18 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from app.choosing_tab import SHIPPED, Choosing, shipped
-from app.figures import curve_card, halves_card
+from app.inputs.question_file import QuestionsError, asked_for, questions_of
 from app.language import ENGLISH, language
-from app.questions import QuestionsError, asked_for, questions_of
-from app.search_words import domain_rows, error_rows, verdict
-from dola_core.choosing import FEWEST
-from dola_core.items import WRONG, Item
-from dola_core.models import SHIPPED_MODEL
-from dola_core.scoring import Rule
-from dola_core.search_result import SearchResult
-from dola_core.searching import layer_search
-from tests.core.test_searching import ASKED, ITEMS
+from app.render.figures import curve_card, halves_card
+from app.render.search_summary import domain_rows, error_rows, verdict
+from app.search_tab.components import SHIPPED, Choosing, shipped
+from dola_core.layer_search.dataset import WRONG, Item
+from dola_core.layer_search.result import SearchResult
+from dola_core.layer_search.scoring import Rule
+from dola_core.layer_search.search import layer_search
+from dola_core.layer_search.selection import FEWEST
+from dola_core.models.loading import SHIPPED_MODEL
+from tests.dola_core.layer_search.test_search import ASKED, ITEMS
 
 CHINESE = language("zh")
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 from gradio.state_holder import SessionState
 
-from app import memory
-from app.components import Chart
-from app.guard import GuardedBlocks
-from app.line import Line
+from app.jobs import allocator
+from app.jobs.run_queue import Line
+from app.server.guard import GuardedBlocks
+from app.ui.components import Chart
 
 
-@pytest.mark.skipif(memory.LIBC is None, reason="needs glibc")
+@pytest.mark.skipif(allocator.LIBC is None, reason="needs glibc")
 def test_a_run_that_is_over_leaves_no_free_memory_held():
     """Blocks too small to be mapped on their own stay with the allocator, unless it is told."""
     process, line = psutil.Process(), Line(1, 1)
@@ -54,15 +54,15 @@ def test_what_only_holds_itself_is_let_go_at_the_end_of_a_run():
 
 
 def test_what_there_is_when_the_page_is_built_is_not_looked_through_again():
-    memory.keep_for_good()
+    allocator.keep_for_good()
     assert gc.get_freeze_count() > 1000
     assert len(gc.get_objects()) < 1000
 
 
 def test_where_the_library_cannot_nothing_happens(monkeypatch):
-    monkeypatch.setattr(memory, "LIBC", None)
-    memory.few_heaps()
-    memory.give_back()
+    monkeypatch.setattr(allocator, "LIBC", None)
+    allocator.few_heaps()
+    allocator.give_back()
 
 
 def test_of_what_a_page_shows_only_its_states_are_kept():

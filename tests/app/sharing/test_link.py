@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from app import link
-from app.controls import ASKED, Controls, controls
+from app.compare_tab.controls import ASKED, Controls, controls
 from app.settings import Settings
+from app.sharing import link
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from dola_core import __main__ as command
-from dola_core import decoding, models
-from dola_core.decoding import Advance, compare
-from dola_core.lanes import Decoding, Lane
-from dola_core.models import load_model
-from dola_core.recording import Recorder
-from dola_core.terminal import (
+from dola_core.cli import compare as command
+from dola_core.cli.render import (
     Live,
     Stream,
     Texts,
@@ -35,9 +30,15 @@ from dola_core.terminal import (
     visible,
     width_of,
 )
-from dola_core.trace import Trace
+from dola_core.decoding import lockstep as decoding
+from dola_core.decoding.lockstep import Advance, compare
+from dola_core.lanes import Decoding, Lane
+from dola_core.models import loading as models
+from dola_core.models.loading import load_model
+from dola_core.trace.recorder import Recorder
+from dola_core.trace.schema import Trace
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROMPT = "The capital of Australia is"
 ASKED = ("--layer", "22", "--alpha", "0.1")
 QUIET = ("--device", "cpu", "--dtype", "float32")
@@ -117,7 +118,7 @@ class TestOutput:
         ]  # fmt: skip
 
     def test_a_long_list_is_cut_and_says_so(self, loaded, trace, monkeypatch):
-        monkeypatch.setattr("dola_core.terminal.LISTED", 3)
+        monkeypatch.setattr("dola_core.cli.render.LISTED", 3)
         said = differences(trace, plain).splitlines()
         assert len(said) == 1 + 2 + 3 + 1
         assert said[-1] == f"… and {len(differing(trace, 1)) - 3} more, which a trace has (--trace FILE)"
@@ -417,7 +418,7 @@ class TestScreens:
         assert "".join(written) == "".join(whole)
 
     def test_a_live_screen_shows_both_lanes_grow_and_ends_as_the_stream_does(self, loaded, monkeypatch):
-        monkeypatch.setattr("dola_core.terminal.INTERVAL", 0)
+        monkeypatch.setattr("dola_core.cli.render.INTERVAL", 0)
         size = os.terminal_size((40, 12))
         written, streamed = [], []
         live, stream = Live(written.append, command.NAMES, lambda: size), Stream(streamed.append, command.NAMES)
@@ -563,7 +564,7 @@ class TestProcess:
 
     def test_help_and_mistyped_options_do_not_wait_for_pytorch(self):
         code = (
-            "import sys\nfrom dola_core.__main__ import main\n"
+            "import sys\nfrom dola_core.cli.compare import main\n"
             "for asked in (['--help'], ['x', '--layer', 'y']):\n"
             "    try: main(asked)\n    except SystemExit: pass\n"
             "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"

@@ -5,10 +5,10 @@ from itertools import product
 import pytest
 import torch
 
-from dola_core.decoding import compare
+from dola_core.decoding.lockstep import compare
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Decoding, Lane
-from tests.core.tiny import prompt
+from tests.dola_core.tiny import prompt
 
 LAYERS, ALPHAS, STEPS = (1, 10, 22, 29), (0.05, 0.1, 0.5, 1.0), 6
 GRID = list(product(LAYERS, ALPHAS))

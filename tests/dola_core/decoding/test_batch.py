@@ -5,11 +5,11 @@ from copy import deepcopy
 import pytest
 import torch
 
-from dola_core.decoding import compare
+from dola_core.decoding.batch import FixedRows
+from dola_core.decoding.lockstep import compare
 from dola_core.lanes import Decoding, Lane
-from dola_core.readout import Readout
-from dola_core.rows import FixedRows
-from tests.core.tiny import N, prompt, recorded, texts, tiny
+from dola_core.models.readout import Readout
+from tests.dola_core.tiny import N, prompt, recorded, texts, tiny
 
 LANES = (Lane(name="baseline"), Lane(name="dola", layer=22), Lane(name="low", layer=3, alpha=0.05))
 DECODINGS = [

@@ -5,8 +5,8 @@ import threading
 import pytest
 import torch
 
-from dola_core.beams import BeamProgress, BeamResult, beam_search
-from dola_core.decoding import PromptError
+from dola_core.decoding.beam_search import BeamProgress, BeamResult, beam_search
+from dola_core.decoding.lockstep import PromptError
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Decoding, Lane
 
@@ -87,7 +87,7 @@ def test_an_error_inside_the_search_reaches_the_caller(readout, monkeypatch):
     def fail(*_args, **_named):
         raise RuntimeError("the device is gone")
 
-    monkeypatch.setattr("dola_core.beams.generate_with_dola_static", fail)
+    monkeypatch.setattr("dola_core.decoding.beam_search.generate_with_dola_static", fail)
     with pytest.raises(RuntimeError, match="the device is gone"):
         list(beam_search(readout, PROMPT, LANES, Decoding(num_beams=2)))
 

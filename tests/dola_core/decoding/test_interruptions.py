@@ -6,14 +6,14 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from dola_core.decoding import compare
+from dola_core.decoding.batch import FixedRows
+from dola_core.decoding.lockstep import compare
+from dola_core.decoding.prefix_cache import PrefixMemory
 from dola_core.lanes import Decoding, Lane
-from dola_core.prefix import PrefixMemory
-from dola_core.readout import Readout
-from dola_core.recording import Recorder
-from dola_core.rows import FixedRows
-from dola_core.trace import ModelInfo, Trace
-from tests.core.tiny import hooks_on, prompt, texts, tiny, tokens_read
+from dola_core.models.readout import Readout
+from dola_core.trace.recorder import Recorder
+from dola_core.trace.schema import ModelInfo, Trace
+from tests.dola_core.tiny import hooks_on, prompt, texts, tiny, tokens_read
 
 LANES = (Lane(name="baseline"), Lane(name="dola", layer=3))
 GREEDY = Decoding(max_new_tokens=8)

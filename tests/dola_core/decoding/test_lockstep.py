@@ -7,12 +7,12 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from dola_core.decoding import PromptError, compare
+from dola_core.decoding.lockstep import PromptError, compare
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Decoding, Lane, gumbel_noise
-from dola_core.readout import Readout
-from tests.core.reference import warp
-from tests.core.tiny import CONFIGS, V, hooks_on, prompt, texts, tiny
+from dola_core.models.readout import Readout
+from tests.dola_core.reference import warp
+from tests.dola_core.tiny import CONFIGS, V, hooks_on, prompt, texts, tiny
 
 STEPS = 10
 PROMPT = prompt(7)

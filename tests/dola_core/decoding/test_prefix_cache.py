@@ -4,11 +4,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache
 
-from dola_core.decoding import compare
+from dola_core.decoding.lockstep import compare
+from dola_core.decoding.prefix_cache import PrefixMemory
 from dola_core.lanes import Decoding, Lane
-from dola_core.prefix import PrefixMemory
-from dola_core.readout import Readout
-from tests.core.tiny import CONFIGS, prepared, prompt, texts, tokens_read
+from dola_core.models.readout import Readout
+from tests.dola_core.tiny import CONFIGS, prepared, prompt, texts, tokens_read
 
 PROMPT = prompt(7)
 LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))

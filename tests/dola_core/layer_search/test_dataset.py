@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dola_core.items import PREAMBLE, Item, read_items, write_items
+from dola_core.layer_search.dataset import PREAMBLE, Item, read_items, write_items
 
 ITEMS = [
     Item(prompt="The capital of Japan is", answers=("Tokyo",), wrong=("Osaka",), domain="geography"),

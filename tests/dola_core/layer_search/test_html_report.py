@@ -5,11 +5,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from dola_core.items import Item
-from dola_core.models import load_model
-from dola_core.search_report import html_report
-from dola_core.search_result import Asked
-from dola_core.searching import layer_search
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.html_report import html_report
+from dola_core.layer_search.result import Asked
+from dola_core.layer_search.search import layer_search
+from dola_core.models.loading import load_model
 
 NASTY = '<img src=x onerror=alert(1)>"&'
 ITEMS = [

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, JanusForConditionalGeneration
 
 from dola_core.contrast import log_softmax
-from dola_core.heads import OUTSIDE
-from dola_core.items import Item
-from dola_core.metrics import OFFERED, SAID, value
-from dola_core.models import SHIPPED_MODEL, LoadedModel, load_model
-from dola_core.preset import Preset
-from dola_core.readout import Readout
-from dola_core.scoring import Rule, score_items
-from dola_core.trace import ModelInfo
-from tests.core.tiny import CONFIGS, N, prepared
+from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.metrics import OFFERED, SAID, value
+from dola_core.layer_search.plausible_heads import OUTSIDE
+from dola_core.layer_search.scoring import Rule, score_items
+from dola_core.models.loading import SHIPPED_MODEL, LoadedModel, load_model
+from dola_core.models.preset import Preset
+from dola_core.models.readout import Readout
+from dola_core.trace.schema import ModelInfo
+from tests.dola_core.tiny import CONFIGS, N, prepared
 
 LAYERS, ALPHAS = (1, 22, 29), (0.0, 0.05, 0.5, 1.0)
 ITEMS = [
@@ -105,8 +105,8 @@ def atlas():
 def test_scores_depend_neither_on_order_nor_on_batches_nor_on_chunks(atlas, order, tokens, rows):
     whole = dict(pair for batch in score_items(atlas, ITEMS, LAYERS, ALPHAS) for pair in batch)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dola_core.scoring.BATCH_TOKENS", tokens)
-        patch.setattr("dola_core.scoring.CHUNK_LOGITS", rows * atlas.readout.vocab_size)
+        patch.setattr("dola_core.layer_search.scoring.BATCH_TOKENS", tokens)
+        patch.setattr("dola_core.layer_search.scoring.CHUNK_LOGITS", rows * atlas.readout.vocab_size)
         shuffled = dict(
             pair for batch in score_items(atlas, [ITEMS[i] for i in order], LAYERS, ALPHAS) for pair in batch
         )
@@ -117,7 +117,7 @@ def test_scores_depend_neither_on_order_nor_on_batches_nor_on_chunks(atlas, orde
 
 
 def test_many_answers_of_one_question_are_read_a_few_at_a_time(atlas, monkeypatch):
-    monkeypatch.setattr("dola_core.scoring.BATCH_TOKENS", 60)
+    monkeypatch.setattr("dola_core.layer_search.scoring.BATCH_TOKENS", 60)
     item = Item(prompt="Tokyo is the capital of", answers=("Japan",), wrong=tuple(f"the {n}th one" for n in range(20)))
     read = []
     hook = atlas.readout.decoder.register_forward_pre_hook(

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dola_core import layer_search as command
 from dola_core.generation import generate_with_dola_static
-from dola_core.items import Item, write_items
 from dola_core.lanes import Decoding
-from dola_core.measuring import contains, is_exact
-from dola_core.models import load_model
-from dola_core.scoring import Rule
-from dola_core.search_result import Asked, SearchResult
-from dola_core.searching import buckets, layer_search, layers_of
+from dola_core.layer_search import __main__ as command
+from dola_core.layer_search.dataset import Item, write_items
+from dola_core.layer_search.evaluate import contains, is_exact
+from dola_core.layer_search.result import Asked, SearchResult
+from dola_core.layer_search.scoring import Rule
+from dola_core.layer_search.search import buckets, layer_search, layers_of
+from dola_core.models.loading import load_model
 
 NAMES = {
     name: (right, wrong)
@@ -182,14 +182,14 @@ class TestCommand:
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("dola_core.scoring.BATCH_TOKENS", 1)
-            patch.setattr("dola_core.layer_search.tqdm.update", stop_after_five)
+            patch.setattr("dola_core.layer_search.scoring.BATCH_TOKENS", 1)
+            patch.setattr("dola_core.layer_search.__main__.tqdm.update", stop_after_five)
             assert self.run(data) == 130
         assert "--resume" in capsys.readouterr().err
         part = SearchResult.model_validate_json((data.parent / "out" / "result.json").read_text())
         assert (part.complete, part.data.items, part.data.of) == (False, 5, len(ITEMS))
         left = []
-        monkeypatch.setattr("dola_core.layer_search.tqdm.update", lambda bar, n: left.append(n))
+        monkeypatch.setattr("dola_core.layer_search.__main__.tqdm.update", lambda bar, n: left.append(n))
         assert self.run(data, "--resume") == 0
         assert 0 < len(left) <= len(ITEMS) - 5
         again = json.loads((data.parent / "out" / "result.json").read_text())

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from dola_core.choosing import FEWEST, Draws, Settings, best_column, domains, not_worse, stability, verdict
+from dola_core.layer_search.selection import (
+    FEWEST,
+    Draws,
+    Settings,
+    best_column,
+    domains,
+    not_worse,
+    stability,
+    verdict,
+)
 
 SETTINGS = Settings(layers=(3, 11, 22), alphas=(0.1, 0.5))
 N = 400

@@ -6,16 +6,16 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from dola_core.decoding import compare
+from dola_core.decoding.lockstep import compare
+from dola_core.decoding.prefix_cache import PrefixMemory
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Decoding, Lane
-from dola_core.models import LoadedModel, load_model
-from dola_core.prefix import PrefixMemory
-from dola_core.readout import Readout
-from dola_core.scoring import score_items
-from tests.core.devices import ONE, TWO, split
-from tests.core.test_scoring import ITEMS
-from tests.core.tiny import prompt, recorded, texts, tiny
+from dola_core.layer_search.scoring import score_items
+from dola_core.models.loading import LoadedModel, load_model
+from dola_core.models.readout import Readout
+from tests.dola_core.layer_search.test_scoring import ITEMS
+from tests.dola_core.models.devices import ONE, TWO, split
+from tests.dola_core.tiny import prompt, recorded, texts, tiny
 
 LANES = (Lane(name="baseline"), Lane(name="near", layer=3), Lane(name="far", layer=25, alpha=0.05))
 DECODINGS = {

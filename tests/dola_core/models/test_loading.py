@@ -9,12 +9,12 @@ import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, T5Config, T5ForConditionalGeneration
 
-import dola_core.models
-from dola_core.decoding import PromptError, compare
+from dola_core.decoding.lockstep import PromptError, compare
 from dola_core.lanes import Decoding, Lane
-from dola_core.models import COMPILED_LENGTH, DTYPES, SHIPPED_MODEL, LoadError, load_model
-from dola_core.preset import Preset
-from tests.core.tiny import tiny
+from dola_core.models import loading
+from dola_core.models.loading import COMPILED_LENGTH, DTYPES, SHIPPED_MODEL, LoadError, load_model
+from dola_core.models.preset import Preset
+from tests.dola_core.tiny import tiny
 
 
 def folder(model, where: Path) -> Path:
@@ -131,7 +131,7 @@ def test_what_goes_wrong_while_loading_is_said_in_a_sentence(error, said, monkey
     def fail(*_args, **_named):
         raise error
 
-    monkeypatch.setattr(dola_core.models.AutoConfig, "from_pretrained", fail)
+    monkeypatch.setattr(loading.AutoConfig, "from_pretrained", fail)
     assert said in sentence("some/model", device="cpu", dtype="float32")
 
 
@@ -142,7 +142,7 @@ def test_hub_errors_are_told_apart(kind, said, monkeypatch):
     def fail(*_args, **_named):
         raise OSError("wrapped") from kind.__new__(kind)
 
-    monkeypatch.setattr(dola_core.models.AutoConfig, "from_pretrained", fail)
+    monkeypatch.setattr(loading.AutoConfig, "from_pretrained", fail)
     assert said in sentence("some/model", device="cpu", dtype="float32")
 
 
@@ -163,9 +163,9 @@ def test_a_model_is_spread_over_what_there_is(llama_folder):
 def test_a_model_may_prove_itself_before_it_is_moved(llama_folder, monkeypatch):
     """Where a GPU is only lent to runs, nothing can be computed on it while a model is loaded."""
     moved, proved = [], []
-    move, prove = torch.nn.Module.to, dola_core.models.Readout._prove
+    move, prove = torch.nn.Module.to, loading.Readout._prove
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, *a, **k: (moved.append(1), move(self, *a, **k))[1])
-    monkeypatch.setattr(dola_core.models.Readout, "_prove", lambda self: (proved.append(len(moved)), prove(self))[1])
+    monkeypatch.setattr(loading.Readout, "_prove", lambda self: (proved.append(len(moved)), prove(self))[1])
     load_model(llama_folder, device="cpu", dtype="float32", gpu_later=True)
     assert proved == [0]
     assert moved
@@ -176,7 +176,7 @@ def test_a_model_may_prove_itself_before_it_is_moved(llama_folder, monkeypatch):
 
 def test_spreading_a_model_says_what_it_needs(llama_folder, monkeypatch):
     assert "start without --compile" in sentence(llama_folder, device="split", compiled=True)
-    monkeypatch.setattr(dola_core.models.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda _name: None)
     assert "pip install accelerate" in sentence(llama_folder, device="split")
 
 

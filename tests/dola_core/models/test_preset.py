@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.core.test_generation import dola
-from tests.core.tiny import tiny
+from tests.dola_core.test_generation import dola
+from tests.dola_core.tiny import tiny
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dola_core.ranks import EXACT, MOST, coded, decoded, ranks_of
+from dola_core.trace.ranks import EXACT, MOST, coded, decoded, ranks_of
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(2, 300))

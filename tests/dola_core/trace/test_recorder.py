@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dola_core.lanes import Decoding, Lane, gumbel_noise
-from dola_core.recording import SHOWN, Allowance, Recorder, Row, record_steps
-from dola_core.trace import ModelInfo, Trace
-from tests.core.tiny import N
+from dola_core.trace.recorder import SHOWN, Allowance, Recorder, Row, record_steps
+from dola_core.trace.schema import ModelInfo, Trace
+from tests.dola_core.tiny import N
 
 LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
 

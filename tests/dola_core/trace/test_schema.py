@@ -10,13 +10,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from dola_core.decoding import compare
+from dola_core.decoding.lockstep import compare
 from dola_core.lanes import Decoding, Lane
-from dola_core.ranks import EXACT
-from dola_core.recording import SHOWN, Allowance, Recorder, Row, record_steps
-from dola_core.trace import ALPHA_MIN, ModelInfo, Step, Trace
-from tests.core.reference import entropy, jensen_shannon, log_softmax, penalise
-from tests.core.tiny import N, V, prompt, recorded, texts
+from dola_core.trace.ranks import EXACT
+from dola_core.trace.recorder import SHOWN, Allowance, Recorder, Row, record_steps
+from dola_core.trace.schema import ALPHA_MIN, ModelInfo, Step, Trace
+from tests.dola_core.reference import entropy, jensen_shannon, log_softmax, penalise
+from tests.dola_core.tiny import N, V, prompt, recorded, texts
 
 PROMPT = prompt(7)
 LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from dola_core.lanes import Decoding, Lane, choose, dola_scores
-from dola_core.what_if import changes, rechosen, winners
-from tests.core.tiny import N, recorded
+from dola_core.trace.what_if import changes, rechosen, winners
+from tests.dola_core.tiny import N, recorded
 
 LANES = [Lane(name="plain"), Lane(name="dola", layer=22)]
 ALPHAS = (0.01, 0.1, 0.5, 1.0)

@@ -1,0 +1,14 @@
+"""Where the page's own files lie: one place to change when the house is rebuilt."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE_FILES = ROOT / "assets" / "page"
+"""The script and the style sheet that the browser loads."""
+WORDS = ROOT / "assets" / "words"
+"""The words of every language."""
+RECORDED_TRACES = ROOT / "assets" / "traces"
+SHIPPED_SEARCH = ROOT / "assets" / "layer_search" / "result.json"
+"""The layer search of the shipped model."""
+SETTINGS_FILE = ROOT / "settings.env"
+"""Settings that a folder brings along, such as one that was put together for a Space. It need not be there."""
