@@ -12,22 +12,23 @@ All arithmetic is float32 in log space, whatever the model's dtype: bfloat16 on 
 import math
 from collections.abc import Callable
 from numbers import Integral, Real
+from typing import SupportsFloat, SupportsIndex
 
 import torch
 from torch import Tensor
 
 EPS = 1e-12
-"""Floor for probabilities that come in from outside; log-probabilities never need one."""
+"""Floor for probabilities that a caller passes in; log-probabilities need none."""
 
 LN_2 = math.log(2.0)
-"""The largest Jensen–Shannon divergence there is, in nats."""
+"""The largest possible Jensen–Shannon divergence, in nats."""
 
 
 def compute_probs_from_hidden(h: Tensor, ln_out: Callable[[Tensor], Tensor], phi: Callable[[Tensor], Tensor]) -> Tensor:
     """Next-token distribution `softmax(phi(ln_out(h)))`: `h` `[..., d]` → `[..., V]`, float32.
 
-    `h` is the output of a block *before* the final norm. `transformers` norms `hidden_states[N]` already, so pass
-    the last block's own output, not that entry.
+    `h` is the output of a block *before* the final norm. In `transformers`, `hidden_states[N]` is already normed, so
+    for the last layer pass the block's own output instead.
     """
     return log_softmax(phi(ln_out(h))).exp()
 
@@ -35,7 +36,7 @@ def compute_probs_from_hidden(h: Tensor, ln_out: Callable[[Tensor], Tensor], phi
 def contrast_with_apc(q_N: Tensor, q_J: Tensor, alpha: float = 0.1) -> Tensor:
     """DoLa's distribution `p_hat` from two distributions: `[..., V]`, `[..., V]` → `[..., V]`, float32.
 
-    Equations (3)–(5) of the paper with the softmax taken over `V_head`: rows sum to 1 and are 0 outside the head.
+    Equations (3)–(5) of the paper with the softmax taken over `V_head`: rows sum to 1 and are 0 outside of it.
     Raises `ValueError` if `alpha` is not in [0, 1] or the shapes differ.
     """
     if q_N.shape != q_J.shape:
@@ -52,7 +53,7 @@ def log_softmax(logits: Tensor) -> Tensor:
 def plausible_head(log_q_N: Tensor, alpha: float) -> Tensor:
     """`V_head` as a mask: `q_N(x) ≥ alpha · max q_N`, equation (3); `[..., V]` → bool `[..., V]`.
 
-    The most probable token always belongs to it; `alpha = 0` keeps every token, `alpha = 1` only the maximum.
+    It always holds the most probable token; `alpha = 0` keeps every token, `alpha = 1` only the maximum.
     """
     log_alpha = math.log(alpha) if alpha > 0 else -math.inf
     return log_q_N >= log_q_N.amax(-1, keepdim=True) + log_alpha
@@ -61,8 +62,8 @@ def plausible_head(log_q_N: Tensor, alpha: float) -> Tensor:
 def log_ratio(log_q_N: Tensor, log_q_J: Tensor, alpha: float) -> Tensor:
     """`F = log q_N − log q_J` on `V_head`, −∞ outside, equation (4); `[..., V]` → `[..., V]`.
 
-    `F` is a log-ratio, not a log-probability: it may be positive, and its size says nothing about how probable a
-    token is. `log_p_hat` normalises it.
+    `F` is a log-ratio, not a log-probability: it may be positive, and its size does not tell how probable a token is.
+    `log_p_hat` normalises it.
     """
     return torch.where(plausible_head(log_q_N, alpha), log_q_N - log_q_J, -math.inf)
 
@@ -97,12 +98,12 @@ def layer_statistics(
 ) -> tuple[Tensor, Tensor]:
     """`entropy` of layers and their `jensen_shannon` to the last: `[n, ..., V]`, `[..., V]` → `[n, ...]`, `[n, ...]`.
 
-    The same numbers within 1e-5 nats, in a third of the time: with `m = ½ (q_j + q_N)` the divergence is
-    `½ Σ q_j log q_j + ½ Σ q_N log q_N − Σ m log m`, so each layer takes one exponential and one logarithm.
-    `scratch` are two tensors like `log_q` to work in, for callers that come again.
+    Equal to those functions within 1e-5 nats, in a third of the time: with `m = ½ (q_j + q_N)` the divergence is
+    `½ Σ q_j log q_j + ½ Σ q_N log q_N − Σ m log m`, so each layer takes one exponential and one logarithm. `scratch`
+    are two tensors shaped like `log_q` to work in, for callers that do this at every step.
     """
-    # What is less probable than e^-80 adds nothing, but below e^-87 floats are subnormal, and a CPU takes many times as
-    # long for each of them.
+    # Tokens less probable than e^-80 add nothing, but below e^-87 floats are subnormal, which a CPU computes many times
+    # more slowly.
     log_q_N = log_q_N.clamp_min(-80.0)
     q_N = log_q_N.exp()
     a, b = scratch or (torch.empty_like(log_q), torch.empty_like(log_q))
@@ -116,27 +117,27 @@ def layer_statistics(
 
 
 def default_layer(n_layers: int) -> int:
-    """The contrast layer to start from when nobody chose one: three quarters up, 22 of 30.
+    """The contrast layer to use if none was chosen: three quarters up, 22 of 30.
 
     No single layer is good everywhere (the paper's own choices lie between 2 and N − 2); choose on validation data.
     """
     return check_layer(min(round(0.75 * n_layers), n_layers - 1), n_layers)
 
 
-def check_layer(layer: int, n_layers: int) -> int:
+def check_layer(layer: SupportsIndex, n_layers: int) -> int:
     """`layer` as an int in 1..`n_layers` − 1, else `ValueError`.
 
-    Block `n_layers` contrasts the model with itself: `F` is 0 on the whole head, which is *not* the baseline.
+    Block `n_layers` contrasts the model with itself: `F` is 0 on the whole plausible head, which is *not* the baseline.
     """
-    if isinstance(layer, bool) or not isinstance(layer, Integral) or not 1 <= layer < n_layers:
+    if isinstance(layer, bool) or not isinstance(layer, Integral) or not 1 <= int(layer) < n_layers:
         raise ValueError(
             f"layer must be an integer from 1 to {n_layers - 1} (the model has {n_layers} layers); got {layer!r}."
         )
     return int(layer)
 
 
-def check_alpha(alpha: float) -> float:
+def check_alpha(alpha: SupportsFloat) -> float:
     """`alpha` as a float in [0, 1], else `ValueError`."""
-    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0.0 <= alpha <= 1.0:
+    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0.0 <= float(alpha) <= 1.0:
         raise ValueError(f"alpha must be a number from 0 to 1; got {alpha!r}.")
     return float(alpha)

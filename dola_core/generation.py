@@ -6,7 +6,7 @@ processors (repetition penalty, bad words, minimum length, …) and before the w
 """
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,9 +22,10 @@ from transformers.generation import GenerationMode
 from transformers.utils import ModelOutput
 
 from dola_core.contrast import check_alpha, check_layer, log_ratio, log_softmax
+from dola_core.errors import UnsupportedModelError
 from dola_core.lanes import PenaltyPosition
 from dola_core.models.preset import Preset
-from dola_core.models.readout import Readout, UnsupportedModelError
+from dola_core.models.readout import Readout
 
 SUPPORTED_MODES = {
     GenerationMode.GREEDY_SEARCH,
@@ -45,14 +46,14 @@ def generate_with_dola_static(
     penalty_position: PenaltyPosition = "before",
     **generate_kwargs: Any,
 ) -> Tensor | ModelOutput:
-    """Complete `inputs` as `model.generate(inputs, **generate_kwargs)` would, contrasted with one fixed layer.
+    """Run `model.generate(inputs, **generate_kwargs)` with the final layer contrasted with one fixed layer.
 
     Args:
         model: a decoder-only causal LM of `transformers`, or `JanusForConditionalGeneration` in its text mode.
         inputs: prompt ids `[batch, T]`, padded on the left; everything else that `generate` takes as keywords.
         layer: contrast layer j*, 1..N−1; None takes the one recorded with the model, else `default_layer(N)`.
         alpha: plausibility threshold in [0, 1], 0.05–0.2 is usual; None takes the recorded one, else 0.1.
-        use_dola_lm_static: False is `model.generate`, token for token.
+        use_dola_lm_static: False calls `model.generate` itself, without the contrast.
         early_norm: read layer j* through the final norm; False reads it raw, as the authors' code and the DoLa that
             was once built into `transformers` did. These are different decoders. None takes the recorded one, else
             True.
@@ -61,8 +62,8 @@ def generate_with_dola_static(
         **generate_kwargs: passed to `generate`.
 
     Returns:
-        What `model.generate` returns. `scores` hold `log p_hat` (normalised; −∞ outside the head), `logits` the
-        model's own.
+        What `model.generate` returns. `scores` hold `log p_hat` (normalised; −∞ outside the plausible head), `logits`
+        the model's own.
 
     Raises:
         ValueError: `layer`, `alpha` or `penalty_position` is out of range, or the decoding mode cannot be contrasted
@@ -71,7 +72,7 @@ def generate_with_dola_static(
         RuntimeError: `generate` never used the contrast.
     """
     if not use_dola_lm_static:
-        return model.generate(inputs, **generate_kwargs)
+        return cast(Any, model).generate(inputs, **generate_kwargs)
     if penalty_position not in ("before", "after"):
         raise ValueError(f'penalty_position must be "before" or "after"; got {penalty_position!r}.')
     readout = Readout.of(model)
@@ -107,9 +108,9 @@ def generate_with_dola_static(
 class ContrastProcessor(LogitsProcessor):
     """Scores of the final layer → `log p_hat`, row by row; `[rows, V]` → `[rows, V]`, float32.
 
-    Beams and batch rows are contrasted each with their own early distribution. `captured` is what
-    `Readout.capture([layer])` yields and holds the block outputs of the forward pass that gave these scores; `along`
-    is what `Readout.head_along` yields, and holds their logits where the head has read them already.
+    Each beam and each batch row is contrasted with its own early distribution. `captured`, from
+    `Readout.capture([layer])`, holds the block outputs of the forward pass that gave these scores. `along`, from
+    `Readout.head_along`, holds their logits if the head has computed them in the same product.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class ContrastProcessor(LogitsProcessor):
         self.calls = 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Contrast one step. Raises `RuntimeError` if the step's forward pass was not seen."""
+        """Contrast one step. Raises `RuntimeError` if the block outputs of its forward pass were not captured."""
         h = self.captured.pop(self.layer, None)
         if h is None or h.shape[0] != scores.shape[0]:
             raise RuntimeError(
@@ -148,13 +149,13 @@ class ContrastProcessor(LogitsProcessor):
 
 
 class _RowwisePenalty(LogitsProcessor):
-    """`transformers`' repetition penalty that skips each row's left padding, as `generate` sets it up itself."""
+    """`transformers`' repetition penalty, skipping each row's left padding as `generate` does."""
 
     def __init__(self, penalty: float, padding: Tensor | None) -> None:
         self.penalty, self.padding = penalty, padding
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Apply the penalty; beams and returned sequences repeat their prompt's padding."""
+        """Apply the penalty. The rows of several beams or returned sequences have the padding of their prompt."""
         skip = None if self.padding is None else self.padding.repeat_interleave(len(scores) // len(self.padding))
         return RepetitionPenaltyLogitsProcessor(self.penalty, prompt_ignore_length=skip)(input_ids, scores)
 
@@ -185,17 +186,17 @@ def _decoding_config(model: PreTrainedModel, kwargs: dict[str, Any]) -> Generati
 
 
 def _generate(model: PreTrainedModel, inputs: Tensor | None, kwargs: dict[str, Any]) -> Tensor | ModelOutput:
-    """`model.generate`, or for Janus's text mode the inherited one, since its own drops logits processors."""
+    """`model.generate`; for Janus's text mode the inherited one, since Janus's own drops logits processors."""
     if model.config.model_type != "janus":
-        return model.generate(inputs, **kwargs)
+        return cast(Any, model).generate(inputs, **kwargs)
     if kwargs.pop("generation_mode", "text") != "text":
         raise UnsupportedModelError("DoLa-static contrasts Janus's text head; images have a head of their own.")
     _override(kwargs, guidance_scale=None)
-    return GenerationMixin.generate(model, inputs, **kwargs)
+    return GenerationMixin.generate(cast(Any, model), inputs, **kwargs)
 
 
 def _override(kwargs: dict[str, Any], **settings: Any) -> None:
-    """Put settings where the caller has put theirs, without changing the caller's `GenerationConfig`."""
+    """Override settings in a copy of the caller's `GenerationConfig`, or else as keywords."""
     if kwargs.get("generation_config") is not None:
         kwargs["generation_config"] = copy.deepcopy(kwargs["generation_config"])
         kwargs["generation_config"].update(**settings)
@@ -206,7 +207,7 @@ def _override(kwargs: dict[str, Any], **settings: Any) -> None:
 
 
 def _padding_lengths(config: GenerationConfig, inputs: Tensor | None, kwargs: dict[str, Any]) -> Tensor | None:
-    """Left padding of each prompt `[batch]`, by the mask or, as `generate` infers it, by the pad token."""
+    """Length of each prompt's left padding `[batch]`, from the mask or, as `generate` infers it, from the pad token."""
     ids = kwargs.get("input_ids") if inputs is None else inputs
     if ids is None:
         return None

@@ -1,8 +1,8 @@
 """Lanes: decoders as data plus a chooser (scores in, token out).
 
-A lane never sees the model. It gets the mature logits, the log-probabilities of its contrast layer and the ids so
-far, all as tensors with the vocabulary (or any subset of it that holds the head) last, and says what it would score
-and choose. The lock-step decoder calls this on the whole vocabulary, the what-if on the few recorded tokens.
+A lane never sees the model. These functions take log-probabilities of the last and the contrast layer and the ids so
+far, and return scores and a token. The vocabulary is the last dimension, or any part of it that holds the plausible
+head: the lock-step loop calls them on the whole vocabulary, the what-if on the few tokens that a step recorded.
 """
 
 from typing import Annotated, Literal
@@ -38,8 +38,8 @@ class Lane(BaseModel):
     alpha: Annotated[float, BeforeValidator(check_alpha)] = 0.1
 
 
-class Decoding(BaseModel):
-    """How every lane of a comparison decodes; the same for all, so that only the contrast differs."""
+class DecodingConfig(BaseModel):
+    """How all lanes of a comparison decode; it is the same for each, so that only the contrast differs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,11 +48,12 @@ class Decoding(BaseModel):
     penalty_position: PenaltyPosition = "before"
     repetition_penalty: float = Field(1.0, ge=0.1, le=10.0, allow_inf_nan=False)
     temperature: float = Field(0.0, ge=0.0, le=10.0, allow_inf_nan=False)
-    """0 is greedy decoding."""
+    """0 is greedy config."""
     top_k: int = Field(0, ge=0)
     """0 keeps every token."""
     top_p: float = Field(1.0, gt=0.0, le=1.0, allow_inf_nan=False)
     min_p: float = Field(0.0, ge=0.0, le=1.0, allow_inf_nan=False)
+    """Keeps tokens at least this times as probable as the most probable one; 0 keeps every token."""
     num_beams: int = Field(1, ge=1, le=16)
     seed: int = Field(0, ge=0, le=MAX_SEED)
     stop: Annotated[
@@ -61,9 +62,9 @@ class Decoding(BaseModel):
     """A lane ends when its new text contains one of these."""
 
     @model_validator(mode="after")
-    def _beams_do_not_sample(self) -> "Decoding":
+    def _beams_do_not_sample(self) -> "DecodingConfig":
         if self.num_beams > 1 and self.samples:
-            # A type of its own, by which a page in another language knows it.
+            # A type of its own, so that a page can say it in another language.
             raise PydanticCustomError(
                 "beams_sample", "Beam search does not sample; set temperature to 0 or use one beam."
             )
@@ -75,78 +76,77 @@ class Decoding(BaseModel):
         return self.temperature > 0
 
 
-def penalised(decoding: Decoding, ids: Tensor, scores: Tensor) -> Tensor:
-    """`scores` `[rows, V]` with the repetition penalty on `ids` `[rows, T]`, as `generate` applies it."""
-    if decoding.repetition_penalty == 1.0 or ids.shape[-1] == 0:
+def apply_repetition_penalty(config: DecodingConfig, ids: Tensor, scores: Tensor) -> Tensor:
+    """Penalise the tokens `ids` `[rows, T]` in `scores` `[rows, V]`, as `generate` does."""
+    if config.repetition_penalty == 1.0 or ids.shape[-1] == 0:
         return scores
-    return RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty)(ids, scores)
+    return RepetitionPenaltyLogitsProcessor(config.repetition_penalty)(ids, scores)
 
 
-def dola_scores(lane: Lane, decoding: Decoding, ids: Tensor, log_q_N: Tensor, log_q_J: Tensor) -> Tensor:
+def contrast_scores(lane: Lane, config: DecodingConfig, ids: Tensor, log_q_N: Tensor, log_q_J: Tensor) -> Tensor:
     """`F` of a DoLa lane, penalised if the penalty comes after the contrast; `[rows, V]` → `[rows, V]`.
 
-    Not normalised: greedy choice, Gumbel noise and the warpers do not see a constant, and the penalty "after" must
-    see `F` itself. `ids` `[rows, T]` are the tokens so far, counted as the last dimension counts them.
+    `F` is not normalised: a constant changes neither the greedy choice nor a draw, and the penalty "after" acts on `F`
+    itself. `ids` `[rows, T]` are the tokens so far, as indices into the last dimension.
     """
     F = log_ratio(log_q_N, log_q_J, lane.alpha)
-    return penalised(decoding, ids, F) if decoding.penalty_position == "after" else F
+    return apply_repetition_penalty(config, ids, F) if config.penalty_position == "after" else F
 
 
-def choose(decoding: Decoding, scores: Tensor, noise: Tensor | None) -> Tensor:
-    """The token each row picks: `[rows, V]` → `[rows]`; the lowest id among equals.
+def select_tokens(config: DecodingConfig, scores: Tensor, noise: Tensor | None) -> Tensor:
+    """The token of each row: `[rows, V]` → `[rows]`; the lowest id among equal scores.
 
-    With `noise` (standard Gumbel `[V]`), `argmax(scores + noise)` is a draw from `softmax(scores)` (Gumbel-max), so
-    every lane that gets the same noise draws from its own distribution and yet agrees with the others wherever the
-    distributions do.
+    With `noise` (standard Gumbel, `[V]`), `argmax(scores + noise)` is a draw from `softmax(scores)` (the Gumbel-max
+    trick). Lanes that share the noise each draw from their own distribution, and agree wherever those agree.
     """
     if noise is None:
         return scores.argmax(-1)
-    if not _cuts(decoding):
-        return (scores / decoding.temperature + noise).argmax(-1)
+    if not _cuts(config):
+        return (scores / config.temperature + noise).argmax(-1)
     possible = scores > -torch.inf
     if len(scores) > 1 and not (possible == possible[0]).all():
-        return torch.cat([choose(decoding, row[None], noise) for row in scores])
-    return _draw(decoding, scores, possible[0].nonzero()[:, 0], noise)
+        return torch.cat([select_tokens(config, row[None], noise) for row in scores])
+    return _draw(config, scores, possible[0].nonzero()[:, 0], noise)
 
 
-def _cuts(decoding: Decoding) -> bool:
-    """Whether a warper takes tokens away, for which it has to see a row's possible tokens alone."""
-    return decoding.top_k > 0 or decoding.top_p < 1.0 or decoding.min_p > 0.0
+def _cuts(config: DecodingConfig) -> bool:
+    """Whether a warper removes tokens, so that it may only see the tokens that are possible in a row."""
+    return config.top_k > 0 or config.top_p < 1.0 or config.min_p > 0.0
 
 
-def _draw(decoding: Decoding, scores: Tensor, possible: Tensor, noise: Tensor) -> Tensor:
-    """The draws of rows with the same `possible` tokens `[P]`: `[rows, V]` → `[rows]`.
+def _draw(config: DecodingConfig, scores: Tensor, possible: Tensor, noise: Tensor) -> Tensor:
+    """Draw for rows that have the same `possible` tokens `[P]`: `[rows, V]` → `[rows]`.
 
-    The warpers see only the tokens that are possible at all, in the order of their ids. They sort, and not stably, so
-    among equal scores their cut depends on what else is there; this way the what-if cuts as the decoder did.
+    The warpers see only the possible tokens, in the order of their ids. Their sort is not stable, so which of several
+    equal scores they cut depends on the other entries; this way the what-if cuts the same as decoding did.
     """
     warped = scores[:, possible]
-    for warper in _warpers(decoding):
+    for warper in _warpers(config):
         warped = warper(None, warped)
     return possible[(warped + noise[possible]).argmax(-1)]
 
 
-def gumbel_noise(decoding: Decoding, position: int, vocab_size: int) -> Tensor | None:
-    """The noise that all lanes share at `position`, counted in tokens from the prompt's first: `[V]`, float32, CPU.
+def gumbel_noise(config: DecodingConfig, position: int, vocab_size: int) -> Tensor | None:
+    """The Gumbel noise that all lanes share at `position`: `[V]`, float32, on the CPU; None for greedy decoding.
 
-    None when decoding greedily. Counter-based (Philox), so the noise of a position depends on seed and position alone,
-    not on what was drawn before: a text that is taken up again in the middle goes on as it did.
+    Positions count tokens from the first one of the prompt. The generator is counter-based (Philox), so the noise
+    depends on seed and position alone, and a text that is taken up again in the middle continues as before.
     """
-    if not decoding.samples:
+    if not config.samples:
         return None
-    generator = np.random.Generator(np.random.Philox(key=decoding.seed, counter=[0, 0, 0, position]))
+    generator = np.random.Generator(np.random.Philox(key=config.seed, counter=[0, 0, 0, position]))
     return torch.from_numpy(generator.gumbel(size=vocab_size).astype(np.float32))
 
 
-def _warpers(decoding: Decoding) -> list[LogitsProcessor]:
+def _warpers(config: DecodingConfig) -> list[LogitsProcessor]:
     """The warpers in the order in which `generate` runs them."""
     warpers: list[LogitsProcessor] = []
-    if decoding.temperature != 1.0:
-        warpers.append(TemperatureLogitsWarper(decoding.temperature))
-    if decoding.top_k > 0:
-        warpers.append(TopKLogitsWarper(decoding.top_k))
-    if decoding.top_p < 1.0:
-        warpers.append(TopPLogitsWarper(decoding.top_p))
-    if decoding.min_p > 0.0:
-        warpers.append(MinPLogitsWarper(decoding.min_p))
+    if config.temperature != 1.0:
+        warpers.append(TemperatureLogitsWarper(config.temperature))
+    if config.top_k > 0:
+        warpers.append(TopKLogitsWarper(config.top_k))
+    if config.top_p < 1.0:
+        warpers.append(TopPLogitsWarper(config.top_p))
+    if config.min_p > 0.0:
+        warpers.append(MinPLogitsWarper(config.min_p))
     return warpers

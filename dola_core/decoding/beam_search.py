@@ -1,15 +1,15 @@
 """Beam search for the lanes of a comparison: each lane's beams, shown when they are done.
 
-Beams are not lock-stepped: stock `generate` (with the contrast, for DoLa lanes) searches each lane in turn on a
-worker thread, so that progress can be shown and the search be stopped at any step.
+Beams are not in lock step: stock `generate` (with the contrast, for DoLa lanes) searches each lane in turn on a worker
+thread, so that progress can be shown and the search can be cancelled at any step.
 
-Stock beam search applies the repetition penalty to log-probabilities, where greedy decoding applies it to logits. A
-contrasted search follows it, so at a penalty other than 1 one beam need not be what greedy decoding writes.
+Stock beam search applies the repetition penalty to log-probabilities, where greedy decoding applies it to logits. The
+contrasted search does the same, so at a penalty other than 1 a single beam need not equal greedy decoding.
 """
 
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from dola_core.decoding.lockstep import check_comparison
+from dola_core.comparison import Comparison
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import Decoding, Lane
+from dola_core.lanes import Lane
 from dola_core.models.readout import Readout
 from dola_core.trace.schema import EndReason
 
@@ -50,54 +50,38 @@ class BeamResult:
     beams: tuple[Beam, ...]
 
 
-def beam_search(
+def search_beams(
     readout: Readout,
-    prompt_ids: Sequence[int],
-    lanes: Sequence[Lane],
-    decoding: Decoding,
-    *,
-    eos_ids: Collection[int] = (),
-    text_of: Callable[[list[int]], str] | None = None,
-) -> Iterator[BeamProgress | BeamResult]:
-    """Search every lane with `decoding.num_beams` beams; a generator that may be abandoned at any point.
+    comparison: Comparison,
+    limit: int,
+    eos_ids: Sequence[int],
+    text_of: Callable[[Sequence[int]], str],
+) -> Generator[BeamProgress | BeamResult, None, None]:
+    """Search every lane with `config.num_beams` beams of at most `limit` new tokens, one lane after the other.
 
-    `text_of` gives the text of new ids and is needed for `decoding.stop`. Raises `PromptError` and `ValueError` as
-    `compare` does.
+    Yields the progress of each lane and then its result; may be abandoned at any point. `text_of` gives the text of new
+    ids, in which stop strings are searched.
     """
-    limit = check_comparison(readout, prompt_ids, lanes, decoding)
-    if decoding.stop and text_of is None:
-        raise ValueError("Stop strings need text_of, to see what a lane has written.")
+    config = comparison.config
 
     def stopped(ids: list[int]) -> bool:
-        text = text_of(ids) if decoding.stop and text_of else ""
-        return any(s in text for s in decoding.stop)
+        text = text_of(ids) if config.stop else ""
+        return any(s in text for s in config.stop)
 
-    return _search(readout, list(prompt_ids), list(lanes), decoding, limit, list(eos_ids), stopped)
-
-
-def _search(
-    readout: Readout,
-    prompt_ids: list[int],
-    lanes: list[Lane],
-    decoding: Decoding,
-    limit: int,
-    eos_ids: list[int],
-    stopped: Callable[[list[int]], bool],
-) -> Iterator[BeamProgress | BeamResult]:
-    config = GenerationConfig(
+    generation = GenerationConfig(
         max_new_tokens=limit,
-        num_beams=decoding.num_beams,
-        num_return_sequences=decoding.num_beams,
+        num_beams=config.num_beams,
+        num_return_sequences=config.num_beams,
         do_sample=False,
-        repetition_penalty=decoding.repetition_penalty,
-        eos_token_id=eos_ids or None,
+        repetition_penalty=config.repetition_penalty,
+        eos_token_id=list(eos_ids) or None,
         pad_token_id=eos_ids[0] if eos_ids else 0,
         return_dict_in_generate=True,
         output_scores=True,
     )
-    prompt = torch.tensor([prompt_ids], device=readout.device)
-    for number, lane in enumerate(lanes):
-        watch = _Watch(len(prompt_ids), stopped)
+    prompt = torch.tensor([comparison.prompt_ids], device=readout.device)
+    for number, lane in enumerate(comparison.lanes):
+        watch = _Watch(len(comparison.prompt_ids), stopped)
 
         def work(lane: Lane = lane, watch: _Watch = watch) -> Any:
             return generate_with_dola_static(
@@ -106,10 +90,10 @@ def _search(
                 layer=lane.layer,
                 alpha=lane.alpha,
                 use_dola_lm_static=lane.layer is not None,
-                early_norm=decoding.early_norm,
-                penalty_position=decoding.penalty_position,
+                early_norm=config.early_norm,
+                penalty_position=config.penalty_position,
                 attention_mask=torch.ones_like(prompt),
-                generation_config=config,
+                generation_config=generation,
                 stopping_criteria=StoppingCriteriaList([watch]),
             )
 
@@ -120,12 +104,14 @@ def _search(
             # Not waited for: a generator may be closed on a server's event loop, and a step can take seconds.
             watch.abandoned.set()
         output = worker.result()
-        beams = zip(output.sequences[:, len(prompt_ids) :].tolist(), output.sequences_scores.tolist(), strict=True)
+        beams = zip(
+            output.sequences[:, len(comparison.prompt_ids) :].tolist(), output.sequences_scores.tolist(), strict=True
+        )
         yield BeamResult(number, tuple(_beam(ids, score, eos_ids, stopped) for ids, score in beams))
 
 
-def _beam(ids: list[int], score: float, eos_ids: list[int], stopped: Callable[[list[int]], bool]) -> Beam:
-    """A beam without the padding behind its end."""
+def _beam(ids: list[int], score: float, eos_ids: Sequence[int], stopped: Callable[[list[int]], bool]) -> Beam:
+    """A beam, cut at its end of text or stop string; `generate` pads it after that."""
     for length in range(1, len(ids) + 1):
         if ids[length - 1] in eos_ids:
             return Beam(tuple(ids[:length]), score, "eos")
@@ -135,7 +121,7 @@ def _beam(ids: list[int], score: float, eos_ids: list[int], stopped: Callable[[l
 
 
 class _Watch(StoppingCriteria):
-    """Counts the steps of a `generate` call, ends texts at stop strings, and the whole call when it is abandoned."""
+    """Counts the steps of a `generate` call, ends texts at stop strings, and ends the call when it is abandoned."""
 
     def __init__(self, prompt_length: int, stopped: Callable[[list[int]], bool]) -> None:
         self.prompt_length, self.stopped = prompt_length, stopped
@@ -144,7 +130,7 @@ class _Watch(StoppingCriteria):
         self.done = 0
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
-        """Called by `generate` once a step with every candidate text."""
+        """`generate` calls this once a step with every candidate text."""
         self.done += 1
         self.steps.put(self.done)
         texts = input_ids[:, self.prompt_length :].tolist()
@@ -153,7 +139,7 @@ class _Watch(StoppingCriteria):
 
 
 class _Worker:
-    """Runs one search on a thread of its own and hands over its steps, then its result or error."""
+    """Runs one search on a thread of its own; yields its steps, then returns its result or raises its error."""
 
     def __init__(self, work: Any, watch: _Watch) -> None:
         self.watch, self.value, self.error = watch, None, None

@@ -1,4 +1,4 @@
-"""What the last comparison has read, kept so that going on from one of its steps need not read it again."""
+"""The KV cache of the last comparison, kept so that going on from one of its steps does not read the prefix again."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 
-class PrefixMemory:
-    """The KV cache of one comparison: the texts of its rows, and the cache that has read them.
+class PrefixCache:
+    """Holds the KV cache of at most one comparison, with the texts that it has read.
 
-    Several threads may use it: what one takes is no longer there for another.
+    Several threads may use it: what one takes is gone for the others.
     """
 
     def __init__(self) -> None:
@@ -21,23 +21,24 @@ class PrefixMemory:
     def keep(self, ids: Tensor, cache: DynamicCache) -> None:
         """Keep `cache`, which has read `ids` `[rows, T]`, instead of what was kept before.
 
-        A cache that cannot be shortened, as one of sliding windows, is let go.
+        A cache that cannot be shortened, such as one of sliding windows, is not kept.
         """
-        # A subclass may hold more than keys and values, and shortens differently.
-        whole = all(type(layer) is DynamicLayer for layer in cache.layers)
+        # The exact type: a subclass may hold more than keys and values, and is shortened in another way.
+        can_be_shortened = all(type(layer) is DynamicLayer for layer in cache.layers)
         self._kept.clear()
-        if whole:
+        if can_be_shortened:
             self._kept.append((ids, cache))
 
     def forget(self) -> None:
-        """Let go of what was kept."""
+        """Drop what is kept."""
         self._kept.clear()
 
     @torch.no_grad()
     def take(self, prompt_ids: Sequence[int]) -> tuple[DynamicCache, int] | None:
-        """A cache of one row that has read the first tokens of `prompt_ids`, and how many; the memory is empty then.
+        """A cache of one row that has read the first tokens of `prompt_ids`, and how many; nothing is kept any more.
 
-        It never has read the last of them, whose logits are still to come. None if nothing that is kept begins so.
+        It never has read the last token of the prompt, whose logits are still to come. None if no kept text begins like
+        the prompt.
         """
         try:
             ids, cache = self._kept.pop()
@@ -52,5 +53,5 @@ class PrefixMemory:
             return None
         cache.batch_select_indices(torch.tensor([row]))
         if common < ids.shape[1]:
-            cache.crop(common - ids.shape[1])  # a negative number: so many tokens less
+            cache.crop(common - ids.shape[1])  # a negative number removes that many tokens
         return cache, common

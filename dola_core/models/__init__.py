@@ -1,1 +1,1 @@
-""""""
+"""Load a model and read any of its layers."""

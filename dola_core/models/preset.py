@@ -1,4 +1,4 @@
-"""The DoLa-static that is recorded for a model, j*, α and norm: `dola_static.json` beside its weights."""
+"""The settings of DoLa-static recorded for a model: `dola_static.json` beside its weights, with j*, α and norm."""
 
 from pathlib import Path
 
@@ -6,10 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers import PreTrainedModel
 
 from dola_core.contrast import check_layer, default_layer
+from dola_core.errors import first_mistake
 
 PRESET_FILE = "dola_static.json"
 ALPHA = 0.1
-"""The paper's plausibility threshold, where nobody chose another."""
+"""The paper's plausibility threshold, used if none is recorded."""
 
 
 class Preset(BaseModel):
@@ -20,9 +21,9 @@ class Preset(BaseModel):
     layer: int = Field(ge=1, strict=True)
     alpha: float = Field(ALPHA, ge=0.0, le=1.0, strict=True)
     early_norm: bool = Field(True, strict=True)
-    """Whether layer j* is read through the final norm: the layer was chosen for that decoder."""
+    """Whether layer j* is read through the final norm, as it was when the layer was chosen."""
     finding: str = ""
-    """What testing these settings showed, in plain sentences for the page."""
+    """What a test of these settings showed, in plain sentences for the page."""
 
     @classmethod
     def of(cls, model: PreTrainedModel, n_layers: int) -> "Preset":
@@ -37,11 +38,9 @@ class Preset(BaseModel):
             preset = cls.model_validate_json(file.read_text(encoding="utf-8"))
             check_layer(preset.layer, n_layers)
         except ValidationError as error:
-            mistake = error.errors()[0]
-            reason = f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}".removeprefix(": ")
             raise ValueError(
                 f"{file} must hold a layer from 1 to {n_layers - 1} and may hold an alpha from 0 to 1 and "
-                f"early_norm: {reason}"
+                f"early_norm: {first_mistake(error).text}"
             ) from error
         except ValueError as error:
             raise ValueError(f"{file} must hold a layer from 1 to {n_layers - 1}: {error}") from error

@@ -1,8 +1,8 @@
-"""Where a `transformers` causal LM keeps its blocks, its final norm `LN_out` and its head φ, and how to read them.
+"""Read any layer of a `transformers` causal LM with the model's own final norm `LN_out` and head φ.
 
-A `Readout` turns the hidden state of any block into logits with the model's own norm and head, and captures hidden
-states of the last position during a forward pass. It holds references only: classes, weights and `generate` of the
-model stay as they are, and hooks exist only inside `with readout.capture(...)`.
+A `Readout` finds the model's blocks, final norm and head, turns the hidden state of any block into logits, and captures
+hidden states of the last position during a forward pass. It holds references only: the model's classes, weights and
+`generate` stay as they are, and hooks exist only inside `with readout.capture(...)`.
 """
 
 import threading
@@ -10,19 +10,18 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from dola_core.errors import UnsupportedModelError
+
 NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
 
 
 _PROVED: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
-
-
-class UnsupportedModelError(ValueError):
-    """The model is not one whose layers can be read; the message says what differs."""
 
 
 def last_position(h: Tensor) -> Tensor:
@@ -35,20 +34,20 @@ class Readout:
     """The parts of a causal LM that layer contrast needs. Make one with `Readout.of(model)`."""
 
     model: PreTrainedModel
-    decoder: nn.Module
+    decoder: PreTrainedModel
     """The stack of blocks with embeddings and final norm; its `last_hidden_state` is already normed."""
     blocks: nn.ModuleList
     ln_out: nn.Module
     phi: nn.Module
     after_head: Callable[[Tensor], Tensor]
-    """What the model does to the head's output: identity, soft-capping or a scale."""
+    """What the model does to the head's output: nothing, soft-capping or a scale."""
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> "Readout":
         """Find the parts of `model` and prove that they reproduce its logits.
 
         Raises `UnsupportedModelError` if a part is missing or the proof fails. The proof runs the model twice on four
-        tokens, once in a model's life.
+        tokens; it is done once for each model object.
         """
         if model.config.is_encoder_decoder:
             raise UnsupportedModelError(
@@ -80,42 +79,42 @@ class Readout:
 
     @property
     def device(self) -> torch.device:
-        """Where ids go in. Other parts of a model may lie on other devices, which then move what comes to them."""
-        place = self.model.get_input_embeddings().weight.device
-        # Weights that are kept on disk lie nowhere until they are used.
-        return torch.device("cpu") if place.type == "meta" else place
+        """Device of the input ids. Other parts of a model may lie on other devices, which move their inputs there."""
+        device = _weight(self.model.get_input_embeddings()).device
+        # Weights that accelerate keeps on disk are on the meta device until they are used.
+        return torch.device("cpu") if device.type == "meta" else device
 
     @property
     def vocab_size(self) -> int:
-        """V, the number of logits the head gives (which may exceed the tokenizer's entries)."""
-        return self.phi.weight.shape[0]
+        """V, the number of logits, which may exceed the tokenizer's entries."""
+        return _weight(self.phi).shape[0]
 
     @property
     def context_length(self) -> int | None:
-        """Positions the model was built for, or None if its config does not say."""
+        """The most positions of a text, or None if the model's config does not say."""
         return getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", None)
 
     def norm(self, h: Tensor) -> Tensor:
-        """`LN_out(h)`: `[..., d]` → `[..., d]`. Never for the decoder's own output, which is normed already."""
+        """`LN_out(h)`: `[..., d]` → `[..., d]`. Not for the decoder's own output, which is already normed."""
         return self.ln_out(h)
 
-    def head(self, h: Tensor) -> Tensor:
-        """Logits of hidden states that are ready for the head: `[..., d]` → `[..., V]`, float32."""
+    def lm_logits(self, h: Tensor) -> Tensor:
+        """Logits `φ(h)` of hidden states that are ready for the head: `[..., d]` → `[..., V]`, float32."""
         return self.after_head(self.phi(h)).float()
 
     def logits(self, h: Tensor, *, early_norm: bool = True) -> Tensor:
         """Logits read from block outputs: `φ(LN_out(h))`, or raw `φ(h)` without the norm; `[..., d]` → `[..., V]`."""
-        return self.head(self.norm(h) if early_norm else h)
+        return self.lm_logits(self.norm(h) if early_norm else h)
 
     @contextmanager
     def capture(
         self, layers: Iterable[int], *, pick: Callable[[Tensor], Tensor] = last_position
     ) -> Iterator[dict[int, Tensor]]:
-        """Collect what blocks put out while the body runs the model: {layer: `[rows, d]`}, layers from 1 to N.
+        """Collect the outputs of blocks while the body runs the model: {layer: `[rows, d]`}, layers from 1 to N.
 
-        Only the last position is kept, as a copy, so a long prompt costs `[rows, d]` per layer; `pick` may keep others
-        of `[rows, T, d]`. A later forward pass overwrites an earlier one. Forward passes of other threads on the same
-        model are not seen. The hooks are gone when the body ends, however it ends.
+        Only the last position is kept, as a copy, so a long prompt costs `[rows, d]` per layer; `pick` may keep other
+        parts of `[rows, T, d]`. A later forward pass overwrites an earlier one. Forward passes that other threads run
+        on the same model are ignored. The hooks are removed when the body ends, however it ends.
         """
         captured: dict[int, Tensor] = {}
         owner = threading.get_ident()
@@ -137,12 +136,13 @@ class Readout:
 
     @contextmanager
     def head_along(self, layer: int, captured: dict[int, Tensor], *, early_norm: bool) -> Iterator[dict[int, Tensor]]:
-        """While the body runs the model, read `layer` in the very product of the head that reads the last one.
+        """While the body runs the model, read `layer` in the same product of the head that reads the last layer.
 
-        `captured` is what `capture([layer])` yields; what is yielded here holds {layer: logits `[rows, V]`, float32}
-        after a forward pass. A head is as large as its vocabulary, and reading it takes longer than multiplying by
-        it: a second product would cost as much as the first. A pass in which the two do not fit together is left
-        alone, and nothing is held then. The hooks are gone when the body ends.
+        `captured` is what `capture([layer])` yields. Yields a dictionary that holds {layer: logits `[rows, V]`,
+        float32} after each forward pass. The head's weights are as large as the vocabulary and loading them takes
+        longer than multiplying, so a second product would cost as much as the first. If the hidden states of a pass do
+        not fit together, the pass is left as it is and the dictionary stays empty. The hooks are removed when the body
+        ends.
         """
         logits: dict[int, Tensor] = {}
         owner, joined = threading.get_ident(), [False]
@@ -177,7 +177,7 @@ class Readout:
 
     @torch.no_grad()
     def _prove(self) -> None:
-        """Reproduce the model's own logits from its last block on a probe input, else `UnsupportedModelError`."""
+        """Reproduce the model's own logits from its last block on probe ids, or raise `UnsupportedModelError`."""
         ids = torch.arange(1, 5, device=self.device)[None] % self.vocab_size
         with self.capture([self.n_layers]) as captured:
             normed = self.decoder(input_ids=ids, use_cache=False).last_hidden_state[:, -1]
@@ -197,7 +197,7 @@ class Readout:
 
 
 def _after_head(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
-    """What known architectures do to the head's output; whatever else a model does, the proof finds out."""
+    """What known architectures do to the head's output. If a model does something else, the proof fails."""
     config = model.config.get_text_config(decoder=True)
     if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
         return lambda logits: torch.tanh(logits / cap) * cap
@@ -217,6 +217,10 @@ def _close(read: Tensor, own: Tensor) -> bool:
 
 def _difference(read: Tensor, own: Tensor) -> str:
     return f"{(read.float() - own.float()).abs().max():.3g}" if read.shape == own.shape else "their shape"
+
+
+def _weight(module: nn.Module) -> Tensor:
+    return cast(Tensor, module.weight)  # of an embedding or a head, which PyTorch does not declare on `Module`
 
 
 def _name(model: PreTrainedModel) -> str:

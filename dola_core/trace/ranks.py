@@ -1,4 +1,4 @@
-"""Ranks of tokens in every layer: counted fast, and kept in one byte each."""
+"""Ranks of tokens in every layer: counted fast, and stored in one byte each."""
 
 from functools import cache
 
@@ -7,17 +7,18 @@ import torch
 from torch import Tensor
 
 EXACT = 32
-"""Ranks up to here are kept as they are."""
+"""Ranks up to this one are stored as they are."""
 MOST = 2**18
-"""The largest rank that can be told, beyond any vocabulary of today; what lies further is kept as this."""
+"""The largest rank that can be stored, beyond today's vocabularies; larger ones are stored as this."""
 RATIO = (MOST / EXACT) ** (1 / (255 - (EXACT - 1)))
-"""Of two neighbouring ranks that are kept beyond `EXACT`: 1.041, so a rank comes back within 3 %."""
+"""Ratio of two neighbouring stored ranks beyond `EXACT`: 1.041, so a decoded rank is within 3 %."""
 
 
 def ranks_of(log_q: Tensor, ids: Tensor, scratch: Tensor | None = None) -> Tensor:
-    """The rank of each of `ids` `[rows, K]` in every layer: `log_q` `[N, rows, V]` → int64 `[K, N, rows]`.
+    """Rank of each of `ids` `[rows, K]` in every layer: `log_q` `[N, rows, V]` → int64 `[K, N, rows]`.
 
-    1 is the most probable; equal tokens share the best rank of them. `scratch` is a tensor like `log_q` to work in.
+    1 is the most probable token; equally probable tokens share the best of their ranks. `scratch` is a tensor shaped
+    like `log_q` to work in.
     """
     own = log_q.gather(-1, ids.expand(len(log_q), *ids.shape))
     above = torch.empty_like(log_q) if scratch is None else scratch
@@ -30,21 +31,21 @@ def ranks_of(log_q: Tensor, ids: Tensor, scratch: Tensor | None = None) -> Tenso
     return ranks.long() + 1
 
 
-def coded(ranks: np.ndarray) -> np.ndarray:
-    """Ranks ≥ 1 as one byte each: exact to `EXACT`, to the nearest of a geometric series beyond."""
+def encode_ranks(ranks: np.ndarray) -> np.ndarray:
+    """Ranks ≥ 1 as one byte each: exact up to `EXACT`, beyond it the nearest member of a geometric series."""
     return _codes()[np.clip(ranks, 1, MOST)]
 
 
 @cache
 def _codes() -> np.ndarray:
-    """The byte of every rank up to `MOST`: computing logarithms at each step takes longer than looking them up."""
+    """The byte of every rank up to `MOST`, as a table: looking it up is faster than a logarithm at every step."""
     ranks = np.arange(MOST + 1)
     beyond = np.rint(np.log(np.maximum(ranks, EXACT) / EXACT) / np.log(RATIO))
     return np.where(ranks <= EXACT, ranks - 1, EXACT - 1 + beyond).astype(np.uint8)
 
 
-def decoded(codes: np.ndarray) -> np.ndarray:
-    """The ranks, int64, that `coded` stood for."""
+def decode_ranks(codes: np.ndarray) -> np.ndarray:
+    """The ranks, int64, that `encode_ranks` was given, rounded as it stores them."""
     codes = codes.astype(np.int64)
     beyond = np.rint(EXACT * RATIO ** np.maximum(codes - (EXACT - 1), 0)).astype(np.int64)
     return np.where(codes < EXACT, codes + 1, beyond)

@@ -1,86 +1,54 @@
 """The trace: everything recorded about a comparison, as one versioned JSON document.
 
-A step stores, for the tokens that can matter, `log q_j` of *every* layer, so that the token DoLa would have chosen
-at that step for any (j*, α) with α ≥ `ALPHA_MIN` can be read off without the model: `Trace.what_if`. Steps are stored
-once per row: lanes whose text is still the same share them.
+For the tokens that can matter, a step stores `log q_j` of *every* layer. From these, `Trace.what_if` computes without
+the model which token DoLa would have chosen there with any (j*, α), α ≥ `ALPHA_MIN`. Steps are stored once per row:
+lanes whose texts are still the same share them.
 
-Arrays are base64 of little-endian numbers. What a what-if compares is float32 to the last bit, since it must be the
-very numbers that the choice compared; what only charts show is float16.
+Numbers that a what-if compares are stored in float32 to the last bit, since they must be the ones that the choice
+compared. Numbers that only charts show are stored in float16.
 """
 
-import base64
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from dola_core.contrast import check_alpha, check_layer
-from dola_core.lanes import Decoding, Lane, choose, dola_scores
-from dola_core.trace.ranks import decoded
+from dola_core.lanes import DecodingConfig, Lane, contrast_scores, select_tokens
+from dola_core.models.info import ModelInfo
+from dola_core.trace.arrays import Float16, Float32, UInt8, UInt16, UInt32
+from dola_core.trace.ranks import decode_ranks
 
-SCHEMA = 1
+SCHEMA: Final = 1
 ALPHA_MIN = 0.01
-"""The smallest α a what-if answers for."""
+"""The smallest α that a what-if has an answer for."""
 
 MAX_TOKENS, MAX_LANES, MAX_STEPS, MAX_PROMPT, MAX_TEXT, MAX_PIECE = 1000, 256, 20_000, 200_000, 2_000_000, 1000
-"""Bounds far above what is recorded, so that a file cannot ask for more work than a run."""
+"""Bounds far above what is recorded, so that reading a file never takes more work than a run."""
 BYTES_PER_STEP = 400_000 // 128
-"""What a step of the document may take on average, so that 64 steps of two lanes stay below 400 kB."""
-MAX_TOLD = 128
-"""Settings whose what-ifs a step keeps in mind."""
+"""Average size of a step in JSON, at most, so that 64 steps of two lanes stay below 400 kB."""
+MAX_CACHED = 128
+"""Settings whose what-ifs a step caches."""
 ROUNDING = 1e-3
-"""How far above 0 a log-probability may come out."""
+"""How far above 0 a log-probability may be, by rounding."""
 
 EndReason = Literal["eos", "length", "stop", "stopped", "time", "broken"]
-"""End of text, length limit, stop string, stopped by the user, by a limit of time, or because the model's numbers were
-no longer finite."""
+"""End of text, length limit, stop string, cancelled by the user, time limit, or numbers that were no longer finite."""
 
 
-def _array(dtype: str) -> Any:
-    """A 1-D numpy array of `dtype` that travels as base64."""
-
-    def decode(value: Any) -> np.ndarray:
-        if isinstance(value, str):
-            raw = base64.b64decode(value, validate=True)
-            if len(raw) % np.dtype(dtype).itemsize:
-                raise ValueError("the array is cut off")
-            value = np.frombuffer(raw, dtype=dtype)
-        if not isinstance(value, np.ndarray):
-            raise ValueError("an array must be numbers in base64")
-        array = np.array(value.ravel(), dtype=dtype)  # its own numbers and no others, however large what they are of
-        if not np.isfinite(array).all():
-            raise ValueError("the array holds a number that is not finite")
-        array.flags.writeable = False
-        return array
-
-    encode = PlainSerializer(lambda a: base64.b64encode(a.tobytes()).decode(), return_type=str, when_used="json")
-    return Annotated[np.ndarray, BeforeValidator(decode), encode]
-
-
-Float32, Float16, UInt32, UInt16, UInt8 = (_array(t) for t in ("<f4", "<f2", "<u4", "<u2", "u1"))
 NO_BYTES = np.empty(0, dtype=np.uint8)
 
 
-class _Record(BaseModel):
+class _TraceRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
-class ModelInfo(_Record):
-    """Which model made a trace."""
-
-    name: str = Field(max_length=300)
-    revision: str | None = Field(None, max_length=300)
-    dtype: str = Field(max_length=30)
-    n_layers: int = Field(ge=2, le=256)
-    vocab_size: int = Field(ge=2, le=10_000_000)
-
-
-class Choice(_Record):
-    """What one lane's decoder says on the prefix of a step, whether or not its own text has that prefix."""
+class Choice(_TraceRecord):
+    """What one lane would choose after the prefix of a step, whether or not its own text has that prefix."""
 
     id: int = Field(ge=0)
     p: float = Field(ge=0, le=1)
@@ -88,10 +56,10 @@ class Choice(_Record):
     rank: int = Field(ge=1)
     """Its rank in the mature distribution; 1 is the most probable token."""
     entropy: float = Field(ge=0, allow_inf_nan=False)
-    """Of the lane's own distribution, in nats."""
+    """Entropy of the lane's own distribution, in nats."""
 
 
-class Step(_Record):
+class Step(_TraceRecord):
     """One generated position of one row."""
 
     index: int = Field(ge=0)
@@ -101,10 +69,10 @@ class Step(_Record):
     taken: Annotated[tuple[int, ...], FailFast()]
     """The token each of `lanes` went on with. Differs from its choice only where a text was given."""
     choices: Annotated[tuple[Choice, ...], FailFast()]
-    """What every lane of the comparison chooses on this prefix; those of the other lanes are the ghosts."""
+    """What every lane of the comparison chooses after this prefix; those of lanes with another text are the ghosts."""
     exact_alpha: float = Field(ge=ALPHA_MIN, allow_inf_nan=False)
-    """`what_if` is exact from here up: `ALPHA_MIN`, or more if so many tokens are plausible that not all were kept.
-    Above 1 if more tokens share the maximum than were kept."""
+    """The smallest α that `what_if` has an exact answer for: `ALPHA_MIN`, or more if so many tokens are plausible that
+    not all were recorded. Above 1 if more tokens share the maximum than were recorded."""
     tokens: UInt32
     """`[K]` recorded tokens: the most probable, best first, then what the lanes chose beyond those."""
     log_q: Float32
@@ -113,7 +81,7 @@ class Step(_Record):
     rough_log_q: Float16
     """`[(K − E) · N]`, the same of the others, which no what-if needs."""
     seen: UInt32
-    """Places among the first E of those that prompt or text held already; what a repetition penalty acts on."""
+    """Indices, among the first E tokens, of those that the prefix holds already; a repetition penalty acts on them."""
     noise: Float32
     """`[E]` Gumbel noise the choice used, or empty when greedy."""
     top_ids: UInt32
@@ -127,8 +95,8 @@ class Step(_Record):
     ranks: UInt16
     """`[lanes · N]` rank of each lane's choice in each layer; 65535 stands for that or more."""
     shown_ranks: UInt8 = NO_BYTES
-    """`[S · N]` rank of the first S tokens in each layer, rounded as `ranks.coded` does; none in a document that
-    would be too large with them."""
+    """`[S · N]` rank of the first S tokens in each layer, as `encode_ranks` stores it; empty in a document that would
+    be too large with them."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Step":
@@ -173,64 +141,65 @@ class Step(_Record):
         return self.ranks.reshape(len(self.choices), -1)
 
     def ranks_of(self, token: int) -> np.ndarray | None:
-        """`[N]`, int64: rank of `token` by layer; to the digit if a lane chose it, within 3 % beyond rank 32 if it
-        is among the most probable, and None if neither."""
+        """`[N]`, int64: rank of `token` by layer, or None if it was not recorded.
+
+        Exact if a lane chose the token; else within 3 % beyond rank 32.
+        """
         for choice, ranks in zip(self.choices, self.rank_table, strict=True):
             if choice.id == token:
                 return ranks.astype(np.int64)
         shown = self.shown_ranks.reshape(-1, len(self.top_ids))
         places = np.flatnonzero(self.tokens[: len(shown)] == token)
-        return decoded(shown[places[0]]) if len(places) else None
+        return decode_ranks(shown[places[0]]) if len(places) else None
 
-    def place(self, token: int) -> int:
-        """Where `token` stands in `tokens`; `ValueError` if it was not recorded."""
+    def index_of(self, token: int) -> int:
+        """Index of `token` in `tokens`; raises `ValueError` if it was not recorded."""
         return self.tokens.tolist().index(token)
 
-    def what_if(self, layer: int, alpha: float, decoding: Decoding) -> int:
-        """The token DoLa-static chooses here with another (j*, α), read from the record.
+    def what_if(self, layer: int, alpha: float, config: DecodingConfig) -> int:
+        """The token DoLa-static chooses here with another (j*, α), computed from the recorded numbers.
 
-        The same functions as in decoding run on the exactly recorded tokens, which hold the whole head, so the answer
-        is what this very run would have chosen. Raises `ValueError` for a layer outside 1..N−1 or α below
-        `exact_alpha`.
+        Decoding's own functions run on the exactly recorded tokens, which hold the whole plausible head, so the answer
+        is what this run would have chosen. Raises `ValueError` for a layer outside 1..N−1 or α below `exact_alpha`.
         """
-        return self.what_ifs([layer], alpha, decoding)[0]
+        return self.what_ifs([layer], alpha, config)[0]
 
-    def what_ifs(self, layers: Sequence[int], alpha: float, decoding: Decoding) -> list[int]:
+    def what_ifs(self, layers: Sequence[int], alpha: float, config: DecodingConfig) -> list[int]:
         """`what_if` for each of `layers` at one α."""
         columns = [check_layer(layer, len(self.top_ids)) - 1 for layer in layers]
         if check_alpha(alpha) < self.exact_alpha:
             raise ValueError(f"This step is recorded for alpha from {self.exact_alpha:.3g} up; got {alpha!r}.")
-        told = self._told.get((alpha, decoding))
-        if told is None:
-            if len(self._told) >= MAX_TOLD:
-                self._told.clear()
-            told = self._told[alpha, decoding] = self._of_every_layer(alpha, decoding)
-        return [told[column] for column in columns]
+        choices = self._what_if_cache.get((alpha, config))
+        if choices is None:
+            if len(self._what_if_cache) >= MAX_CACHED:
+                self._what_if_cache.clear()
+            choices = self._what_if_cache[alpha, config] = self._what_if_of_all_layers(alpha, config)
+        return [choices[column] for column in columns]
 
     @cached_property
-    def _told(self) -> dict[tuple[float, Decoding], list[int]]:
-        """What was asked before: charts and strips of one view ask the same of every step, and so does a drag of j*."""
+    def _what_if_cache(self) -> dict[tuple[float, DecodingConfig], list[int]]:
+        """Earlier answers: all charts of one view ask for the same ones, and so does a slider that is dragged."""
         return {}
 
-    def _of_every_layer(self, alpha: float, decoding: Decoding) -> list[int]:
-        """`what_if` of the layers 1..N−1 in one go: every layer is a row of the decoder's own functions."""
+    def _what_if_of_all_layers(self, alpha: float, config: DecodingConfig) -> list[int]:
+        """`what_if` for the layers 1..N−1 at once: each layer is a row for decoding's own functions."""
         tokens = self.tokens[: len(self.exact_log_q)]
         by_id = np.argsort(tokens)  # among equals the decoder takes the lowest id
         table = torch.from_numpy(self.exact_log_q[by_id]).T
         early = table[:-1]
         log_q_N = table[-1].expand(len(early), -1)
         seen = torch.from_numpy(np.flatnonzero(np.isin(by_id, self.seen))).expand(len(early), -1)
-        scores = dola_scores(Lane(name="", layer=1, alpha=alpha), decoding, seen, log_q_N, early)
-        noise = torch.from_numpy(self.noise[by_id]) if decoding.samples else None
-        return tokens[by_id][choose(decoding, scores, noise).numpy()].tolist()
+        scores = contrast_scores(Lane(name="", layer=1, alpha=alpha), config, seen, log_q_N, early)
+        noise = torch.from_numpy(self.noise[by_id]) if config.samples else None
+        return tokens[by_id][select_tokens(config, scores, noise).numpy()].tolist()
 
 
 def digest_of(ids: list[list[int]]) -> str:
-    """SHA-256 of every lane's generated ids, its first 16 digits."""
+    """The first 16 hex digits of the SHA-256 of every lane's generated ids."""
     return hashlib.sha256(repr(ids).encode()).hexdigest()[:16]
 
 
-class Trace(_Record):
+class Trace(_TraceRecord):
     """A finished or running comparison. `Trace.model_validate_json` and `to_json` are its JSON both ways."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -240,7 +209,7 @@ class Trace(_Record):
     prompt: str = Field(max_length=MAX_TEXT)
     prompt_ids: Annotated[tuple[Annotated[int, Field(ge=0)], ...], FailFast(), Field(max_length=MAX_PROMPT)]
     lanes: Annotated[tuple[Lane, ...], FailFast(), Field(max_length=MAX_LANES)]
-    decoding: Decoding
+    decoding: DecodingConfig
     steps: Annotated[tuple[Step, ...], FailFast(), Field(max_length=MAX_STEPS)]
     """Ordered by index; steps of one index by the first lane of their row."""
     texts: Annotated[tuple[Annotated[str, Field(max_length=MAX_TEXT)], ...], FailFast(), Field(max_length=MAX_LANES)]
@@ -250,7 +219,7 @@ class Trace(_Record):
     pieces: dict[int, Annotated[str, Field(max_length=MAX_PIECE)]]
     """Text of every token id that occurs."""
     digest: str = Field(max_length=64)
-    """SHA-256 of the generated ids: two runs with equal digests wrote the same tokens."""
+    """See `digest_of`: two runs with equal digests wrote the same tokens."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Trace":
@@ -259,9 +228,8 @@ class Trace(_Record):
             raise ValueError("texts, ends and steps must have an entry for every lane")
         if any(len(s.top_ids) != self.model.n_layers for s in self.steps):
             raise ValueError("the steps do not have the model's number of layers")
-        for lane in self.lanes:
-            if lane.layer is not None:
-                check_layer(lane.layer, self.model.n_layers)
+        for layer in (lane.layer for lane in self.lanes if lane.layer is not None):
+            check_layer(layer, self.model.n_layers)
         if any((len(step.noise) > 0) != self.decoding.samples for step in self.steps):
             raise ValueError("steps hold noise where a run samples, and only there")
         written = [0] * n
@@ -278,7 +246,7 @@ class Trace(_Record):
         return self
 
     def to_json(self) -> str:
-        """The JSON document; without `shown_ranks` where 64 steps of two lanes would come to over 400 kB."""
+        """The JSON document, without `shown_ranks` if it would exceed `BYTES_PER_STEP` on average with them."""
         text = self.model_dump_json(by_alias=True)
         if len(text.encode()) <= BYTES_PER_STEP * max(128, len(self.steps)):
             return text
@@ -298,11 +266,11 @@ class Trace(_Record):
         return self.lane_steps(lane)[index].what_if(layer, alpha, self.decoding)
 
     def stopped(self, reason: EndReason = "stopped") -> "Trace":
-        """The same trace with the lanes that were still running marked as stopped, by default by the user."""
+        """The same trace with `reason` as the end of every lane that was still running."""
         return self.model_copy(update={"ends": tuple(end or reason for end in self.ends)})
 
     def intact(self) -> bool:
-        """Whether the generated ids are those that the digest was taken of."""
+        """Whether the digest is that of the generated ids."""
         return self.digest == digest_of([self.lane_ids(lane) for lane in range(len(self.lanes))])
 
     @property

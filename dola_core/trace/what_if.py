@@ -1,6 +1,6 @@
-"""What-ifs over a whole trace: what DoLa-static would choose with another (j*, α), read from the record.
+"""What-ifs over a whole trace: what DoLa-static would choose with another (j*, α), read from the trace.
 
-Where more tokens are plausible than a step records, that step has no answer: see `Step.exact_alpha`.
+A step has no answer if more tokens are plausible at α than it records; see `Step.exact_alpha`.
 """
 
 from collections.abc import Sequence
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dola_core.lanes import Decoding
+from dola_core.lanes import DecodingConfig
 from dola_core.trace.schema import Step, Trace
 
 DOLA = 1
-"""The lane whose choices are asked for again, in a comparison of the baseline with one DoLa lane."""
+"""Index of the DoLa lane, in a comparison of the baseline with one DoLa lane."""
 
 
-def rechosen(trace: Trace, lane: int, layer: int, alpha: float) -> list[int]:
-    """DoLa's choice at every step of `lane`'s text with (layer, α); the run's own where the record does not tell."""
-    return [rechosen_at(step, layer, alpha, trace.decoding) for step in trace.lane_steps(lane)]
+def what_if_choices(trace: Trace, lane: int, layer: int, alpha: float) -> list[int]:
+    """DoLa's choice with (layer, α) at every step of `lane`'s text; the run's own choice where there is no answer."""
+    return [what_if_choice(step, layer, alpha, trace.decoding) for step in trace.lane_steps(lane)]
 
 
-def rechosen_at(step: Step, layer: int, alpha: float, decoding: Decoding) -> int:
-    """The same at one step."""
+def what_if_choice(step: Step, layer: int, alpha: float, decoding: DecodingConfig) -> int:
+    """DoLa's choice with (layer, α) at one step; the run's own choice where there is no answer."""
     return step.what_if(layer, alpha, decoding) if alpha >= step.exact_alpha else step.choices[DOLA].id
 
 
-def winners(step: Step, alphas: Sequence[float], decoding: Decoding) -> np.ndarray:
-    """The token DoLa chooses at `step` for every α and layer, `[alphas, N − 1]`; −1 where the record does not tell."""
+def winners(step: Step, alphas: Sequence[float], decoding: DecodingConfig) -> np.ndarray:
+    """The token DoLa chooses at `step` for every α and layer, `[alphas, N − 1]`; −1 where there is no answer."""
     layers = range(1, len(step.top_ids))
     unknown = [-1] * len(layers)
     return np.array(
@@ -35,23 +35,23 @@ def winners(step: Step, alphas: Sequence[float], decoding: Decoding) -> np.ndarr
 
 
 @dataclass(frozen=True)
-class Changes:
-    """How many choices of the DoLa lane would be another token, for every layer at one α."""
+class ChangedByLayer:
+    """How many of the DoLa lane's choices would change, for every layer at one α."""
 
     counts: np.ndarray
-    """`[N − 1]`, column j−1 by layer j, over the steps that the record tells of."""
+    """`[N − 1]`, layer j in column j − 1, over the steps that have an answer."""
     steps: int
-    """Steps that the record tells of at this α."""
-    untold: int
-    """Steps that it does not."""
+    """Steps that have an answer at this α."""
+    unavailable: int
+    """Steps that have none."""
 
 
-def changes(trace: Trace, alpha: float) -> Changes:
-    """Against the choices that the DoLa lane made in the run, over its own text."""
+def changed_by_layer(trace: Trace, alpha: float) -> ChangedByLayer:
+    """Count, over the DoLa lane's own text, where each layer would choose another token than the run did."""
     layers = range(1, trace.model.n_layers)
     steps = trace.lane_steps(DOLA)
-    told = [step for step in steps if alpha >= step.exact_alpha]
+    known = [step for step in steps if alpha >= step.exact_alpha]
     counts = np.zeros(len(layers), dtype=np.int64)
-    for step in told:
+    for step in known:
         counts += np.array(step.what_ifs(layers, alpha, trace.decoding)) != step.choices[DOLA].id
-    return Changes(counts, len(told), len(steps) - len(told))
+    return ChangedByLayer(counts, len(known), len(steps) - len(known))

@@ -7,7 +7,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from dola_core.lanes import MAX_SEED, Decoding, Lane, choose, dola_scores, gumbel_noise, penalised
+from dola_core.lanes import (
+    MAX_SEED,
+    DecodingConfig,
+    Lane,
+    apply_repetition_penalty,
+    contrast_scores,
+    gumbel_noise,
+    select_tokens,
+)
 from tests.dola_core.reference import penalise, warp
 
 LOG_P = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
@@ -55,10 +63,10 @@ class TestSettings:
     )
     def test_decoding_refuses_settings_out_of_range(self, setting):
         with pytest.raises(ValidationError):
-            Decoding(**setting)
+            DecodingConfig(**setting)
 
     def test_lanes_and_decoding_never_change(self):
-        for settings, name in ((Lane(name="dola", layer=22), "layer"), (Decoding(), "seed")):
+        for settings, name in ((Lane(name="dola", layer=22), "layer"), (DecodingConfig(), "seed")):
             with pytest.raises(ValidationError):
                 setattr(settings, name, 3)
 
@@ -66,19 +74,21 @@ class TestSettings:
 class TestScores:
     def test_the_penalty_divides_positive_scores_and_multiplies_negative_ones(self):
         scores = torch.tensor([[2.0, -2.0, 3.0, -3.0]])
-        after = penalised(Decoding(repetition_penalty=2.0), torch.tensor([[0, 1, 1]]), scores)
+        after = apply_repetition_penalty(DecodingConfig(repetition_penalty=2.0), torch.tensor([[0, 1, 1]]), scores)
         assert after.tolist() == [[1.0, -4.0, 3.0, -3.0]]
         assert scores.tolist() == [[2.0, -2.0, 3.0, -3.0]]
 
     def test_each_row_is_penalised_for_its_own_text(self):
-        after = penalised(Decoding(repetition_penalty=2.0), torch.tensor([[0], [1]]), torch.ones(2, 2))
+        after = apply_repetition_penalty(
+            DecodingConfig(repetition_penalty=2.0), torch.tensor([[0], [1]]), torch.ones(2, 2)
+        )
         assert after.tolist() == [[0.5, 1.0], [1.0, 0.5]]
 
     @pytest.mark.parametrize(("position", "penalty"), [("before", 1.5), ("after", 1.5), ("after", 1.0)])
     def test_the_penalty_meets_f_only_if_it_comes_after(self, position, penalty):
-        decoding = Decoding(repetition_penalty=penalty, penalty_position=position)
+        decoding = DecodingConfig(repetition_penalty=penalty, penalty_position=position)
         log_q_J = torch.tensor([[0.1, 0.4, 0.1, 0.4]]).log()
-        scores = dola_scores(Lane(name="", layer=1, alpha=0.2), decoding, torch.tensor([[0, 1]]), LOG_P, log_q_J)
+        scores = contrast_scores(Lane(name="", layer=1, alpha=0.2), decoding, torch.tensor([[0, 1]]), LOG_P, log_q_J)
         F = [math.log(5), math.log(0.75), math.log(1.5), -math.inf]
         expected = penalise(np.array(F), [0, 1], penalty) if position == "after" else F
         assert scores[0].tolist() == pytest.approx(list(expected))
@@ -86,19 +96,22 @@ class TestScores:
 
 class TestChoice:
     def test_greedy_takes_the_best_and_the_lowest_id_among_equals(self):
-        assert choose(Decoding(), torch.tensor([[1.0, 3.0, 3.0], [2.0, 1.0, 2.0]]), None).tolist() == [1, 0]
+        assert select_tokens(DecodingConfig(), torch.tensor([[1.0, 3.0, 3.0], [2.0, 1.0, 2.0]]), None).tolist() == [
+            1,
+            0,
+        ]
 
     def test_greedy_makes_no_noise(self):
-        assert gumbel_noise(Decoding(), 0, 4) is None
+        assert gumbel_noise(DecodingConfig(), 0, 4) is None
 
     def test_noise_depends_on_seed_and_step_alone(self):
-        first, second = Decoding(temperature=1.0, seed=1), Decoding(temperature=0.3, top_k=3, seed=1)
+        first, second = DecodingConfig(temperature=1.0, seed=1), DecodingConfig(temperature=0.3, top_k=3, seed=1)
         assert torch.equal(gumbel_noise(first, 7, 50), gumbel_noise(second, 7, 50))
         assert not torch.equal(gumbel_noise(first, 7, 50), gumbel_noise(first, 8, 50))
-        assert not torch.equal(gumbel_noise(first, 7, 50), gumbel_noise(Decoding(temperature=1.0, seed=2), 7, 50))
+        assert not torch.equal(gumbel_noise(first, 7, 50), gumbel_noise(DecodingConfig(temperature=1.0, seed=2), 7, 50))
 
     def test_the_largest_seed_works(self):
-        assert gumbel_noise(Decoding(temperature=1.0, seed=MAX_SEED), 0, 4).isfinite().all()
+        assert gumbel_noise(DecodingConfig(temperature=1.0, seed=MAX_SEED), 0, 4).isfinite().all()
 
     @pytest.mark.parametrize("warpers", WARPERS, ids=str)
     def test_choices_over_many_seeds_have_the_warped_distribution(self, warpers):
@@ -108,8 +121,8 @@ class TestChoice:
         expected = warp(scores.double().numpy(), **warpers)
         counted = np.zeros(12)
         for seed in range(draws):
-            decoding = Decoding(**({"temperature": 1.0} | warpers), seed=seed)
-            counted[choose(decoding, scores[None], gumbel_noise(decoding, 0, 12)).item()] += 1
+            decoding = DecodingConfig(**({"temperature": 1.0} | warpers), seed=seed)
+            counted[select_tokens(decoding, scores[None], gumbel_noise(decoding, 0, 12)).item()] += 1
         assert (counted[expected == 0] == 0).all()
         kept = expected * draws >= 5
         chi_square = ((counted - draws * expected)[kept] ** 2 / (draws * expected)[kept]).sum()
@@ -123,9 +136,9 @@ class TestChoice:
         scores[torch.rand(40, 30, generator=torch.Generator().manual_seed(5)) < 0.5] = -torch.inf
         scores[:, 7] = 0.0
         for seed in range(20):
-            at_once, one_by_one = (Decoding(temperature=temperature, top_k=k, seed=seed) for k in (0, 30))
+            at_once, one_by_one = (DecodingConfig(temperature=temperature, top_k=k, seed=seed) for k in (0, 30))
             noise = gumbel_noise(at_once, 0, 30)
-            assert torch.equal(choose(at_once, scores, noise), choose(one_by_one, scores, noise))
+            assert torch.equal(select_tokens(at_once, scores, noise), select_tokens(one_by_one, scores, noise))
 
     @pytest.mark.parametrize(
         "warpers", [{"top_k": 5}, {"top_p": 0.8}, {"min_p": 0.1}, {"top_k": 8, "top_p": 0.7}], ids=str
@@ -137,19 +150,19 @@ class TestChoice:
         scores[:, torch.rand(size, generator=torch.Generator().manual_seed(1)) < 0.4] = -torch.inf
         scores[:, 0] = 0.5
         for seed in range(10):
-            decoding = Decoding(temperature=0.9, seed=seed, **warpers)
+            decoding = DecodingConfig(temperature=0.9, seed=seed, **warpers)
             noise = gumbel_noise(decoding, 0, size)
-            alone = torch.cat([choose(decoding, row[None], noise) for row in scores])
-            assert torch.equal(choose(decoding, scores, noise), alone)
+            alone = torch.cat([select_tokens(decoding, row[None], noise) for row in scores])
+            assert torch.equal(select_tokens(decoding, scores, noise), alone)
 
     def test_lanes_with_equal_scores_and_noise_agree_and_close_ones_nearly_always(self):
         scores = 2 * torch.randn(50, generator=torch.Generator().manual_seed(0))
         close = scores + 0.1 * torch.randn(50, generator=torch.Generator().manual_seed(1))
         agreed = 0
         for seed in range(300):
-            decoding = Decoding(temperature=1.0, seed=seed)
+            decoding = DecodingConfig(temperature=1.0, seed=seed)
             noise = gumbel_noise(decoding, 0, 50)
-            one, same, near = (choose(decoding, s[None], noise).item() for s in (scores, scores + 7.0, close))
+            one, same, near = (select_tokens(decoding, s[None], noise).item() for s in (scores, scores + 7.0, close))
             assert one == same
             agreed += one == near
         assert agreed > 0.85 * 300

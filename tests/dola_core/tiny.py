@@ -1,8 +1,10 @@
 """Tiny random models of 30 layers whose layers really differ, so that reading the wrong one changes the text."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from transformers import (
@@ -23,11 +25,20 @@ from transformers import (
     Qwen3Config,
 )
 
-from dola_core.decoding.lockstep import compare
+from dola_core.comparison import Comparison
+from dola_core.decoding.beam_search import BeamProgress, BeamResult
+from dola_core.decoding.engine import Engine
+from dola_core.decoding.lockstep import StepOutput
+from dola_core.decoding.prefix_cache import PrefixCache
+from dola_core.decoding.static_batch import StaticBatch
+from dola_core.lanes import DecodingConfig, Lane
+from dola_core.models.info import ModelInfo
+from dola_core.models.readout import Readout
 from dola_core.trace.recorder import Recorder
-from dola_core.trace.schema import ModelInfo, Trace
+from dola_core.trace.schema import Trace
 
 N, V, WIDTH = 30, 97, 32
+TextOf = Callable[[Sequence[int]], str]
 
 _SMALL = {
     "vocab_size": V,
@@ -118,22 +129,70 @@ def prompt(length: int, seed: int = 0) -> list[int]:
     return torch.randint(1, V, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
-def texts(comparison) -> list[list[int]]:
+def spelled(ids: Sequence[int]) -> str:
+    """The text of ids where token n is spelled " tn"."""
+    return "".join(f" t{i}" for i in ids)
+
+
+def engine_of(readout: Readout, *, eos_ids: Collection[int] = (), text_of: TextOf = spelled) -> Engine:
+    """An engine on a model that has no tokenizer."""
+    loaded = SimpleNamespace(
+        model=readout.model, readout=readout, info=info_of(readout), eos_ids=tuple(eos_ids), text=text_of
+    )
+    return Engine(loaded)
+
+
+def info_of(readout: Readout) -> ModelInfo:
+    return ModelInfo(name="tiny", dtype="float32", n_layers=readout.n_layers, vocab_size=readout.vocab_size)
+
+
+def asked(prompt_ids: Sequence[int], lanes: Sequence[Lane], config: DecodingConfig) -> Comparison:
+    return Comparison("a prompt", tuple(prompt_ids), tuple(lanes), config)
+
+
+def compare(
+    readout: Readout,
+    prompt_ids: Sequence[int],
+    lanes: Sequence[Lane],
+    config: DecodingConfig,
+    *,
+    eos_ids: Collection[int] = (),
+    text_of: TextOf = spelled,
+    prefix_cache: PrefixCache | None = None,
+    static_batch: StaticBatch | None = None,
+    **how: Any,
+) -> Iterator[StepOutput]:
+    """`Engine.compare` on a model without a tokenizer, with a prefix cache and a static batch if they are given."""
+    engine = engine_of(readout, eos_ids=eos_ids, text_of=text_of)
+    engine.static_batch = static_batch
+    if prefix_cache is not None:
+        engine.prefix_cache = prefix_cache
+        how["reuse_prefix"] = True
+    return engine.compare(asked(prompt_ids, lanes, config), **how)
+
+
+def beam_search(
+    readout: Readout, prompt_ids: Sequence[int], lanes: Sequence[Lane], config: DecodingConfig, **named: Any
+) -> Iterator[BeamProgress | BeamResult]:
+    """`Engine.beam_search` on a model without a tokenizer."""
+    return engine_of(readout, **named).beam_search(asked(prompt_ids, lanes, config))
+
+
+def texts(steps: Iterable[StepOutput]) -> list[list[int]]:
     """What each lane wrote, from the steps of a comparison."""
     written: dict[int, list[int]] = {}
-    for advance in comparison:
-        for lane, token in advance.tokens.items():
+    for output in steps:
+        for lane, token in output.tokens.items():
             written.setdefault(lane, []).append(token)
     return [written[lane] for lane in sorted(written)]
 
 
-def recorded(readout, prompt_ids, lanes, decoding, **kwargs) -> Trace:
+def recorded(readout, prompt_ids, lanes, config, **how) -> Trace:
     """A whole comparison's trace; token n is spelled " tn"."""
-    info = ModelInfo(name="tiny", dtype="float32", n_layers=readout.n_layers, vocab_size=readout.vocab_size)
-    recorder = Recorder(info, "a prompt", prompt_ids, lanes, decoding)
-    for advance in compare(readout, prompt_ids, lanes, decoding, **kwargs):
-        recorder.add(advance.tokens, advance.ends, advance.steps)
-    return recorder.trace(piece=lambda i: f" t{i}", text=lambda ids: "".join(f" t{i}" for i in ids))
+    recorder = Recorder(asked(prompt_ids, lanes, config), info_of(readout))
+    for output in compare(readout, prompt_ids, lanes, config, **how):
+        recorder.add(output.tokens, output.ends, output.steps)
+    return recorder.trace(piece=lambda i: f" t{i}", text=spelled)
 
 
 @contextmanager

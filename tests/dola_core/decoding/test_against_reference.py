@@ -5,10 +5,9 @@ from itertools import product
 import pytest
 import torch
 
-from dola_core.decoding.lockstep import compare
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import Decoding, Lane
-from tests.dola_core.tiny import prompt
+from dola_core.lanes import DecodingConfig, Lane
+from tests.dola_core.tiny import compare, prompt
 
 LAYERS, ALPHAS, STEPS = (1, 10, 22, 29), (0.05, 0.1, 0.5, 1.0), 6
 GRID = list(product(LAYERS, ALPHAS))
@@ -30,7 +29,7 @@ def expected(naive):
 @pytest.mark.parametrize("way", WAYS)
 def test_all_lanes_of_the_lock_step_decoder_equal_the_naive_decoder(readout, expected, way):
     lanes = [Lane(name="baseline"), *(Lane(name="dola", layer=j, alpha=a) for j, a in GRID)]
-    decoding = Decoding(
+    decoding = DecodingConfig(
         max_new_tokens=STEPS,
         repetition_penalty=way["penalty"],
         penalty_position=way["position"],

@@ -5,10 +5,11 @@ import threading
 import pytest
 import torch
 
-from dola_core.decoding.beam_search import BeamProgress, BeamResult, beam_search
-from dola_core.decoding.lockstep import PromptError
+from dola_core.decoding.beam_search import BeamProgress, BeamResult
+from dola_core.errors import PromptError
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import Decoding, Lane
+from dola_core.lanes import DecodingConfig, Lane
+from tests.dola_core.tiny import beam_search
 
 PROMPT = [5, 6, 7, 8]
 LANES = [Lane(name="baseline"), Lane(name="DoLa", layer=20, alpha=0.2)]
@@ -22,7 +23,7 @@ def results(readout, decoding, **named):
 @pytest.mark.parametrize("penalty", [1.0, 1.2])
 @pytest.mark.parametrize("position", ["before", "after"])
 def test_every_lane_gets_the_beams_of_stock_generate(llama, readout, penalty, position):
-    decoding = Decoding(num_beams=3, max_new_tokens=7, repetition_penalty=penalty, penalty_position=position)
+    decoding = DecodingConfig(num_beams=3, max_new_tokens=7, repetition_penalty=penalty, penalty_position=position)
     found, _ = results(readout, decoding)
     settings = {
         "num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 7, "do_sample": False,
@@ -38,14 +39,14 @@ def test_every_lane_gets_the_beams_of_stock_generate(llama, readout, penalty, po
 
 
 def test_progress_counts_every_step_of_every_lane(readout):
-    _, progress = results(readout, Decoding(num_beams=2, max_new_tokens=5))
+    _, progress = results(readout, DecodingConfig(num_beams=2, max_new_tokens=5))
     assert progress == [BeamProgress(lane, step) for lane in (0, 1) for step in range(1, 6)]
 
 
 def test_a_beam_ends_at_its_end_of_text(readout):
-    free, _ = results(readout, Decoding(num_beams=2, max_new_tokens=6))
+    free, _ = results(readout, DecodingConfig(num_beams=2, max_new_tokens=6))
     eos = free[0].beams[0].ids[2]
-    found, _ = results(readout, Decoding(num_beams=2, max_new_tokens=6), eos_ids=[eos])
+    found, _ = results(readout, DecodingConfig(num_beams=2, max_new_tokens=6), eos_ids=[eos])
     for beam in (beam for result in found for beam in result.beams):
         assert beam.ids.count(eos) == (beam.end == "eos")
         assert eos not in beam.ids[:-1]
@@ -53,7 +54,7 @@ def test_a_beam_ends_at_its_end_of_text(readout):
 
 
 def test_abandoning_the_search_ends_its_thread_and_leaves_no_hook(readout):
-    search = beam_search(readout, PROMPT, LANES, Decoding(num_beams=2, max_new_tokens=60))
+    search = beam_search(readout, PROMPT, LANES, DecodingConfig(num_beams=2, max_new_tokens=60))
     next(search)
     assert any(thread.name == "beam-search" for thread in threading.enumerate())
     passes = []
@@ -71,14 +72,14 @@ def test_a_stop_string_is_looked_for_in_the_new_text_only(readout):
     def text_of(ids):
         return "".join(f"<{i}>" for i in ids)
 
-    free, _ = results(readout, Decoding(num_beams=2, max_new_tokens=6))
+    free, _ = results(readout, DecodingConfig(num_beams=2, max_new_tokens=6))
     third = free[0].beams[0].ids[2]
-    found, _ = results(readout, Decoding(num_beams=2, max_new_tokens=6, stop=(f"<{third}>",)), text_of=text_of)
+    found, _ = results(readout, DecodingConfig(num_beams=2, max_new_tokens=6, stop=(f"<{third}>",)), text_of=text_of)
     for beam in (beam for result in found for beam in result.beams):
         assert (third in beam.ids) == (beam.end == "stop")
         assert third not in beam.ids[:-1]
     assert any(beam.end == "stop" for beam in found[0].beams)
-    with_prompt, _ = results(readout, Decoding(num_beams=2, max_new_tokens=6, stop=("<5>",)), text_of=text_of)
+    with_prompt, _ = results(readout, DecodingConfig(num_beams=2, max_new_tokens=6, stop=("<5>",)), text_of=text_of)
     assert with_prompt[0].beams[0].ids[0] != 5
     assert len(with_prompt[0].beams[0].ids) > 1
 
@@ -89,18 +90,16 @@ def test_an_error_inside_the_search_reaches_the_caller(readout, monkeypatch):
 
     monkeypatch.setattr("dola_core.decoding.beam_search.generate_with_dola_static", fail)
     with pytest.raises(RuntimeError, match="the device is gone"):
-        list(beam_search(readout, PROMPT, LANES, Decoding(num_beams=2)))
+        list(beam_search(readout, PROMPT, LANES, DecodingConfig(num_beams=2)))
 
 
 def test_bad_input_is_refused_before_anything_runs(readout):
     with pytest.raises(PromptError):
-        beam_search(readout, [], LANES, Decoding(num_beams=2))
-    with pytest.raises(ValueError, match="need text_of"):
-        beam_search(readout, PROMPT, LANES, Decoding(num_beams=2, stop=("x",)))
+        beam_search(readout, [], LANES, DecodingConfig(num_beams=2))
     with pytest.raises(ValueError, match="from 1 to 29"):
-        beam_search(readout, PROMPT, [Lane(name="x", layer=30)], Decoding(num_beams=2))
+        beam_search(readout, PROMPT, [Lane(name="x", layer=30)], DecodingConfig(num_beams=2))
 
 
 def test_beams_do_not_sample():
     with pytest.raises(ValueError, match="Beam search does not sample"):
-        Decoding(num_beams=2, temperature=0.7)
+        DecodingConfig(num_beams=2, temperature=0.7)

@@ -6,17 +6,16 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from dola_core.decoding.batch import FixedRows
-from dola_core.decoding.lockstep import compare
-from dola_core.decoding.prefix_cache import PrefixMemory
-from dola_core.lanes import Decoding, Lane
+from dola_core.decoding.prefix_cache import PrefixCache
+from dola_core.decoding.static_batch import StaticBatch
+from dola_core.lanes import DecodingConfig, Lane
 from dola_core.models.readout import Readout
 from dola_core.trace.recorder import Recorder
-from dola_core.trace.schema import ModelInfo, Trace
-from tests.dola_core.tiny import hooks_on, prompt, texts, tiny, tokens_read
+from dola_core.trace.schema import Trace
+from tests.dola_core.tiny import asked, compare, hooks_on, info_of, prompt, texts, tiny, tokens_read
 
 LANES = (Lane(name="baseline"), Lane(name="dola", layer=3))
-GREEDY = Decoding(max_new_tokens=8)
+GREEDY = DecodingConfig(max_new_tokens=8)
 PROMPT = prompt(23, seed=4)
 
 
@@ -54,10 +53,10 @@ def spoiled(module, value: float, from_call: int):
 @pytest.mark.parametrize("fixed", [False, True])
 def test_a_prompt_read_in_parts_is_completed_the_same(readout, static, chunk, fixed):
     readout = static if fixed else readout
-    rows = FixedRows(readout, range(1, 30), lanes=2, length=40, compiler=lambda step: step) if fixed else None
+    rows = StaticBatch(readout, range(1, 30), lanes=2, length=40, compiler=lambda step: step) if fixed else None
     whole = texts(compare(readout, PROMPT, LANES, GREEDY))
     with tokens_read(readout) as read:
-        advances = list(compare(readout, PROMPT, LANES, GREEDY, chunk=chunk, fixed=rows))
+        advances = list(compare(readout, PROMPT, LANES, GREEDY, chunk=chunk, static_batch=rows))
     assert texts(advances) == whole
     told = [advance.read for advance in advances if advance.read]
     parts = read[: len(told) + 1]
@@ -68,22 +67,22 @@ def test_a_prompt_read_in_parts_is_completed_the_same(readout, static, chunk, fi
 
 
 def test_what_is_remembered_is_not_read_again_in_parts_either(readout):
-    memory = PrefixMemory()
-    written = texts(compare(readout, PROMPT, LANES, GREEDY, memory=memory, chunk=5))
+    cache = PrefixCache()
+    written = texts(compare(readout, PROMPT, LANES, GREEDY, prefix_cache=cache, chunk=5))
     with tokens_read(readout) as read:
-        list(compare(readout, [*PROMPT, *written[0][:4]], LANES, GREEDY, memory=memory, chunk=5))
+        list(compare(readout, [*PROMPT, *written[0][:4]], LANES, GREEDY, prefix_cache=cache, chunk=5))
     assert read[0] == 1
 
 
 def test_a_prompt_abandoned_while_it_is_read_leaves_nothing(readout):
-    memory = PrefixMemory()
+    cache = PrefixCache()
     with tokens_read(readout) as read:
-        begun = compare(readout, PROMPT, LANES, GREEDY, memory=memory, chunk=4)
+        begun = compare(readout, PROMPT, LANES, GREEDY, prefix_cache=cache, chunk=4)
         assert next(begun).read == 4
         begun.close()
     assert read == [4]
     assert hooks_on(readout.model) == 0
-    assert memory.take(PROMPT) is None
+    assert cache.take(PROMPT) is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -91,7 +90,7 @@ def test_a_prompt_abandoned_while_it_is_read_leaves_nothing(readout):
 @pytest.mark.parametrize("step", [0, 1, 3])
 def test_numbers_that_are_none_end_every_lane_with_what_it_has(readout, value, record, step):
     whole = texts(compare(readout, PROMPT, LANES, GREEDY, record=record))
-    recorder = Recorder(ModelInfo(name="tiny", dtype="float32", n_layers=30, vocab_size=97), "p", PROMPT, LANES, GREEDY)
+    recorder = Recorder(asked(PROMPT, LANES, GREEDY), info_of(readout))
     with spoiled(readout.phi, value, from_call=step):
         for advance in compare(readout, PROMPT, LANES, GREEDY, record=record):
             recorder.add(advance.tokens, advance.ends, advance.steps)
@@ -116,13 +115,13 @@ def test_memory_that_runs_out_leaves_no_hook_and_the_next_comparison_works(reado
     def run_out(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    memory = PrefixMemory()
+    cache = PrefixCache()
     hook = readout.blocks[9].register_forward_hook(run_out)
     try:
         with pytest.raises(torch.OutOfMemoryError):
-            list(compare(readout, PROMPT, LANES, GREEDY, memory=memory))
+            list(compare(readout, PROMPT, LANES, GREEDY, prefix_cache=cache))
     finally:
         hook.remove()
     assert hooks_on(readout.model) == 0
-    assert memory.take(PROMPT) is None
-    assert texts(compare(readout, PROMPT, LANES, GREEDY, memory=memory)) == whole
+    assert cache.take(PROMPT) is None
+    assert texts(compare(readout, PROMPT, LANES, GREEDY, prefix_cache=cache)) == whole

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from dola_core.decoding.lockstep import PromptError, compare
+from dola_core.errors import PromptError
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import Decoding, Lane, gumbel_noise
+from dola_core.lanes import DecodingConfig, Lane, gumbel_noise
 from dola_core.models.readout import Readout
 from tests.dola_core.reference import warp
-from tests.dola_core.tiny import CONFIGS, V, hooks_on, prompt, texts, tiny
+from tests.dola_core.tiny import CONFIGS, V, compare, hooks_on, prompt, texts, tiny
 
 STEPS = 10
 PROMPT = prompt(7)
@@ -22,8 +22,8 @@ BASELINE, DOLA, LOW = (
     Lane(name="low", layer=3, alpha=0.05),
 )
 BOTH = (BASELINE, DOLA)
-GREEDY = Decoding(max_new_tokens=STEPS)
-SAMPLED = Decoding(max_new_tokens=STEPS, temperature=0.9, top_k=30, top_p=0.95, seed=3)
+GREEDY = DecodingConfig(max_new_tokens=STEPS)
+SAMPLED = DecodingConfig(max_new_tokens=STEPS, temperature=0.9, top_k=30, top_p=0.95, seed=3)
 
 
 def stock(model, prompt_ids, steps, **settings):
@@ -63,7 +63,7 @@ class TestAgainstStockGenerate:
     def test_both_lanes_equal_generate(self, name):
         """Prompt and text are longer than the sliding window of 8 that Mistral and Gemma 2 have here."""
         model, prompt_ids = tiny(name), prompt(11, seed=4)
-        decoding = Decoding(max_new_tokens=7)
+        decoding = DecodingConfig(max_new_tokens=7)
         baseline, dola = texts(compare(Readout.of(model), prompt_ids, BOTH, decoding, record=False))
         assert baseline == stock(model, prompt_ids, 7)
         assert dola == contrasted(model, prompt_ids, 7, DOLA)
@@ -72,7 +72,7 @@ class TestAgainstStockGenerate:
     @pytest.mark.parametrize("name", ["llama", "mistral", "gemma2", "gpt2"])
     def test_a_short_prompt_grows_beyond_the_window(self, name):
         model, prompt_ids = tiny(name), prompt(3, seed=5)
-        decoding = Decoding(max_new_tokens=14, repetition_penalty=1.3)
+        decoding = DecodingConfig(max_new_tokens=14, repetition_penalty=1.3)
         baseline, dola = texts(compare(Readout.of(model), prompt_ids, BOTH, decoding, record=False))
         assert baseline == stock(model, prompt_ids, 14, repetition_penalty=1.3)
         assert dola == contrasted(model, prompt_ids, 14, DOLA, repetition_penalty=1.3)
@@ -166,7 +166,7 @@ class TestEnds:
         end = next(token for token in alone[0][2:] if token not in alone[1])
         last = list(compare(readout, PROMPT, BOTH, GREEDY, eos_ids=[end]))[-1].steps
         assert [step.lanes for step in last] == [(1,)]
-        ghost = texts(compare(readout, PROMPT + alone[1][:-1], [BASELINE], Decoding(max_new_tokens=1)))
+        ghost = texts(compare(readout, PROMPT + alone[1][:-1], [BASELINE], DecodingConfig(max_new_tokens=1)))
         assert last[0].choices[0].id == ghost[0][0]
 
     def test_all_lanes_end_and_so_does_the_generator(self, readout, alone):
@@ -185,7 +185,7 @@ class TestEnds:
         assert advances[-1].ends == {0: "stop"}
 
     def test_length_ends_every_lane(self, readout):
-        advances = list(compare(readout, PROMPT, BOTH, Decoding(max_new_tokens=3)))
+        advances = list(compare(readout, PROMPT, BOTH, DecodingConfig(max_new_tokens=3)))
         assert [advance.index for advance in advances] == [0, 1, 2]
         assert [advance.ends for advance in advances] == [{}, {}, {0: "length", 1: "length"}]
 
@@ -278,7 +278,7 @@ class TestSampling:
     ):
         warpers = {"temperature": 0.9, "top_k": 12, "top_p": 0.9, "min_p": 0.01}
         for seed in range(12):
-            decoding = Decoding(
+            decoding = DecodingConfig(
                 max_new_tokens=3,
                 seed=seed,
                 repetition_penalty=penalty.get("penalty", 1.0),
@@ -294,7 +294,9 @@ class TestSampling:
                     assert token == max(kept, key=lambda i: float(torch.tensor(p[i]).log()) + noise[i])
 
 
-@pytest.mark.parametrize("decoding", [GREEDY, Decoding(max_new_tokens=8, temperature=1.1, top_p=0.95, seed=4)], ids=str)
+@pytest.mark.parametrize(
+    "decoding", [GREEDY, DecodingConfig(max_new_tokens=8, temperature=1.1, top_p=0.95, seed=4)], ids=str
+)
 def test_a_text_taken_up_again_in_the_middle_goes_on_as_it_did(readout, decoding):
     for lane, text in zip(BOTH, texts(compare(readout, PROMPT, BOTH, decoding)), strict=True):
         for cut in (1, 4):
@@ -305,7 +307,7 @@ def test_a_text_taken_up_again_in_the_middle_goes_on_as_it_did(readout, decoding
 class TestScripts:
     def test_a_given_text_is_replayed_and_looked_at(self, readout):
         given = prompt(5, seed=9)
-        advances = list(compare(readout, PROMPT, BOTH, GREEDY, scripts={0: (given, "stopped")}))
+        advances = list(compare(readout, PROMPT, BOTH, GREEDY, forced={0: (given, "stopped")}))
         replayed, free = texts(advances)
         assert replayed == given
         assert free == texts(compare(readout, PROMPT, [DOLA], GREEDY))[0]
@@ -319,9 +321,9 @@ class TestScripts:
     def test_replaying_what_was_written_gives_the_same_steps(self, readout):
         for decoding in (GREEDY, SAMPLED):
             written = texts(compare(readout, PROMPT, BOTH, decoding))
-            scripts = {lane: (text, "length") for lane, text in enumerate(written)}
+            forced = {lane: (text, "length") for lane, text in enumerate(written)}
             original = [a.steps for a in compare(readout, PROMPT, BOTH, decoding)]
-            replayed = [a.steps for a in compare(readout, PROMPT, BOTH, decoding, scripts=scripts)]
+            replayed = [a.steps for a in compare(readout, PROMPT, BOTH, decoding, forced=forced)]
             assert [[s.model_dump_json() for s in steps] for steps in original] == [
                 [s.model_dump_json() for s in steps] for steps in replayed
             ]
@@ -330,8 +332,8 @@ class TestScripts:
     def test_a_row_that_ends_while_another_forks_leaves_the_right_cache_to_both(self, readout, ending):
         """The number of rows stays two, yet what they hold changes."""
         given = {lane: [11, 20 + lane, *prompt(3, seed=lane)] for lane in range(3)} | {ending: [12, 13]}
-        scripts = {lane: (ids, "length") for lane, ids in given.items()}
-        for advance in compare(readout, PROMPT, (BASELINE, DOLA, LOW), GREEDY, scripts=scripts):
+        forced = {lane: (ids, "length") for lane, ids in given.items()}
+        for advance in compare(readout, PROMPT, (BASELINE, DOLA, LOW), GREEDY, forced=forced):
             for step in advance.steps:
                 prefix = PROMPT + given[step.lanes[0]][: advance.index]
                 assert [step.choices[0].id] == stock(readout.model, prefix, 1)

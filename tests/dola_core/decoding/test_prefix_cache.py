@@ -4,33 +4,32 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache
 
-from dola_core.decoding.lockstep import compare
-from dola_core.decoding.prefix_cache import PrefixMemory
-from dola_core.lanes import Decoding, Lane
+from dola_core.decoding.prefix_cache import PrefixCache
+from dola_core.lanes import DecodingConfig, Lane
 from dola_core.models.readout import Readout
-from tests.dola_core.tiny import CONFIGS, prepared, prompt, texts, tokens_read
+from tests.dola_core.tiny import CONFIGS, compare, prepared, prompt, texts, tokens_read
 
 PROMPT = prompt(7)
 LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
-GREEDY = Decoding(max_new_tokens=10)
-SAMPLED = Decoding(max_new_tokens=10, temperature=0.9, seed=3)
+GREEDY = DecodingConfig(max_new_tokens=10)
+SAMPLED = DecodingConfig(max_new_tokens=10, temperature=0.9, seed=3)
 
 
 def kept(readout, decoding=GREEDY):
     """A memory of a comparison of `PROMPT`, and what its lanes wrote."""
-    memory = PrefixMemory()
-    return memory, texts(compare(readout, PROMPT, LANES, decoding, memory=memory))
+    cache = PrefixCache()
+    return cache, texts(compare(readout, PROMPT, LANES, decoding, prefix_cache=cache))
 
 
 @pytest.mark.parametrize("decoding", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("lane", [0, 1])
 @pytest.mark.parametrize("index", [0, 1, 4, 9])
 def test_going_on_reads_one_token_and_writes_what_a_fresh_start_would(readout, decoding, lane, index):
-    memory, written = kept(readout, decoding)
+    cache, written = kept(readout, decoding)
     prefix = [*PROMPT, *written[lane][:index]]
     fresh = list(compare(readout, prefix, LANES, decoding))
     with tokens_read(readout) as read:
-        on = list(compare(readout, prefix, LANES, decoding, memory=memory))
+        on = list(compare(readout, prefix, LANES, decoding, prefix_cache=cache))
     assert read[0] == 1
     assert texts(on) == texts(fresh)
     assert texts(on)[lane][: len(written[lane]) - index] == written[lane][index:]
@@ -43,48 +42,48 @@ def test_going_on_reads_one_token_and_writes_what_a_fresh_start_would(readout, d
 
 
 def test_a_forced_token_is_read_and_nothing_else(readout):
-    memory, written = kept(readout)
+    cache, written = kept(readout)
     prefix = [*PROMPT, *written[0][:3], (written[0][3] + 1) % 97]
     with tokens_read(readout) as read:
-        on = texts(compare(readout, prefix, LANES, GREEDY, memory=memory))
+        on = texts(compare(readout, prefix, LANES, GREEDY, prefix_cache=cache))
     assert read[0] == 1
     assert on == texts(compare(readout, prefix, LANES, GREEDY))
 
 
 def test_of_another_prompt_only_what_differs_is_read(readout):
-    memory, _ = kept(readout)
+    cache, _ = kept(readout)
     other = [*PROMPT[:4], *prompt(5, seed=9)]
     common = next(n for n in range(len(other)) if other[: n + 1] != PROMPT[: n + 1])
     with tokens_read(readout) as read:
-        on = texts(compare(readout, other, LANES, GREEDY, memory=memory))
+        on = texts(compare(readout, other, LANES, GREEDY, prefix_cache=cache))
     assert read[0] == len(other) - common
     assert on == texts(compare(readout, other, LANES, GREEDY))
 
 
 def test_an_abandoned_comparison_is_remembered_and_a_broken_one_is_not(readout, monkeypatch):
-    memory = PrefixMemory()
-    steps = compare(readout, PROMPT, LANES, GREEDY, memory=memory)
+    cache = PrefixCache()
+    steps = compare(readout, PROMPT, LANES, GREEDY, prefix_cache=cache)
     ids = [next(steps).tokens[0] for _ in range(3)]
     steps.close()
-    assert memory.take([*PROMPT, *ids])[1] == len(PROMPT) + 2
+    assert cache.take([*PROMPT, *ids])[1] == len(PROMPT) + 2
 
-    steps = compare(readout, PROMPT, LANES, GREEDY, memory=memory)
+    steps = compare(readout, PROMPT, LANES, GREEDY, prefix_cache=cache)
     next(steps)
     monkeypatch.setattr(DynamicCache, "update", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         next(steps)
-    assert memory.take([*PROMPT, *ids]) is None
+    assert cache.take([*PROMPT, *ids]) is None
 
 
 def test_what_was_taken_or_forgotten_is_gone(readout):
-    memory, written = kept(readout)
-    assert memory.take([*PROMPT, *written[0]]) is not None
-    assert memory.take([*PROMPT, *written[0]]) is None
-    memory, written = kept(readout)
-    memory.forget()
-    assert memory.take([*PROMPT, *written[0]]) is None
-    memory, _ = kept(readout)
-    assert memory.take([(PROMPT[0] + 1) % 97, *PROMPT[1:]]) is None
+    cache, written = kept(readout)
+    assert cache.take([*PROMPT, *written[0]]) is not None
+    assert cache.take([*PROMPT, *written[0]]) is None
+    cache, written = kept(readout)
+    cache.forget()
+    assert cache.take([*PROMPT, *written[0]]) is None
+    cache, _ = kept(readout)
+    assert cache.take([(PROMPT[0] + 1) % 97, *PROMPT[1:]]) is None
 
 
 def test_a_cache_of_sliding_windows_is_not_kept():
@@ -92,8 +91,8 @@ def test_a_cache_of_sliding_windows_is_not_kept():
     config = CONFIGS["mistral"]()
     config.sliding_window = 4
     readout = Readout.of(prepared(AutoModelForCausalLM.from_config(config)))
-    memory, written = kept(readout)
+    cache, written = kept(readout)
     prefix = [*PROMPT, *written[0][:5]]
-    on = texts(compare(readout, prefix, LANES, GREEDY, memory=memory))
+    on = texts(compare(readout, prefix, LANES, GREEDY, prefix_cache=cache))
     assert on == texts(compare(readout, prefix, LANES, GREEDY))
-    assert memory.take(prefix) is None
+    assert cache.take(prefix) is None

@@ -6,23 +6,25 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from dola_core.decoding.lockstep import compare
-from dola_core.decoding.prefix_cache import PrefixMemory
+from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import Decoding, Lane
+from dola_core.lanes import DecodingConfig, Lane
 from dola_core.layer_search.scoring import score_items
-from dola_core.models.loading import LoadedModel, load_model
+from dola_core.models.loaded_model import LoadedModel
+from dola_core.models.loading import load_model
 from dola_core.models.readout import Readout
 from tests.dola_core.layer_search.test_scoring import ITEMS
 from tests.dola_core.models.devices import ONE, TWO, split
-from tests.dola_core.tiny import prompt, recorded, texts, tiny
+from tests.dola_core.tiny import compare, prompt, recorded, texts, tiny
 
 LANES = (Lane(name="baseline"), Lane(name="near", layer=3), Lane(name="far", layer=25, alpha=0.05))
 DECODINGS = {
-    "greedy": Decoding(max_new_tokens=8),
-    "sampled": Decoding(max_new_tokens=8, temperature=0.9, top_p=0.9, seed=3),
-    "penalised": Decoding(max_new_tokens=8, repetition_penalty=1.3),
-    "penalised after": Decoding(max_new_tokens=8, repetition_penalty=1.3, penalty_position="after", early_norm=False),
+    "greedy": DecodingConfig(max_new_tokens=8),
+    "sampled": DecodingConfig(max_new_tokens=8, temperature=0.9, top_p=0.9, seed=3),
+    "penalised": DecodingConfig(max_new_tokens=8, repetition_penalty=1.3),
+    "penalised after": DecodingConfig(
+        max_new_tokens=8, repetition_penalty=1.3, penalty_position="after", early_norm=False
+    ),
 }
 
 
@@ -60,12 +62,12 @@ def test_what_is_recorded_over_two_devices_is_the_same(readout):
 
 
 def test_a_cache_over_two_devices_is_taken_up_again(readout):
-    decoding, memory = DECODINGS["greedy"], PrefixMemory()
+    decoding, cache = DECODINGS["greedy"], PrefixCache()
     with split(readout):
-        first = texts(compare(readout, prompt(6), LANES, decoding, memory=memory))
+        first = texts(compare(readout, prompt(6), LANES, decoding, prefix_cache=cache))
         longer = [*prompt(6), *first[1][:4]]
-        assert memory._kept
-        again = texts(compare(readout, longer, LANES[:2], decoding, memory=memory))
+        assert cache._kept
+        again = texts(compare(readout, longer, LANES[:2], decoding, prefix_cache=cache))
     assert again == texts(compare(readout, longer, LANES[:2], decoding))
 
 
@@ -99,7 +101,9 @@ def test_answers_over_two_devices_are_scored_the_same():
 
 def scored(loaded: LoadedModel) -> list:
     batches = score_items(loaded, ITEMS, (1, 22), (0.1, 1.0))
-    return sorted((place, one.right.tolist(), one.said.tolist()) for batch in batches for place, one in batch)
+    return sorted(
+        (index, item.right.tolist(), item.greedy_correct.tolist()) for batch in batches for index, item in batch
+    )
 
 
 def test_parts_that_accelerate_keeps_on_disk_are_read_as_well(readout, tmp_path):

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, T5Config, T5ForConditionalGeneration
+from transformers import AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
-from dola_core.decoding.lockstep import PromptError, compare
-from dola_core.lanes import Decoding, Lane
+from dola_core.errors import LoadError, PromptError
+from dola_core.lanes import DecodingConfig, Lane
 from dola_core.models import loading
-from dola_core.models.loading import COMPILED_LENGTH, DTYPES, SHIPPED_MODEL, LoadError, load_model
+from dola_core.models.devices import DTYPES
+from dola_core.models.loading import load_model
 from dola_core.models.preset import Preset
-from tests.dola_core.tiny import tiny
+from dola_core.paths import SHIPPED_MODEL
+from tests.dola_core.tiny import compare, tiny
 
 
 def folder(model, where: Path) -> Path:
@@ -62,7 +64,7 @@ def test_auto_dtype_is_one_that_the_processor_computes(llama_folder):
 def test_janus_loads_from_a_folder_and_is_compared(janus, tmp_path):
     loaded = load_model(folder(janus, tmp_path), device="cpu", dtype="float32")
     lanes = [Lane(name="a"), Lane(name="b", layer=22)]
-    assert len(list(compare(loaded.readout, [5, 6, 7], lanes, Decoding(max_new_tokens=3)))) == 3
+    assert len(list(compare(loaded.readout, [5, 6, 7], lanes, DecodingConfig(max_new_tokens=3)))) == 3
 
 
 def test_the_settings_to_start_with_are_the_recorded_ones(llama_folder, tmp_path):
@@ -156,7 +158,7 @@ def test_a_model_is_spread_over_what_there_is(llama_folder):
     """Here that is the processor alone; `test_devices` has two devices."""
     loaded = load_model(llama_folder, device="split", dtype="float32")
     assert "30 layers · 97 tokens · CPU float32" in loaded.label
-    steps = compare(loaded.readout, [1, 2], (Lane(name="dola", layer=3),), Decoding(max_new_tokens=2))
+    steps = compare(loaded.readout, [1, 2], (Lane(name="dola", layer=3),), DecodingConfig(max_new_tokens=2))
     assert len(list(steps)) == 2
 
 
@@ -175,7 +177,6 @@ def test_a_model_may_prove_itself_before_it_is_moved(llama_folder, monkeypatch):
 
 
 def test_spreading_a_model_says_what_it_needs(llama_folder, monkeypatch):
-    assert "start without --compile" in sentence(llama_folder, device="split", compiled=True)
     monkeypatch.setattr(loading.importlib.util, "find_spec", lambda _name: None)
     assert "pip install accelerate" in sentence(llama_folder, device="split")
 
@@ -203,24 +204,3 @@ def test_pieces_join_to_the_text():
     text = " Tokyo is the capital of Japan."
     ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
     assert "".join(loaded.piece(i) for i in ids) == text == loaded.text(ids)
-
-
-@pytest.mark.filterwarnings("ignore:.*script_method.*is deprecated")  # PyTorch's own compiler, as it is imported
-def test_a_model_is_compiled_on_demand_and_says_so(llama_folder):
-    loaded = load_model(llama_folder, device="cpu", dtype="float32", compiled=True)
-    assert loaded.label.endswith("· compiled")
-    length = min(COMPILED_LENGTH, loaded.readout.context_length)
-    assert loaded.fixed.suits(range(1, 30), 2, length, early_norm=True)
-    assert not loaded.fixed.suits(range(1, 30), 2, length + 1, early_norm=True)
-    assert load_model(llama_folder, device="cpu", dtype="float32").fixed is None
-
-
-def test_attention_in_windows_is_not_compiled(tmp_path):
-    config = MistralConfig(
-        vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=30, num_attention_heads=2,
-        num_key_value_heads=2, sliding_window=8,
-    )  # fmt: skip
-    windows = folder(AutoModelForCausalLM.from_config(config), tmp_path)
-    assert load_model(windows, device="cpu", dtype="float32").fixed is None
-    with pytest.raises(LoadError, match="start without --compile"):
-        load_model(windows, device="cpu", dtype="float32", compiled=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.dola_core.test_generation import dola
+from tests.dola_core.generating import dola
 from tests.dola_core.tiny import tiny
 
 

@@ -18,7 +18,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from dola_core.models.readout import Readout, UnsupportedModelError
+from dola_core.errors import UnsupportedModelError
+from dola_core.models.readout import Readout
 from tests.dola_core.tiny import CONFIGS, LLAMA, WIDTH, N, V, hooks_on, prepared, prompt, tiny
 
 IDS = torch.tensor([prompt(6, seed=1), prompt(6, seed=2)])

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dola_core.trace.ranks import EXACT, MOST, coded, decoded, ranks_of
+from dola_core.trace.ranks import EXACT, MOST, decode_ranks, encode_ranks, ranks_of
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(2, 300))
@@ -33,13 +33,13 @@ def test_a_rank_in_a_large_vocabulary_is_exact():
 
 def test_a_byte_tells_small_ranks_exactly_and_large_ones_within_three_percent():
     ranks = np.arange(1, MOST + 1)
-    told = decoded(coded(ranks))
+    told = decode_ranks(encode_ranks(ranks))
     assert told[:EXACT].tolist() == ranks[:EXACT].tolist()
     assert (np.abs(told / ranks - 1) < 0.03).all()
     assert (np.diff(told) >= 0).all()
-    assert decoded(coded(np.array([MOST, 2 * MOST, 10**9]))).tolist() == [MOST] * 3
+    assert decode_ranks(encode_ranks(np.array([MOST, 2 * MOST, 10**9]))).tolist() == [MOST] * 3
 
 
 def test_every_byte_is_a_rank_of_its_own():
     codes = np.arange(256, dtype=np.uint8)
-    assert coded(decoded(codes)).tolist() == codes.tolist()
+    assert encode_ranks(decode_ranks(codes)).tolist() == codes.tolist()

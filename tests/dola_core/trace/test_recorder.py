@@ -6,9 +6,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dola_core.lanes import Decoding, Lane, gumbel_noise
-from dola_core.trace.recorder import SHOWN, Allowance, Recorder, Row, record_steps
-from dola_core.trace.schema import ModelInfo, Trace
+from dola_core.comparison import Comparison
+from dola_core.lanes import DecodingConfig, Lane, gumbel_noise
+from dola_core.models.info import ModelInfo
+from dola_core.trace.recorder import Recorder
+from dola_core.trace.schema import Trace
+from dola_core.trace.step_record import SHOWN, Allowance, RowLanes, record_steps
 from tests.dola_core.tiny import N
 
 LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
@@ -23,7 +26,7 @@ class TestSize:
     def test_64_steps_of_two_lanes_that_fork_at_once_fit_in_400_kilobytes(self, temperature, ranks):
         steps, vocabulary, draw = 64, 102_400, torch.Generator().manual_seed(0)
         random = np.random.default_rng(0)
-        decoding = Decoding(max_new_tokens=steps, temperature=temperature)
+        decoding = DecodingConfig(max_new_tokens=steps, temperature=temperature)
         allowance = Allowance(2 * steps)
 
         def row(index, lanes):
@@ -32,7 +35,7 @@ class TestSize:
             choices = log_q[-1].argsort(descending=True)[random.choice(ranks, 2, replace=False)]
             (step,) = record_steps(
                 index,
-                [Row(tuple(lanes), tuple(int(choices[lane]) for lane in lanes))],
+                [RowLanes(tuple(lanes), tuple(int(choices[lane]) for lane in lanes))],
                 allowance,
                 choices=choices[None],
                 scores=log_q[None, :2],
@@ -51,7 +54,7 @@ class TestSize:
             )
 
         info = ModelInfo(name="deepseek-llm-7b-base", dtype="bfloat16", n_layers=N, vocab_size=vocabulary)
-        recorder = Recorder(info, "word " * 100, list(range(100)), LANES, decoding)
+        recorder = Recorder(Comparison("word " * 100, tuple(range(100)), LANES, decoding), info)
         for index in range(steps):
             rows = [row(index, [0, 1])] if index == 0 else [row(index, [0]), row(index, [1])]
             tokens = {lane: step.taken[step.lanes.index(lane)] for step in rows for lane in step.lanes}

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from dola_core.lanes import Decoding, Lane, choose, dola_scores
-from dola_core.trace.what_if import changes, rechosen, winners
+from dola_core.lanes import DecodingConfig, Lane, contrast_scores, select_tokens
+from dola_core.trace.what_if import changed_by_layer, what_if_choices, winners
 from tests.dola_core.tiny import N, recorded
 
 LANES = [Lane(name="plain"), Lane(name="dola", layer=22)]
 ALPHAS = (0.01, 0.1, 0.5, 1.0)
 KINDS = (
-    Decoding(max_new_tokens=6),
-    Decoding(max_new_tokens=6, temperature=1.2, top_p=0.9, seed=5),
-    Decoding(max_new_tokens=6, temperature=0.7, seed=5),
-    Decoding(max_new_tokens=6, repetition_penalty=1.4, penalty_position="after"),
+    DecodingConfig(max_new_tokens=6),
+    DecodingConfig(max_new_tokens=6, temperature=1.2, top_p=0.9, seed=5),
+    DecodingConfig(max_new_tokens=6, temperature=0.7, seed=5),
+    DecodingConfig(max_new_tokens=6, repetition_penalty=1.4, penalty_position="after"),
 )
 
 
@@ -31,9 +31,9 @@ def single(step, layer, alpha, decoding):
     table = torch.from_numpy(step.exact_log_q[by_id])
     seen = torch.tensor([[place for place, old in enumerate(by_id.tolist()) if old in step.seen]])
     lane = Lane(name="", layer=layer, alpha=alpha)
-    scores = dola_scores(lane, decoding, seen, table[None, :, -1], table[None, :, layer - 1])
+    scores = contrast_scores(lane, decoding, seen, table[None, :, -1], table[None, :, layer - 1])
     noise = torch.from_numpy(step.noise[by_id]) if decoding.samples else None
-    return int(step.tokens[by_id][choose(decoding, scores, noise).item()])
+    return int(step.tokens[by_id][select_tokens(decoding, scores, noise).item()])
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -46,7 +46,7 @@ def test_all_layers_at_once_are_each_layer_alone(trace, alpha):
 
 @pytest.mark.parametrize("lane", [0, 1])
 def test_a_text_read_again_with_the_settings_of_the_run_chooses_as_it_did(trace, lane):
-    assert rechosen(trace, lane, 22, 0.1) == [step.choices[1].id for step in trace.lane_steps(lane)]
+    assert what_if_choices(trace, lane, 22, 0.1) == [step.choices[1].id for step in trace.lane_steps(lane)]
 
 
 @pytest.mark.parametrize("lane", [0, 1])
@@ -54,15 +54,15 @@ def test_a_text_read_again_with_other_settings_is_each_step_read_again(trace, la
     steps = trace.lane_steps(lane)
     told = [single(step, 5, 0.02, trace.decoding) for step in steps]
     ran = [step.choices[1].id for step in steps]
-    assert rechosen(trace, lane, 5, 0.02) == [b if a is None else a for a, b in zip(told, ran, strict=True)]
+    assert what_if_choices(trace, lane, 5, 0.02) == [b if a is None else a for a, b in zip(told, ran, strict=True)]
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_changes_are_counted_against_the_run_and_only_where_the_record_tells(trace, alpha):
-    found = changes(trace, alpha)
+    found = changed_by_layer(trace, alpha)
     steps = trace.lane_steps(1)
     told = [step for step in steps if alpha >= step.exact_alpha]
-    assert (found.steps, found.untold) == (len(told), len(steps) - len(told))
+    assert (found.steps, found.unavailable) == (len(told), len(steps) - len(told))
     for layer in (1, 11, 22, N - 1):
         naive = sum(step.what_if(layer, alpha, trace.decoding) != step.choices[1].id for step in told)
         assert found.counts[layer - 1] == naive
@@ -71,9 +71,9 @@ def test_changes_are_counted_against_the_run_and_only_where_the_record_tells(tra
 
 
 def test_a_flat_step_has_no_winners_below_what_it_records(readouts):
-    flat = recorded(readouts[0], [1, 5, 9], LANES, Decoding(max_new_tokens=1)).steps[0]
+    flat = recorded(readouts[0], [1, 5, 9], LANES, DecodingConfig(max_new_tokens=1)).steps[0]
     assert flat.exact_alpha > 0.01
-    won = winners(flat, (0.01, 1.0), Decoding())
+    won = winners(flat, (0.01, 1.0), DecodingConfig())
     assert (won[0] == -1).all()
     assert (won[1] >= 0).all()
     assert won.dtype == np.int64

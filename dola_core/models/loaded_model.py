@@ -1,0 +1,122 @@
+"""A model that is ready to compare: the network, its tokenizer, its read-out, and the texts of its tokens."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+from dola_core.errors import PromptError
+from dola_core.models.info import ModelInfo
+from dola_core.models.preset import Preset
+from dola_core.models.readout import Readout
+from dola_core.paths import SHIPPED_MODEL
+
+MAX_PROMPT_CHARACTERS = 200_000
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A causal LM with everything that a comparison or a layer search needs. Make one with `load_model`."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    readout: Readout
+    label: str
+    """One line for people: name · layers · vocabulary · device and dtype."""
+    info: ModelInfo
+    preset: Preset
+    """The j* and α to start with: those recorded with the model, else `default_layer` and 0.1."""
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether this is the model that comes with the project."""
+        return Path(self.model.name_or_path or "") == SHIPPED_MODEL
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """The ids that end a text, by the model's generation config or else its tokenizer."""
+        config = self.model.generation_config
+        ids = None if config is None else config.eos_token_id
+        ids = self.tokenizer.eos_token_id if ids is None else ids
+        return tuple(ids) if isinstance(ids, list) else () if ids is None else (ids,)
+
+    @cached_property
+    def continues_word(self) -> Tensor:
+        """Bool `[V]`: whether a token continues the word before it, by letters, a hyphen or a part of a letter."""
+        special, parts = set(self.tokenizer.all_special_ids), ("<0x", "-", "/")
+        pieces = [self.piece(token) for token in range(len(self.tokenizer))]
+        continues = [
+            token not in special and (piece[:1].isalnum() or piece.startswith(parts))
+            for token, piece in enumerate(pieces)
+        ]
+        return torch.tensor(continues + [False] * (self.readout.vocab_size - len(continues)))
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether a prompt can be put as a turn of a chat."""
+        return bool(self.tokenizer.chat_template)
+
+    def encode(self, prompt: str, *, chat: bool = False) -> list[int]:
+        """Ids of `prompt` with the tokenizer's BOS, or as the user's turn of its chat template.
+
+        Raises `PromptError` if the prompt is blank or longer than any model reads, or if there is no chat template.
+        """
+        if not prompt.strip():
+            raise PromptError("empty")
+        if len(prompt) > MAX_PROMPT_CHARACTERS:
+            raise PromptError("characters", len(prompt), MAX_PROMPT_CHARACTERS)
+        if chat and not self.has_chat_template:
+            raise PromptError("chat")
+        prompt = well_formed(prompt)
+        if not chat:
+            return list(self.tokenizer(prompt, verbose=False)["input_ids"])
+        turn = [{"role": "user", "content": prompt}]
+        encoding = self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)
+        return list(cast(BatchEncoding, encoding)["input_ids"])
+
+    def piece(self, token: int) -> str:
+        """The text of one token, with the space before it that SentencePiece tokenizers drop when they decode.
+
+        A token that is only a part of a character is written as its bytes, such as `<0xE2><0x82>`.
+        """
+        raw = self.tokenizer.convert_ids_to_tokens(token)
+        text = self._decode([token])
+        if "\ufffd" in text and isinstance(raw, str):
+            return _bytes(raw) or text
+        return f" {text}" if isinstance(raw, str) and raw.startswith("▁") and not text.startswith(" ") else text
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of generated ids, without special tokens."""
+        text = self._decode(list(ids), skip_special_tokens=True)
+        first = next((self.piece(i) for i in ids if i not in self.tokenizer.all_special_ids), "")
+        return f" {text}" if first.startswith(" ") and not text.startswith(" ") else text
+
+    def _decode(self, ids: list[int], *, skip_special_tokens: bool = False) -> str:
+        """The tokenizer's text of one sequence; of several it would be a list."""
+        return cast(
+            str,
+            self.tokenizer.decode(ids, skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False),
+        )
+
+
+def well_formed(text: str) -> str:
+    """`text` with lone surrogates, which neither UTF-8 nor a tokenizer can hold, replaced by question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _bytes(raw: str) -> str:
+    """The bytes of a raw vocabulary entry as `<0x..>`, or "" if it does not stand for bytes."""
+    if re.fullmatch(r"<0x[0-9A-F]{2}>", raw):
+        return raw
+    return "".join(f"<0x{_BYTE_OF[c]:02X}>" for c in raw) if all(c in _BYTE_OF for c in raw) else ""
+
+
+# Byte-level BPE (GPT-2's and everybody's since) writes each byte as one printable character.
+_BYTE_OF = {character: byte for byte, character in bytes_to_unicode().items()}

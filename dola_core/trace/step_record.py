@@ -1,0 +1,171 @@
+"""What the trace keeps of one step: the tensors of a forward pass in, a `Step` for each row out."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dola_core.contrast import entropy, layer_statistics, plausible_head
+from dola_core.models.workspace import Workspace
+from dola_core.trace.ranks import encode_ranks, ranks_of
+from dola_core.trace.schema import ALPHA_MIN, Choice, Step
+
+SHOWN = 15
+"""Tokens that a step records even if its plausible head is smaller, so that a chart can show some that were cut."""
+MOST_EXACT = 64
+"""The most tokens that a step with a flat distribution records exactly."""
+MOST_RANK = 65535
+"""The largest rank that two bytes hold; larger ones are stored as this."""
+CHUNK_LOGITS = 1 << 20
+"""Logits that are reduced at a time: 4 MB in float32, and twice that to work in."""
+MEAN_COST, LEAST_COST = 16, 14
+"""Budget of a step, on average over a trace and at least. An exact token costs 2, a rough one 1."""
+FREE_BUDGET = 1024
+"""Budget that every trace has, however short."""
+
+
+class Allowance:
+    """Divides the size of a trace among its steps: how many tokens each may record.
+
+    A step with many plausible tokens may take up to `MOST_EXACT`, from what steps with few of them leave over.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.left = steps, max(MEAN_COST * steps, FREE_BUDGET)
+
+    def take(self, head_size: int) -> tuple[int, int]:
+        """How many tokens the next step records exactly and roughly, if `head_size` are plausible at `ALPHA_MIN`."""
+        self.steps -= 1
+        spare = max(self.left - LEAST_COST * max(self.steps, 0), LEAST_COST)
+        exact = min(head_size, MOST_EXACT, spare // 2)
+        rough = min(max(SHOWN - exact, 0), spare - 2 * exact)
+        self.left -= 2 * exact + rough
+        return exact, rough
+
+
+@dataclass(frozen=True)
+class RowLanes:
+    """Which lanes' text a row of the batch is."""
+
+    lanes: tuple[int, ...]
+    taken: tuple[int, ...]
+    """The token with which each of `lanes` goes on."""
+
+
+@torch.inference_mode()
+def record_steps(
+    index: int,
+    rows: Sequence[RowLanes],
+    allowance: Allowance,
+    *,
+    choices: Tensor,
+    scores: Tensor,
+    log_q: Tensor,
+    ids: Tensor,
+    noise: Tensor | None,
+    workspace: Workspace | None = None,
+) -> tuple[Step, ...]:
+    """Reduce one step to what the trace keeps of each row.
+
+    Args:
+        index: generated position, from 0.
+        rows: the lanes of each distinct text.
+        allowance: how many tokens may be recorded.
+        choices: the token that every lane chooses on every row, `[rows, lanes]`.
+        scores: the scores it chose by, `[rows, lanes, V]`; their softmax is the lane's distribution.
+        log_q: log-probabilities of all layers, the last as the contrast used it, `[N, rows, V]`.
+        ids: tokens so far `[rows, T]`.
+        noise: Gumbel noise `[V]` or None.
+        workspace: memory to work in, for callers that record many steps.
+    """
+    choices, lane_log_p, log_q_N = choices.cpu(), scores.log_softmax(-1), log_q[-1]
+    best = log_q_N.topk(min(MOST_EXACT + 1, log_q_N.shape[-1]))
+    kept = [
+        _keep(rows[row], allowance, size, best.indices[row].tolist(), best.values[row].tolist(), choices[row].tolist())
+        for row, size in enumerate(plausible_head(log_q_N, ALPHA_MIN).sum(-1).tolist())
+    ]
+    most = max(len(one.ranked) for one in kept)
+    padded = torch.tensor([one.ranked + [0] * (most - len(one.ranked)) for one in kept], device=log_q.device)
+    ranks, layer_entropy, jsd, top_ids, top_p = _by_layer(log_q, padded, workspace or Workspace())
+    p = lane_log_p.gather(-1, choices[..., None].to(log_q.device))[..., 0].exp().clamp(0, 1).tolist()
+    own_entropy = entropy(lane_log_p).clamp_min(0).tolist()
+    seen_ids = [set(row) for row in ids.tolist()]
+    steps = []
+    for row, one in enumerate(kept):
+        table = log_q[:, row, one.tokens].T.cpu().numpy()
+        chosen = choices[row].tolist()
+        chosen_ranks = ranks[[one.ranked.index(token) for token in chosen], :, row]  # [lanes, N]
+        columns = zip(chosen, p[row], chosen_ranks[:, -1].tolist(), own_entropy[row], strict=True)
+        exact = one.tokens[: one.exact]
+        steps.append(
+            Step(
+                index=index,
+                lanes=rows[row].lanes,
+                taken=rows[row].taken,
+                choices=tuple(Choice(id=i, p=_short(q), rank=rank, entropy=_short(e)) for i, q, rank, e in columns),
+                exact_alpha=one.exact_alpha,
+                tokens=np.array(one.tokens),
+                log_q=table[: one.exact],
+                rough_log_q=table[one.exact :],
+                seen=np.array([place for place, token in enumerate(exact) if token in seen_ids[row]]),
+                noise=np.empty(0) if noise is None else noise[exact].cpu().numpy(),
+                top_ids=top_ids[:, row],
+                top_p=top_p[:, row],
+                jsd=jsd[:, row],
+                layer_entropy=layer_entropy[:, row],
+                ranks=np.minimum(chosen_ranks, MOST_RANK),
+                shown_ranks=encode_ranks(ranks[: min(SHOWN, len(one.tokens)), :, row]),
+            )
+        )
+    return tuple(steps)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Which tokens of a row are recorded, and how."""
+
+    exact: int
+    """How many of `tokens`, from the first, are recorded to the last bit."""
+    exact_alpha: float
+    tokens: list[int]
+    ranked: list[int]
+    """Tokens whose rank is recorded for every layer: the first `SHOWN` of `tokens`, and every lane's choice."""
+
+
+def _keep(
+    row: RowLanes, allowance: Allowance, head_size: int, best: list[int], log_q: list[float], choices: list[int]
+) -> _Kept:
+    """Choose the tokens to record of a row whose most probable ones are `best`, with log-probabilities `log_q`."""
+    exact, rough = allowance.take(head_size)
+    exact_alpha = ALPHA_MIN
+    if head_size > exact:  # just above this ratio, the plausible head still leaves out the first token not kept
+        exact_alpha = math.exp(log_q[exact] - log_q[0]) * (1 + 1e-5) + 1e-7
+    tokens = list(dict.fromkeys([*best[: exact + rough], *choices, *row.taken]))
+    return _Kept(exact, exact_alpha, tokens, list(dict.fromkeys([*tokens[:SHOWN], *choices])))
+
+
+def _by_layer(log_q: Tensor, ids: Tensor, workspace: Workspace) -> list[np.ndarray]:
+    """The statistics of every layer, a few layers at a time.
+
+    Returns the ranks of `ids` `[rows, K]` as `[K, N, rows]`, and as `[N, rows]` the entropy, the divergence to the last
+    layer, the most probable token and its probability.
+    """
+    some = max(1, CHUNK_LOGITS // log_q[0].numel())
+    found = []
+    for layers in log_q.split(some):
+        scratch = workspace.like("one", layers), workspace.like("other", layers)
+        top = layers.max(-1)
+        ranks = ranks_of(layers, ids, scratch[0])
+        found.append(
+            (ranks.transpose(0, 1), *layer_statistics(layers, log_q[-1], scratch), top.indices, top.values.exp())
+        )
+    ranks, *rest = (torch.cat(part).cpu() for part in zip(*found, strict=True))
+    return [part.numpy() for part in (ranks.transpose(0, 1), *rest)]
+
+
+def _short(number: float) -> float:
+    """Rounded to four significant digits, more than a reader sees, which take a quarter of the characters in JSON."""
+    return float(f"{number:.4g}")

@@ -1,0 +1,80 @@
+"""The engine: the public `compare` drains it, and a model is compiled on demand or refused in a sentence."""
+
+import pytest
+
+from dola_core.comparison import Comparison
+from dola_core.decoding.engine import COMPILED_LENGTH, Engine, compare
+from dola_core.errors import PromptError, UnsupportedModelError
+from dola_core.lanes import DecodingConfig, Lane
+from dola_core.models.loading import load_model
+from dola_core.models.readout import Readout
+from dola_core.trace.recorder import Recorder
+from tests.dola_core.tiny import N, engine_of, tiny
+
+LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
+GREEDY = DecodingConfig(max_new_tokens=6)
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return load_model(device="cpu", dtype="float32")
+
+
+def test_compare_records_what_the_steps_of_an_engine_say(loaded):
+    prompt = "The capital of Australia is"
+    comparison = Comparison(prompt, tuple(loaded.encode(prompt)), LANES, GREEDY)
+    recorder = Recorder(comparison, loaded.info)
+    for output in Engine(loaded).compare(comparison):
+        recorder.add(output.tokens, output.ends, output.steps)
+    trace = compare(loaded, prompt, LANES, GREEDY)
+    assert trace.to_json() == recorder.trace(loaded.piece, loaded.text).to_json()
+    assert trace.lanes == LANES
+    assert None not in trace.ends
+
+
+def test_compare_decodes_greedily_unless_it_is_told_otherwise(loaded):
+    assert compare(loaded, "The capital of Peru is", LANES).decoding == DecodingConfig()
+
+
+@pytest.mark.parametrize(("prompt", "chat"), [("", False), (" ", False), ("Why?", True)])
+def test_a_prompt_that_cannot_be_completed_is_refused_at_once(loaded, prompt, chat):
+    with pytest.raises(PromptError):
+        compare(loaded, prompt, LANES, chat=chat)
+
+
+def test_an_empty_continuation_cannot_be_forced(readout):
+    engine = engine_of(readout)
+    with pytest.raises(ValueError, match="at least one token"):
+        engine.compare(Comparison("", (1, 2), LANES, GREEDY), forced={0: ((), "eos")})
+
+
+def test_no_prefix_is_kept_unless_it_is_to_be_used_again(readout):
+    engine, comparison = engine_of(readout), Comparison("", (1, 2, 3), LANES, GREEDY)
+    list(engine.compare(comparison))
+    assert engine.prefix_cache.take((1, 2, 3)) is None
+    list(engine.compare(comparison, reuse_prefix=True))
+    assert engine.prefix_cache.take((1, 2, 3)) is not None
+    list(engine.compare(comparison, reuse_prefix=True))
+    engine.release()
+    assert engine.prefix_cache.take((1, 2, 3)) is None
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method.*is deprecated")  # PyTorch's own compiler, as it is imported
+def test_a_model_is_compiled_on_demand_and_says_so(loaded):
+    engine = Engine(loaded, compiled=True)
+    assert engine.label == f"{loaded.label} · compiled"
+    length = min(COMPILED_LENGTH, loaded.readout.context_length)
+    assert engine.static_batch.suits(range(1, N), 2, length, early_norm=True)
+    assert not engine.static_batch.suits(range(1, N), 2, length + 1, early_norm=True)
+    plain = Engine(loaded)
+    assert plain.static_batch is None
+    assert plain.label == loaded.label
+
+
+def test_a_model_that_cannot_be_compiled_is_refused_in_a_sentence(readout, monkeypatch):
+    engine = engine_of(Readout.of(tiny("mistral")))
+    with pytest.raises(UnsupportedModelError, match="start without --compile"):
+        Engine(engine.loaded, compiled=True)
+    monkeypatch.setattr(readout.model, "hf_device_map", {"model": 0, "lm_head": 1}, raising=False)
+    with pytest.raises(UnsupportedModelError, match="several devices"):
+        Engine(engine_of(readout).loaded, compiled=True)

@@ -1,0 +1,16 @@
+"""The trace that several tests look at."""
+
+import pytest
+
+from dola_core.lanes import DecodingConfig, Lane
+from dola_core.trace.schema import Trace
+from tests.dola_core.tiny import prompt, recorded
+
+PROMPT = prompt(7)
+LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
+
+
+@pytest.fixture(scope="module")
+def trace(readout) -> Trace:
+    decoding = DecodingConfig(max_new_tokens=4, temperature=0.9, repetition_penalty=1.2, seed=2)
+    return recorded(readout, PROMPT, LANES, decoding)
