@@ -1,1 +1,1 @@
-""""""
+"""Choose j* and α on questions with known answers: `python -m dola_core.layer_search`."""

@@ -1,39 +1,46 @@
-"""The command that chooses j* and α: `python -m dola_core.layer_search --data FILE`; `layer_search` is its function.
+"""The command line of the layer search: `python -m dola_core.layer_search --data FILE`. In Python, `search_layers`.
 
-It writes `result.json` and `report.html`, and can be interrupted and taken up again.
+Writes `result.json` and `report.html`, and can be interrupted and resumed.
 """
 
 import argparse
 import hashlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
 from tqdm import tqdm
 
-from dola_core.lanes import Decoding
-from dola_core.layer_search.dataset import FORMATS, Item, read_items
-from dola_core.layer_search.metrics import METRICS
-from dola_core.layer_search.plausible_heads import PostSoftmax
-from dola_core.layer_search.result import Asked, SearchResult, Strategy, Task
-from dola_core.layer_search.scoring import Rule
-from dola_core.layer_search.search import REPORT, RESULT, layer_search
-from dola_core.models.loading import DTYPES, LoadedModel, LoadError, load_model
-from dola_core.models.preset import PRESET_FILE, Preset
+from dola_core.cli.arguments import DTYPES
+from dola_core.cli.program import INTERRUPTED, program_name
+from dola_core.errors import LoadError, first_mistake
+from dola_core.files import write_atomically
 
-__all__ = ["layer_search", "main"]
+# What imports PyTorch is imported where it is used: --help must not wait for it.
+if TYPE_CHECKING:
+    from dola_core.lanes import DecodingConfig
+    from dola_core.layer_search.dataset import Item
+    from dola_core.layer_search.metrics import Metric
+    from dola_core.layer_search.result import SearchConfig, SearchResult, Task
+    from dola_core.models.loaded_model import LoadedModel
+
+# The values that the types and constants of the same names allow; a test compares them.
+FORMATS = ("jsonl", "truthfulqa", "factor")
+TASKS = ("mc", "generate")
+STRATEGIES = ("all", "grid", "buckets")
+METRICS = ("mc1", "mc2", "mc3", "accuracy", "margin", "chose", "said", "first", "exact", "contains")
+POST_SOFTMAX = ("head", "vocabulary", "off")
+PRESET_FILE = "dola_static.json"
 
 ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.5)
-INTERRUPTED = 130
-"""Exit status of a command that was stopped by Ctrl-C."""
 
 
 def command_line() -> argparse.ArgumentParser:
     """The options of the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m dola_core.layer_search",
+        prog=program_name("dola-layer-search", "dola_core.layer_search"),
         description="Choose the contrast layer j* and α of a model on questions with known answers.",
     )
     add = parser.add_argument
@@ -41,13 +48,13 @@ def command_line() -> argparse.ArgumentParser:
     add("--data", type=Path, required=True, help="questions: JSON Lines, TruthfulQA's CSV or one of FACTOR's")
     add("--format", choices=("auto", *FORMATS), default="auto")
     add("--preamble", action="store_true", help="put TruthfulQA's customary examples before each of its questions")
-    add("--task", choices=get_args(Task), default="mc", help="score the given answers, or generate and compare")
-    add("--strategy", choices=get_args(Strategy), default="all", help="which layers to measure")
+    add("--task", choices=TASKS, default="mc", help="score the given answers, or generate and compare")
+    add("--strategy", choices=STRATEGIES, default="all", help="which layers to measure")
     add("--alphas", type=_alphas, default=ALPHAS, help="several α between commas (default: 0,0.05,0.1,0.2,0.5)")
     add("--metric", choices=METRICS, help="what to choose by (default: mc1, accuracy for FACTOR, contains to generate)")
     add("--normalise", choices=("sum", "mean"), default="sum", help="an answer's score: sum or mean over its tokens")
     add("--raw-early", action="store_true", help="read layer j* without the final norm, as the first DoLa code did")
-    add("--post-softmax", choices=get_args(PostSoftmax), default="head", help="normalise F over the head (log p_hat), "
+    add("--post-softmax", choices=POST_SOFTMAX, default="head", help="normalise F over the plausible head (log p_hat), "
         "over the whole vocabulary (as the authors' scripts), or not at all")  # fmt: skip
     add("--no-apc", action="store_true", help="count every token as plausible; then α means nothing")
     add("--max-new-tokens", type=int, default=48, help="of a generated text")
@@ -74,89 +81,120 @@ def _alphas(text: str) -> tuple[float, ...]:
     return alphas
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Search, tell what was found, and return the exit status."""
+def main(arguments: Sequence[str | os.PathLike[str]] | None = None) -> int:
+    """Run the search, print the verdict, and return the exit status.
+
+    `arguments` are those of the command line, by default the process's own.
+    """
     parser = command_line()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(None if arguments is None else [os.fspath(argument) for argument in arguments])
     if options.limit is not None and options.limit < 0:
         parser.error("--limit must be a number of questions.")
     try:
-        items = read_items(options.data, options.format, preamble=options.preamble)[: options.limit]
-        asked = _asked(options, items)
-        loaded = load_model(options.model, device=options.device, dtype=options.dtype)
-        if options.write:
-            _preset_file(loaded)
-        with tqdm(total=len(items), unit="question", mininterval=0.5) as bar:
-
-            def progress(done: int, to_do: int) -> None:
-                bar.total = to_do
-                bar.update(done - bar.n)
-
-            found = layer_search(
-                loaded,
-                items,
-                asked,
-                name=options.data.name,
-                sha256=hashlib.sha256(options.data.read_bytes()).hexdigest(),
-                out=options.out,
-                resume=options.resume,
-                progress=progress,
-            )
-        if options.write:
-            _write(loaded, found)
+        result = _search(options)
     except KeyboardInterrupt:
         print(f"Interrupted; what was measured is in {options.out}. Go on with --resume.", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, LoadError, OSError) as error:
         parser.error(str(error))
-    print(f"{found.verdict}\nWritten: {options.out / RESULT}, {options.out / REPORT}")
+    from dola_core.layer_search.search import REPORT, RESULT
+
+    print(f"{result.verdict}\nWritten: {options.out / RESULT}, {options.out / REPORT}")
     return 0
 
 
-def _asked(options: argparse.Namespace, items: Sequence[Item]) -> Asked:
-    metric = options.metric
-    if metric is None:
-        multiple = len({len(item.answers) for item in items}) > 1 or any(len(item.answers) > 1 for item in items)
-        metric = "contains" if options.task == "generate" else "mc1" if multiple else "accuracy"
+def _search(options: argparse.Namespace) -> "SearchResult":
+    """Read the questions, load the model, search with a progress bar, and store the choice if asked to."""
+    from dola_core.layer_search.dataset import read_items
+    from dola_core.layer_search.search import search_layers
+    from dola_core.models.loading import load_model
+
+    items = read_items(options.data, options.format, preamble=options.preamble)[: options.limit]
+    config = _search_config(options, items)
+    loaded = load_model(options.model, device=options.device, dtype=options.dtype)
+    preset_file = _preset_file(loaded) if options.write else None  # before the search, which may take hours
+    with tqdm(total=len(items), unit="question", mininterval=0.5) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        result = search_layers(
+            loaded,
+            items,
+            config,
+            name=options.data.name,
+            sha256=hashlib.sha256(options.data.read_bytes()).hexdigest(),
+            out=options.out,
+            resume=options.resume,
+            progress=progress,
+        )
+    if preset_file:
+        _write_preset(preset_file, result)
+    return result
+
+
+def _search_config(options: argparse.Namespace, items: "Sequence[Item]") -> "SearchConfig":
+    """The configuration of the search; `ValueError` with one sentence for an option out of its range."""
+    from pydantic import ValidationError
+
+    from dola_core.layer_search.result import SearchConfig
+    from dola_core.layer_search.scoring import ScoringConfig
+
     try:
-        return Asked(
+        return SearchConfig(
             task=options.task,
             strategy=options.strategy,
             alphas=(0.0,) if options.no_apc else options.alphas,
-            metric=metric,
+            metric=options.metric or _default_metric(options.task, items),
             normalisation=options.normalise,
-            rule=Rule(early_norm=not options.raw_early, post_softmax=options.post_softmax, apc=not options.no_apc),
-            decoding=Decoding(
-                max_new_tokens=options.max_new_tokens,
-                early_norm=not options.raw_early,
-                repetition_penalty=options.repetition_penalty,
-                penalty_position=options.penalty_position,
-            )
-            if options.task == "generate"
-            else None,
+            rule=ScoringConfig(
+                early_norm=not options.raw_early, post_softmax=options.post_softmax, apc=not options.no_apc
+            ),
+            decoding=_decoding_config(options) if options.task == "generate" else None,
             preamble=options.preamble,
         )
     except ValidationError as error:
-        mistake = error.errors()[0]
-        raise ValueError(f"{mistake['loc'][-1]}: {mistake['msg']}.") from error
+        raise ValueError(f"{first_mistake(error).text}.") from error
 
 
-def _preset_file(loaded: LoadedModel) -> Path:
-    """Where a choice is stored; `ValueError` for a model that lies in no folder of this machine."""
-    folder = Path(loaded.model.name_or_path)
-    if not folder.is_dir():
+def _decoding_config(options: argparse.Namespace) -> "DecodingConfig":
+    from dola_core.lanes import DecodingConfig
+
+    return DecodingConfig(
+        max_new_tokens=options.max_new_tokens,
+        early_norm=not options.raw_early,
+        repetition_penalty=options.repetition_penalty,
+        penalty_position=options.penalty_position,
+    )
+
+
+def _default_metric(task: "Task", items: "Sequence[Item]") -> "Metric":
+    """The customary metric: TruthfulQA's MC1 where questions have several right answers, else FACTOR's accuracy."""
+    if task == "generate":
+        return "contains"
+    return "mc1" if any(len(item.answers) > 1 for item in items) else "accuracy"
+
+
+def _preset_file(loaded: "LoadedModel") -> Path:
+    """The file that stores a choice for the model; `ValueError` for a model that is not in a local folder."""
+    folder = loaded.model.name_or_path
+    if not folder or not Path(folder).is_dir():
         raise ValueError(
             f"{loaded.info.name} lies in no folder here, so --write has no place for the choice; save the model to "
             "one, or pass layer and alpha where you use it."
         )
-    return folder / PRESET_FILE
+    return Path(folder, PRESET_FILE)
 
 
-def _write(loaded: LoadedModel, found: SearchResult) -> None:
-    """Store the choice as the model's own."""
-    chosen, norm = found.chosen, found.asked.rule.early_norm
-    preset = Preset(layer=chosen.layer, alpha=chosen.alpha, early_norm=norm, finding=found.verdict)
-    _preset_file(loaded).write_text(preset.model_dump_json(indent=1) + "\n", encoding="utf-8")
+def _write_preset(file: Path, result: "SearchResult") -> None:
+    """Store the chosen setting as the model's preset."""
+    from dola_core.models.preset import Preset
+
+    chosen, early_norm = result.chosen, result.asked.rule.early_norm
+    preset = Preset(layer=chosen.layer, alpha=chosen.alpha, early_norm=early_norm, finding=result.verdict)
+    document = preset.model_dump_json(indent=1).encode() + b"\n"
+    write_atomically(file, lambda out: out.write(document))
 
 
 if __name__ == "__main__":

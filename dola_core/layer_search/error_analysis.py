@@ -1,121 +1,121 @@
-"""Questions that one decoder has right and the other wrong, and the token that decides: the errors of a search."""
+"""Questions that one decoder has right and the other wrong, with the distributions at the token that decides."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dola_core.contrast import log_softmax
-from dola_core.lanes import Decoding, Lane
+from dola_core.lanes import DecodingConfig, Lane
 from dola_core.layer_search.dataset import Item
-from dola_core.layer_search.evaluate import written
-from dola_core.layer_search.metrics import OFFERED
-from dola_core.layer_search.result import Asked, Candidate, ErrorCase
-from dola_core.layer_search.scoring import Scored, answer_ids, score_items
-from dola_core.models.loading import LoadedModel
+from dola_core.layer_search.evaluate import generate_ids
+from dola_core.layer_search.metrics import COMPARING_METRICS, normalised_scores
+from dola_core.layer_search.result import Candidate, ErrorCase, SearchConfig
+from dola_core.layer_search.scoring import answer_ids, score_items
+from dola_core.models.loaded_model import LoadedModel
 
-TOP = 10
-"""Tokens of a distribution that are told."""
-SPLIT = 0.5
-"""Above this a share counts as right."""
+CANDIDATES = 10
+"""The most probable tokens of a distribution that an error case holds."""
+RIGHT_ABOVE = 0.5
+"""A metric that is a share counts as right above this."""
+
+Decoder = Literal["baseline", "dola"]
 
 
 def error_cases(
     loaded: LoadedModel,
     items: Sequence[Item],
     values: np.ndarray,
-    asked: Asked,
+    config: SearchConfig,
     setting: tuple[int, float],
     *,
     most: int,
 ) -> list[ErrorCase]:
-    """At most `most` of the items that the baseline had right and DoLa wrong, and as many the other way round.
+    """At most `most` items that the baseline has right and DoLa wrong, and at most as many the other way round.
 
-    `values` `[n, 2]` says what each item is worth to the baseline and to DoLa at `setting` (layer, α), as a share or,
-    of a margin, by its sign.
+    `values` `[n, 2]` is the metric of each item for the baseline and for DoLa at `setting` (layer, α). A margin is
+    right above 0, a share above `RIGHT_ABOVE`.
     """
-    border = 0.0 if asked.metric == "margin" else SPLIT
-    right = values > border
-    cases = []
-    for who, (one, other) in (("baseline", (0, 1)), ("dola", (1, 0))):
-        for number in np.flatnonzero(right[:, one] & ~right[:, other])[:most].tolist():
-            cases.append(_case(loaded, items[number], number, who, asked, setting))
-    return cases
+    right = values > (0.0 if config.metric == "margin" else RIGHT_ABOVE)
+    only_baseline = np.flatnonzero(right[:, 0] & ~right[:, 1])[:most].tolist()
+    only_dola = np.flatnonzero(right[:, 1] & ~right[:, 0])[:most].tolist()
+    return [
+        *(_error_case(loaded, items[index], index, "baseline", config, setting) for index in only_baseline),
+        *(_error_case(loaded, items[index], index, "dola", config, setting) for index in only_dola),
+    ]
 
 
-def _case(
-    loaded: LoadedModel, item: Item, number: int, who: str, asked: Asked, setting: tuple[int, float]
+def _error_case(
+    loaded: LoadedModel, item: Item, index: int, right: Decoder, config: SearchConfig, setting: tuple[int, float]
 ) -> ErrorCase:
-    by_scores = asked.task == "mc" and asked.metric in OFFERED
-    good, bad = (_chosen if by_scores else _said)(loaded, item, who, asked, setting)
+    by_scores = config.task == "mc" and config.metric in COMPARING_METRICS
+    ids_pair = _preferred_ids if by_scores else _generated_ids
+    right_ids, wrong_ids = ids_pair(loaded, item, right, config, setting)
     common = 0
-    while common < min(len(good), len(bad)) and good[common] == bad[common]:
+    while common < min(len(right_ids), len(wrong_ids)) and right_ids[common] == wrong_ids[common]:
         common += 1
-    early_norm = asked.decoding.early_norm if asked.decoding else asked.rule.early_norm
-    q_N, q_J = _read(loaded, [*loaded.encode(item.prompt), *good[:common]], setting[0], early_norm=early_norm)
+    early_norm = config.decoding.early_norm if config.decoding else config.rule.early_norm
+    prefix = [*loaded.encode(item.prompt), *right_ids[:common]]
+    q_N, q_J = _next_tokens(loaded, prefix, setting[0], early_norm=early_norm)
     return ErrorCase(
-        item=number,
+        item=index,
         prompt=item.prompt,
         domain=item.domain,
         answers=item.answers,
-        right=who,
-        wrong=loaded.text(bad).strip(),
-        common=loaded.text(good[:common]).strip(),
+        right=right,
+        wrong=loaded.text(wrong_ids).strip(),
+        common=loaded.text(right_ids[:common]).strip(),
         q_N=q_N,
         q_J=q_J,
     )
 
 
-def _chosen(
-    loaded: LoadedModel, item: Item, who: str, asked: Asked, setting: tuple[int, float]
+def _preferred_ids(
+    loaded: LoadedModel, item: Item, right: Decoder, config: SearchConfig, setting: tuple[int, float]
 ) -> tuple[list[int], list[int]]:
-    """The right answer that one decoder scores highest, and the wrong one that the other does."""
+    """The right answer that the decoder `right` scores highest, and the wrong one that the other scores highest."""
     layer, alpha = setting
-    ((_, scored),) = next(iter(score_items(loaded, [item], (layer,), (alpha,), asked.rule)))
-    column = ("baseline", "dola").index(who)
-    right, wrong = _normalised(scored, asked)
+    ((_, scored),) = next(score_items(loaded, [item], (layer,), (alpha,), config.rule))
+    column = ("baseline", "dola").index(right)
+    right_scores, wrong_scores = normalised_scores(scored, config.normalisation)
     return (
-        answer_ids(loaded, item.prompt, item.answers[int(right[:, column].argmax())]),
-        answer_ids(loaded, item.prompt, item.wrong[int(wrong[:, 1 - column].argmax())]),
+        answer_ids(loaded, item.prompt, item.answers[int(right_scores[:, column].argmax())]),
+        answer_ids(loaded, item.prompt, item.wrong[int(wrong_scores[:, 1 - column].argmax())]),
     )
 
 
-def _normalised(scored: Scored, asked: Asked) -> tuple[np.ndarray, np.ndarray]:
-    if asked.normalisation == "sum":
-        return scored.right, scored.wrong
-    return scored.right / scored.right_tokens[:, None], scored.wrong / scored.wrong_tokens[:, None]
-
-
-def _said(
-    loaded: LoadedModel, item: Item, who: str, asked: Asked, setting: tuple[int, float]
+def _generated_ids(
+    loaded: LoadedModel, item: Item, right: Decoder, config: SearchConfig, setting: tuple[int, float]
 ) -> tuple[list[int], list[int]]:
-    """What one decoder says rightly, and what the other says instead."""
+    """What the decoder `right` generates, and what the other one generates."""
     longest = max(len(answer_ids(loaded, item.prompt, answer)) for answer in item.answers) + 1
-    plain = Decoding(max_new_tokens=longest, early_norm=asked.rule.early_norm)
-    decoding = asked.decoding if asked.task == "generate" else plain
+    decoding = DecodingConfig(max_new_tokens=longest, early_norm=config.rule.early_norm)
+    if config.task == "generate":
+        decoding = config.decoding or DecodingConfig()
     lanes = (Lane(name="baseline"), Lane(name="dola", layer=setting[0], alpha=setting[1]))
-    baseline, dola = written(loaded, item.prompt, lanes, decoding or Decoding())
-    return (baseline, dola) if who == "baseline" else (dola, baseline)
+    baseline, dola = generate_ids(loaded, item.prompt, lanes, decoding)
+    return (baseline, dola) if right == "baseline" else (dola, baseline)
 
 
 @torch.no_grad()
-def _read(
+def _next_tokens(
     loaded: LoadedModel, ids: list[int], layer: int, *, early_norm: bool
 ) -> tuple[tuple[Candidate, ...], tuple[Candidate, ...]]:
-    """The most probable next tokens of the last layer and of `layer`."""
+    """The most probable next tokens after `ids`, read from the last layer and from `layer`."""
     readout = loaded.readout
     with readout.capture([layer, readout.n_layers]) as h:
         readout.decoder(input_ids=torch.tensor([ids], device=readout.device), use_cache=False)
-    both = (
-        log_softmax(readout.logits(h[readout.n_layers])),
-        log_softmax(readout.logits(h[layer], early_norm=early_norm)),
+    log_q_N = log_softmax(readout.logits(h[readout.n_layers]))[0]
+    log_q_J = log_softmax(readout.logits(h[layer], early_norm=early_norm))[0]
+    return _candidates(loaded, log_q_N), _candidates(loaded, log_q_J)
+
+
+def _candidates(loaded: LoadedModel, log_q: Tensor) -> tuple[Candidate, ...]:
+    """The most probable tokens of `log_q` `[V]`."""
+    top = log_q.topk(min(CANDIDATES, loaded.readout.vocab_size))
+    return tuple(
+        Candidate(text=loaded.piece(token), p=round(p, 6))
+        for p, token in zip(top.values.exp().tolist(), top.indices.tolist(), strict=True)
     )
-    tops = (log_q[0].topk(min(TOP, readout.vocab_size)) for log_q in both)
-    q_N, q_J = (
-        tuple(
-            Candidate(text=loaded.piece(token), p=round(p, 6))
-            for p, token in zip(top.values.exp().tolist(), top.indices.tolist(), strict=True)
-        )
-        for top in tops
-    )
-    return q_N, q_J

@@ -1,6 +1,6 @@
-"""What every question is worth at every setting: multiple choice by scores, generation by the texts of lanes.
+"""The metrics of every question at every setting: multiple choice by scores, generation by the lanes' texts.
 
-Measurements grow question by question, are saved now and then, and can be taken up again.
+Questions are evaluated one after another into a table, which is saved now and then so that a search can be resumed.
 """
 
 import re
@@ -11,64 +11,71 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from dola_core.decoding.lockstep import PromptError, check_comparison, compare
-from dola_core.lanes import Decoding, Lane
+from dola_core.comparison import Comparison
+from dola_core.decoding.engine import Engine
+from dola_core.errors import PromptError
+from dola_core.files import write_atomically
+from dola_core.lanes import DecodingConfig, Lane
 from dola_core.layer_search.dataset import Item
-from dola_core.layer_search.metrics import GENERATED, OFFERED, SAID, Metric, value
-from dola_core.layer_search.result import Asked
+from dola_core.layer_search.metrics import COMPARING_METRICS, GENERATION_METRICS, GREEDY_METRICS, Metric, metric_values
+from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.scoring import answer_ids, score_items
-from dola_core.models.loading import LoadedModel
+from dola_core.models.loaded_model import LoadedModel
 
 LANES = 40
-"""Lanes of generation that are decoded together: each may come to need a row of its own."""
-SAVE_EVERY = 30.0
-"""Seconds between savings."""
+"""Lanes that are decoded together in generation: each may come to need a row of its own."""
+SAVE_INTERVAL = 30.0
+"""Seconds between two savings."""
 
 
-def metrics_of(items: Sequence[Item], asked: Asked) -> tuple[Metric, ...]:
-    """The metrics that can be measured on all of `items`; `ValueError` if that which was asked for cannot."""
-    offered = all(item.wrong for item in items)
-    known = GENERATED if asked.task == "generate" else (*OFFERED, *SAID) if offered else SAID
-    if asked.metric in known:
-        return known
-    if asked.task == "mc" and asked.metric in OFFERED:
+def measurable_metrics(items: Sequence[Item], config: SearchConfig) -> tuple[Metric, ...]:
+    """The metrics that can be measured on all of `items`; `ValueError` if `config.metric` is not one of them."""
+    if config.task == "generate":
+        metrics = GENERATION_METRICS
+    elif all(item.wrong for item in items):
+        metrics = (*COMPARING_METRICS, *GREEDY_METRICS)
+    else:
+        metrics = GREEDY_METRICS
+    if config.metric in metrics:
+        return metrics
+    if config.task == "mc" and config.metric in COMPARING_METRICS:
         number = next(n for n, item in enumerate(items, start=1) if not item.wrong)
         raise ValueError(
-            f"Question {number} offers no wrong answer, which {asked.metric} needs; measure {' or '.join(SAID)}, or "
-            "generate."
+            f"Question {number} offers no wrong answer, which {config.metric} needs; measure "
+            f"{' or '.join(GREEDY_METRICS)}, or generate."
         )
-    raise ValueError(f"{asked.metric} is no metric of the task {asked.task}; choose from {', '.join(known)}.")
+    raise ValueError(f"{config.metric} is no metric of the task {config.task}; choose from {', '.join(metrics)}.")
 
 
-class Measurements:
-    """What questions are worth so far, at the baseline and at every (layer, α)."""
+class MetricTable:
+    """The metrics of every question at S = 1 + L · A settings: the baseline and every (layer, α), α fastest."""
 
-    def __init__(self, items: int, metrics: tuple[Metric, ...], layers: tuple[int, ...], alphas: tuple[float, ...]):
+    def __init__(
+        self, n_items: int, metrics: tuple[Metric, ...], layers: tuple[int, ...], alphas: tuple[float, ...]
+    ) -> None:
         self.metrics, self.layers, self.alphas = metrics, layers, alphas
-        self.values = np.full((items, len(metrics), 1 + len(layers) * len(alphas)), np.nan)
-        """`[items, metrics, S]`"""
-        self.done = np.zeros(items, dtype=bool)
-        """`[items]`"""
+        self.values = np.full((n_items, len(metrics), 1 + len(layers) * len(alphas)), np.nan)
+        """`[items, metrics, S]`; NaN for questions that are not evaluated yet."""
+        self.done = np.zeros(n_items, dtype=bool)
+        """Bool `[items]`: the questions that are evaluated."""
 
-    def put(self, number: int, values: np.ndarray) -> None:
-        """What question `number` is worth, `[metrics, S]`."""
-        self.values[number], self.done[number] = values, True
+    def add(self, index: int, values: np.ndarray) -> None:
+        """Enter the metrics of the question at `index`, `[metrics, S]`."""
+        self.values[index], self.done[index] = values, True
 
     def save(self, file: Path, fingerprint: str) -> None:
-        """Write them; a crash while writing leaves the former file whole."""
-        part = file.with_name(f"{file.name}.part")
-        with part.open("wb") as out:
-            np.savez_compressed(out, values=self.values, done=self.done, fingerprint=np.array(fingerprint))
-        part.replace(file)
+        """Write the table to `file`; a crash while writing leaves the former file whole."""
+        values, done, mark = self.values, self.done, np.array(fingerprint)
+        write_atomically(file, lambda out: np.savez_compressed(out, values=values, done=done, fingerprint=mark))
 
     def load(self, file: Path, fingerprint: str) -> None:
-        """Take up what was saved; `ValueError` if it is spoiled, or of other questions, another model or settings."""
+        """Read what `save` wrote; `ValueError` if the file is damaged or has another fingerprint."""
         try:
-            with file.open("rb") as raw, np.load(raw, allow_pickle=False) as saved:
-                values, done, mark = saved["values"], saved["done"], str(saved["fingerprint"])
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
+                values, done, saved_fingerprint = saved["values"], saved["done"], str(saved["fingerprint"])
         except (BadZipFile, AttributeError, EOFError, KeyError, OSError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is spoiled; start without --resume.") from error
-        if mark != fingerprint or values.shape != self.values.shape:
+        if saved_fingerprint != fingerprint or values.shape != self.values.shape:
             raise ValueError(
                 f"{file} was measured with other questions, another model or other settings; start without --resume, "
                 "or in another folder."
@@ -76,96 +83,96 @@ class Measurements:
         self.values, self.done = values, done
 
 
-def measure(
+def evaluate_items(
     loaded: LoadedModel,
     items: Sequence[Item],
-    asked: Asked,
-    found: Measurements,
+    config: SearchConfig,
+    table: MetricTable,
     *,
     file: Path | None = None,
     fingerprint: str = "",
 ) -> Iterator[int]:
-    """Measure what `found` does not hold yet, yielding how many questions are done.
+    """Evaluate the questions that `table` lacks, yielding the number of questions done after each.
 
-    Saved to `file` now and then, and when it ends, be it because it is abandoned or interrupted.
+    Saves the table to `file` every `SAVE_INTERVAL` seconds and at the end, also when the generator is closed early or
+    interrupted.
     """
-    left = [number for number, done in enumerate(found.done) if not done]
-    rows = (_generated if asked.task == "generate" else _scored)(loaded, [items[n] for n in left], asked, found)
+    left = [index for index, done in enumerate(table.done) if not done]
+    evaluate = _evaluate_generation if config.task == "generate" else _evaluate_scores
     saved = time.monotonic()
     try:
-        for place, row in rows:
-            found.put(left[place], row)
-            yield int(found.done.sum())
-            if file and time.monotonic() - saved > SAVE_EVERY:
-                found.save(file, fingerprint)
+        for place, values in evaluate(loaded, [items[index] for index in left], config, table):
+            table.add(left[place], values)
+            yield int(table.done.sum())
+            if file and time.monotonic() - saved > SAVE_INTERVAL:
+                table.save(file, fingerprint)
                 saved = time.monotonic()
     finally:
         if file:
-            found.save(file, fingerprint)
+            table.save(file, fingerprint)
 
 
-def _scored(
-    loaded: LoadedModel, items: Sequence[Item], asked: Asked, found: Measurements
+def _evaluate_scores(
+    loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, table: MetricTable
 ) -> Iterator[tuple[int, np.ndarray]]:
-    for batch in score_items(loaded, items, found.layers, found.alphas, asked.rule):
-        for number, scored in batch:
-            yield number, np.stack([value(scored, metric, asked.normalisation) for metric in found.metrics])
+    """(index of the item, its metrics `[metrics, S]`) by the scores of the given answers, in random order."""
+    for batch in score_items(loaded, items, table.layers, table.alphas, config.rule):
+        for index, scored in batch:
+            yield index, np.stack([metric_values(scored, metric, config.normalisation) for metric in table.metrics])
 
 
-def _generated(
-    loaded: LoadedModel, items: Sequence[Item], asked: Asked, found: Measurements
+def _evaluate_generation(
+    loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, table: MetricTable
 ) -> Iterator[tuple[int, np.ndarray]]:
-    settings = [(None, 1.0), *((layer, alpha) for layer in found.layers for alpha in found.alphas)]
-    lanes = [Lane(name="", layer=layer, alpha=alpha) for layer, alpha in settings]
-    decoding = asked.decoding or Decoding()
+    """(index of the item, its metrics `[metrics, S]`) by texts generated at every setting, one lane each."""
+    lanes = [Lane(name="", layer=None, alpha=1.0)]
+    lanes += [Lane(name="", layer=layer, alpha=alpha) for layer in table.layers for alpha in table.alphas]
+    decoding, engine = config.decoding or DecodingConfig(), Engine(loaded)
     for number, item in enumerate(items, start=1):
         try:
-            check_comparison(loaded.readout, loaded.encode(item.prompt), (), decoding)
+            engine.check(_comparison(loaded, item.prompt, (), decoding))
         except PromptError as error:
             raise ValueError(f"Question {number}: {error}") from error
-    for number, item in enumerate(items):
-        firsts = {answer_ids(loaded, item.prompt, answer)[0] for answer in item.answers}
+    for index, item in enumerate(items):
+        first_ids = {answer_ids(loaded, item.prompt, answer)[0] for answer in item.answers}
         rows = []
-        for ids in written(loaded, item.prompt, lanes, decoding):
+        for ids in generate_ids(loaded, item.prompt, lanes, decoding):
             text = loaded.text(ids)
             rows.append(
                 {
                     "exact": is_exact(text, item.answers),
                     "contains": contains(text, item.answers),
-                    "first": bool(ids) and ids[0] in firsts,
+                    "first": bool(ids) and ids[0] in first_ids,
                 }
             )
-        yield number, np.array([[row[metric] for row in rows] for metric in found.metrics], dtype=np.float64)
+        yield index, np.array([[row[metric] for row in rows] for metric in table.metrics], dtype=np.float64)
 
 
-def written(loaded: LoadedModel, prompt: str, lanes: Sequence[Lane], decoding: Decoding) -> list[list[int]]:
-    """What each lane writes. Lanes that still agree share their row; `LANES` are decoded at a time."""
-    texts: list[list[int]] = [[] for _ in lanes]
+def generate_ids(loaded: LoadedModel, prompt: str, lanes: Sequence[Lane], decoding: DecodingConfig) -> list[list[int]]:
+    """The token ids each lane generates, `LANES` lanes at a time. Lanes share a row while their texts are equal."""
+    engine = Engine(loaded)
+    ids: list[list[int]] = [[] for _ in lanes]
     for first in range(0, len(lanes), LANES):
-        steps = compare(
-            loaded.readout,
-            loaded.encode(prompt),
-            lanes[first : first + LANES],
-            decoding,
-            eos_ids=loaded.eos_ids,
-            text_of=loaded.text,
-            record=False,
-        )
-        for advance in steps:
-            for lane, token in advance.tokens.items():
-                texts[first + lane].append(token)
-    return texts
+        comparison = _comparison(loaded, prompt, lanes[first : first + LANES], decoding)
+        for output in engine.compare(comparison, record=False):
+            for lane, token in output.tokens.items():
+                ids[first + lane].append(token)
+    return ids
+
+
+def _comparison(loaded: LoadedModel, prompt: str, lanes: Sequence[Lane], decoding: DecodingConfig) -> Comparison:
+    return Comparison(prompt, tuple(loaded.encode(prompt)), tuple(lanes), decoding)
 
 
 def is_exact(text: str, answers: Sequence[str]) -> bool:
-    """Whether the text is one of the answers, but for case, space around it and a full stop."""
-    return _plain(text) in {_plain(answer) for answer in answers}
+    """Whether the text is one of the answers, ignoring case, surrounding white space and a final full stop."""
+    return _normalise(text) in {_normalise(answer) for answer in answers}
 
 
 def contains(text: str, answers: Sequence[str]) -> bool:
-    """Whether one of the answers stands in the text, as whole words; case does not matter."""
-    return any(re.search(rf"(?<!\w){re.escape(_plain(answer))}(?!\w)", _plain(text)) for answer in answers)
+    """Whether the text contains one of the answers as whole words, ignoring case."""
+    return any(re.search(rf"(?<!\w){re.escape(_normalise(answer))}(?!\w)", _normalise(text)) for answer in answers)
 
 
-def _plain(text: str) -> str:
+def _normalise(text: str) -> str:
     return " ".join(text.casefold().split()).removesuffix(".")

@@ -1,7 +1,7 @@
-"""What scored answers are worth: MC1, MC2, MC3, accuracy, margin and what greedy decoding says, item by item.
+"""Metrics of one question's scored answers: MC1, MC2, MC3, accuracy, margin, and whether greedy decoding is right.
 
-TruthfulQA's multiple-choice metrics (Lin et al. 2022) as the DoLa paper reports them, and FACTOR's accuracy
-(Muhlgay et al. 2023).
+MC1 to MC3 are TruthfulQA's (Lin et al. 2022) as the DoLa paper reports them; the accuracy is FACTOR's (Muhlgay et al.
+2023).
 """
 
 from typing import Literal, get_args
@@ -12,51 +12,63 @@ from dola_core.layer_search.scoring import Scored
 
 Metric = Literal["mc1", "mc2", "mc3", "accuracy", "margin", "chose", "said", "first", "exact", "contains"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-OFFERED, SAID, GENERATED = METRICS[:6], METRICS[6:8], (*METRICS[8:], METRICS[7])
-"""Of multiple choice: those that need wrong answers, and those that do not; and those of a generated text."""
+COMPARING_METRICS: tuple[Metric, ...] = ("mc1", "mc2", "mc3", "accuracy", "margin", "chose")
+"""Multiple choice, comparing right answers with wrong ones."""
+GREEDY_METRICS: tuple[Metric, ...] = ("said", "first")
+"""Multiple choice, without need of wrong answers: where greedy decoding continues with a right answer."""
+GENERATION_METRICS: tuple[Metric, ...] = ("exact", "contains", "first")
+"""Of generated texts."""
 Normalisation = Literal["sum", "mean"]
-"""An answer's score: the sum over its tokens, or their mean, which does not favour short answers."""
+"""An answer's score: the sum of its tokens' scores, or their mean, which does not favour short answers."""
 
 
-def value(scored: Scored, metric: Metric, normalisation: Normalisation = "sum") -> np.ndarray:
-    """One item's value of `metric` for every setting, `[S]`, float64.
+def metric_values(scored: Scored, metric: Metric, normalisation: Normalisation = "sum") -> np.ndarray:
+    """One question's value of `metric` at every setting: `[S]`, float64.
 
-    - `mc1`: 1 if the best answer (the first) scores higher than every wrong one.
-    - `mc2`: the right answers' share of the probability of all answers, by log-sum-exp: the plain sum of exponentials
-      underflows, and the halving by which the reference script escapes that changes the metric.
+    - `mc1`: 1 if the best right answer (the first) scores higher than every wrong one.
+    - `mc2`: the right answers' share of the probability of all answers. Computed by log-sum-exp: plain exponentials
+      underflow, and the reference script's remedy, to halve the scores, changes the metric.
     - `mc3`: the share of right answers that score higher than every wrong one.
-    - `accuracy`: 1 if the best answer scores highest (FACTOR); among equals its chance, which matters where short
-      answers are all outside the head. FACTOR's scripts count a tie as right, but their answers are too long to tie.
-    - `margin`: by how many nats the best answer is ahead of the best wrong one.
+    - `accuracy` (FACTOR): 1 if the best right answer scores highest; in a tie of k answers 1/k, which matters where
+      short answers are all outside the plausible head. FACTOR's scripts count a tie as right, but FACTOR's long answers
+      never tie.
+    - `margin`: score of the best right answer minus that of the highest-scoring wrong one, in nats.
     - `chose`: 1 if any right answer scores higher than every wrong one.
-    - `said`: 1 if greedy decoding begins with a right answer, as whole words; `first`: if its first token is one's.
+    - `said`: 1 if greedy decoding begins with a right answer, as whole words.
+    - `first`: 1 if the first greedy token is the first token of a right answer.
 
-    Raises `ValueError` for a metric of `OFFERED` where nothing wrong is offered, and for one of generated texts.
+    Raises `ValueError` for a metric of `COMPARING_METRICS` if there are no wrong answers, and for metrics of generated
+    texts.
     """
-    if metric not in (*OFFERED, *SAID):
+    if metric not in (*COMPARING_METRICS, *GREEDY_METRICS):
         raise ValueError(f"{metric} is measured on generated texts.")
     if metric == "said":
-        return scored.said.astype(np.float64)
+        return scored.greedy_correct.astype(np.float64)
     if metric == "first":
         return scored.first.astype(np.float64)
     if not len(scored.wrong):
         raise ValueError(f"{metric} compares right answers with wrong ones, and an item offers no wrong one.")
-    right, wrong = scored.right, scored.wrong
-    if normalisation == "mean":
-        right, wrong = right / scored.right_tokens[:, None], wrong / scored.wrong_tokens[:, None]
-    rival = wrong.max(0)
+    right, wrong = normalised_scores(scored, normalisation)
+    best_wrong = wrong.max(0)
     match metric:
         case "mc1":
-            return (right[0] > rival).astype(np.float64)
+            return (right[0] > best_wrong).astype(np.float64)
         case "mc2":
-            whole = np.logaddexp.reduce(np.concatenate([right, wrong]), axis=0)
-            return np.exp(np.logaddexp.reduce(right, axis=0) - whole)
+            log_total = np.logaddexp.reduce(np.concatenate([right, wrong]), axis=0)
+            return np.exp(np.logaddexp.reduce(right, axis=0) - log_total)
         case "mc3":
-            return (right > rival).mean(0)
+            return (right > best_wrong).mean(0)
         case "accuracy":
             chance = 1 / (1 + (wrong == right[0]).sum(0))
-            return np.where(right[0] < rival, 0.0, chance)
+            return np.where(right[0] < best_wrong, 0.0, chance)
         case "margin":
-            return right[0] - rival
-        case "chose":
-            return (right.max(0) > rival).astype(np.float64)
+            return right[0] - best_wrong
+        case _:  # "chose"
+            return (right.max(0) > best_wrong).astype(np.float64)
+
+
+def normalised_scores(scored: Scored, normalisation: Normalisation) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of the right answers `[R, S]` and of the wrong ones `[W, S]`."""
+    if normalisation == "sum":
+        return scored.right, scored.wrong
+    return scored.right / scored.right_tokens[:, None], scored.wrong / scored.wrong_tokens[:, None]

@@ -1,244 +1,195 @@
-"""The result of a layer search: what was measured, what it says, and the JSON document that holds it."""
+"""The result of a layer search, as one JSON document: what was asked for, the curves, the choice, and its stability."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, NamedTuple, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dola_core.lanes import Decoding
-from dola_core.layer_search.dataset import Item
+from dola_core.lanes import DecodingConfig
 from dola_core.layer_search.metrics import Metric, Normalisation
-from dola_core.layer_search.scoring import Rule
-from dola_core.layer_search.selection import (
-    FEWEST,
-    Domain,
-    Draws,
-    Interval,
-    Settings,
-    Stability,
-    best_column,
-    domains,
-    not_worse,
-    stability,
-    verdict,
-)
-from dola_core.trace.schema import ModelInfo
+from dola_core.layer_search.scoring import ScoringConfig
+from dola_core.models.info import ModelInfo
 
-SCHEMA = 1
+SCHEMA: Final = 1
 
-Triple = tuple[float, float, float]
-"""Mean, low and high end of a 95 % interval."""
 Task = Literal["mc", "generate"]
+"""Multiple choice by scores, or generation."""
 Strategy = Literal["all", "grid", "buckets"]
+"""Which layers are measured; see `search.first_layers`."""
+
+Effect = Literal["helps", "hurts", "chance"]
+"""Whether a fixed layer is better than the baseline, worse, or neither beyond chance."""
 
 
-class _Record(BaseModel):
+class Interval(NamedTuple):
+    """An estimate with its 95 % bootstrap interval; an array of three numbers in JSON."""
+
+    mean: float
+    low: float
+    high: float
+
+    def rounded(self) -> "Interval":
+        """The interval to five decimals, as it is stored."""
+        return Interval(*(round(number, 5) for number in self))
+
+
+class _ResultRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
 
-class Asked(_Record):
-    """What was asked for; with the model and the data it determines the result."""
+class _EstimateRecord(_ResultRecord):
+    """A record whose fields include intervals."""
+
+    def rounded(self) -> Self:
+        """The record with its intervals rounded, as they are stored."""
+        rounded = {name: value.rounded() for name, value in self if isinstance(value, Interval)}
+        return self.model_copy(update=rounded)
+
+
+class SearchConfig(_ResultRecord):
+    """What is searched; with the model and the questions it determines the result."""
 
     task: Task = "mc"
     strategy: Strategy = "all"
     alphas: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field((0.05, 0.1, 0.2), min_length=1)
     metric: Metric = "mc1"
-    """What the choice goes by; every metric has its curves."""
+    """The metric that the best setting is chosen by; the other metrics are measured too."""
     normalisation: Normalisation = "sum"
-    rule: Rule = Rule()
-    """Of multiple choice."""
-    decoding: Decoding | None = None
-    """Of generation."""
+    rule: ScoringConfig = ScoringConfig()
+    """How answers are scored in the task "mc"."""
+    decoding: DecodingConfig | None = None
+    """How texts are generated in the task "generate"."""
     preamble: bool = False
-    """Whether TruthfulQA's customary examples stand before each question."""
+    """Whether TruthfulQA's customary examples precede each question."""
 
     @property
     def unit(self) -> str:
-        """What a difference is told in."""
+        """Unit of differences of the metric: "nats", or "points" (hundredths of a share)."""
         return "nats" if self.metric == "margin" else "points"
 
 
-class DataInfo(_Record):
+class DataInfo(_ResultRecord):
     """The questions."""
 
     name: str
     sha256: str
-    """Of the file."""
+    """Hash of the file they are from; may be empty."""
     items: int
     """Questions that were answered."""
     of: int
-    """Questions that were to be answered."""
+    """Questions in all."""
 
 
-class Curve(_Record):
-    """One metric at every setting."""
+class Curve(_ResultRecord):
+    """The mean of one metric at every setting."""
 
-    baseline: Triple
-    settings: tuple[tuple[Triple, ...], ...]
+    baseline: Interval
+    settings: tuple[tuple[Interval, ...], ...]
     """`[layers][alphas]`"""
 
 
-class Chosen(_Record):
-    """The best setting by the metric that was asked for."""
+class Chosen(_ResultRecord):
+    """The best setting by the chosen metric."""
 
     layer: int
     alpha: float
-    value: Triple
-    difference: Triple
-    """To the baseline, paired; too high by the luck of choosing, which `StabilityRecord.gain` is free of."""
+    value: Interval
+    difference: Interval
+    """To the baseline, paired by question. Biased upwards, since the setting was chosen on the same questions;
+    `Stability.gain` is not."""
     not_worse: dict[int, tuple[float, ...]]
-    """{layer: its α} for the settings that may be the best, chance over all of them considered."""
+    """{layer: its α} of the settings that may be the best, with chance over all settings taken into account."""
 
 
-class StabilityRecord(_Record):
-    """See `choosing.Stability`."""
+class Stability(_EstimateRecord):
+    """How the choice holds when it is made on one random half of the questions and tested on the other.
+
+    Intervals are the mean and the 95 % spread over splits. A half differs from the whole about as much as the whole
+    from another sample of its size (delete-half jackknife), so the spread of `gain` can be read as a 95 % interval;
+    `loss` cannot be below 0. Where all questions influence which layers are measured ("buckets"), a small bias remains.
+    """
 
     same_layer: float
+    """Share of splits in which both halves choose the same layer."""
     layers: dict[int, float]
-    loss: Triple
-    gain: Triple
+    """{layer: share of halves that choose it}, the most frequent first."""
+    loss: Interval
+    """How much one half's choice falls short, on the other half, of that half's own best setting."""
+    gain: Interval
+    """One half's choice minus the baseline, on the other half: the gain without the bias of choosing."""
+
+    @property
+    def effect(self) -> Effect:
+        """Whether `gain` is above 0, below, or neither beyond chance."""
+        return "helps" if self.gain.low > 0 else "hurts" if self.gain.high < 0 else "chance"
 
 
-class DomainRecord(_Record):
-    """See `choosing.Domain`."""
+class Domain(_EstimateRecord):
+    """One domain of the questions, and the setting that is best for it alone."""
 
     name: str
     items: int
     layer: int
     alpha: float
     layers: tuple[int, int]
-    baseline: Triple
-    fixed: Triple
-    own: Triple
-    gain: Triple
+    """95 % bootstrap interval of the domain's best layer."""
+    baseline: Interval
+    fixed: Interval
+    """The metric at the setting that is best for all questions."""
+    own: Interval
+    """The metric at the domain's own best setting; biased upwards by choosing, `gain` is not."""
+    gain: Interval
+    """The domain's own setting minus the one for all, both chosen on one half of the questions and tested on the other
+    half of the domain: mean and 95 % spread over splits."""
     disagrees: bool
+    """Whether the domain's own layer differs from the one for all, and is better beyond chance."""
 
 
-class Candidate(_Record):
+class Candidate(_ResultRecord):
     """A token of a distribution."""
 
     text: str
     p: float
 
 
-class ErrorCase(_Record):
-    """A question that one decoder had right and the other wrong, and the distributions where that was decided."""
+class ErrorCase(_ResultRecord):
+    """A question that one decoder has right and the other wrong, with both distributions at the deciding token."""
 
     item: int
-    """Its place among the questions, from 0."""
+    """Index among the questions, from 0."""
     prompt: str
     domain: str
     answers: tuple[str, ...]
     right: Literal["baseline", "dola"]
-    """Who had it right."""
+    """The decoder that has it right."""
     wrong: str
-    """What the other one preferred or said."""
+    """What the other decoder prefers or generates."""
     common: str
-    """What the right and the wrong text begin with alike; the next token decides."""
+    """The common beginning of the right and the wrong text; the next token decides."""
     q_N: tuple[Candidate, ...]
     q_J: tuple[Candidate, ...]
 
 
-class SearchResult(_Record):
-    """Everything a search found. `SearchResult.model_validate_json` and `to_json` are its JSON both ways."""
+class SearchResult(_ResultRecord):
+    """Everything a search finds. Written by `to_json`, read by `SearchResult.model_validate_json`."""
 
     version: Literal[1] = Field(SCHEMA, alias="schema")
     model: ModelInfo
     data: DataInfo
-    asked: Asked
+    asked: SearchConfig
     layers: tuple[int, ...]
     """The layers that were measured."""
     complete: bool
-    """Whether every question was answered, for every layer that the strategy asks for."""
+    """Whether every question was answered, for every layer of the strategy."""
     seconds: float
     curves: dict[Metric, Curve]
     chosen: Chosen
-    stability: StabilityRecord | None
-    """None for too few questions."""
-    domains: tuple[DomainRecord, ...]
+    stability: Stability | None
+    """None if there are too few questions."""
+    domains: tuple[Domain, ...]
     verdict: str
+    """The conclusion in English."""
     errors: tuple[ErrorCase, ...] = ()
 
     def to_json(self) -> str:
         """The JSON document."""
         return self.model_dump_json(by_alias=True, indent=1)
-
-
-def summarise(
-    items: Sequence[Item],
-    values: Mapping[Metric, np.ndarray],
-    asked: Asked,
-    layers: Sequence[int],
-    *,
-    model: ModelInfo,
-    data: DataInfo,
-    seconds: float,
-    complete: bool,
-) -> SearchResult:
-    """The result, but for its errors, from what every one of `items` is worth by every metric: {metric: `[n, S]`}."""
-    settings = Settings(tuple(layers), asked.alphas)
-    things = [item.entity for item in items]
-    draws, by = Draws(things), values[asked.metric]
-    best = best_column(by.mean(0))
-    layer, alpha = settings.of(best)
-    (difference,) = draws.interval(by[:, [best]] - by[:, [0]])
-    equal: dict[int, list[float]] = {}
-    for column in not_worse(by, draws):
-        equal.setdefault(settings.of(column)[0], []).append(settings.of(column)[1])
-    stable = stability(by, things, settings) if draws.count >= FEWEST else None
-    drift = domains(by, [item.domain for item in items], things, settings, draws)
-    curves = {metric: _curve(draws.interval(found), settings) for metric, found in values.items()}
-    told = f"Too few questions to choose a layer by: at least {FEWEST}, about different things, are needed."
-    if stable:
-        told = verdict((layer, alpha), stable, drift, asked.unit)
-    return SearchResult(
-        model=model,
-        data=data,
-        asked=asked,
-        layers=tuple(layers),
-        complete=complete,
-        seconds=round(seconds, 1),
-        curves=curves,
-        chosen=Chosen(
-            layer=layer,
-            alpha=alpha,
-            value=curves[asked.metric].settings[settings.layers.index(layer)][settings.alphas.index(alpha)],
-            difference=_triple(difference),
-            not_worse={layer: tuple(alphas) for layer, alphas in equal.items()},
-        ),
-        stability=_stability(stable) if stable else None,
-        domains=tuple(_domain(domain) for domain in drift),
-        verdict=told,
-    )
-
-
-def _triple(found: Interval) -> Triple:
-    return (round(found.mean, 5), round(found.low, 5), round(found.high, 5))
-
-
-def _curve(found: list[Interval], settings: Settings) -> Curve:
-    triples, width = [_triple(one) for one in found], len(settings.alphas)
-    rows = [tuple(triples[start : start + width]) for start in range(1, len(triples), width)]
-    return Curve(baseline=triples[0], settings=tuple(rows))
-
-
-def _stability(found: Stability) -> StabilityRecord:
-    return StabilityRecord(
-        same_layer=found.same_layer, layers=found.layers, loss=_triple(found.loss), gain=_triple(found.gain)
-    )
-
-
-def _domain(found: Domain) -> DomainRecord:
-    return DomainRecord(
-        name=found.name,
-        items=found.items,
-        layer=found.layer,
-        alpha=found.alpha,
-        layers=found.layers,
-        baseline=_triple(found.baseline),
-        fixed=_triple(found.fixed),
-        own=_triple(found.own),
-        gain=_triple(found.gain),
-        disagrees=found.disagrees,
-    )

@@ -1,9 +1,10 @@
-"""Answers scored by the baseline and by DoLa-static at every (j*, α), from one reading of each.
+"""Score answers by the baseline and by DoLa-static at every (j*, α), from one forward pass over each answer.
 
-Teacher forcing: an answer's log-likelihood needs the read-outs at its own tokens only. A prompt is read once, its
-answers are a batch on its KV cache, and the read-outs of all layers go through the head a few positions at a time.
-Beside the model there are the KV cache of `BATCH_TOKENS` tokens, or of one prompt with one answer where that is more,
-the hidden states at the answers' tokens, and `CHUNK_LOGITS` logits; nothing grows with layers × vocabulary × length.
+Teacher forcing: an answer's log-likelihood needs the read-outs at its own tokens only. Each prompt is read once, its
+answers are read as a batch on the prompt's KV cache, and the hidden states of all layers go through the LM head a few
+positions at a time. Memory beside the model: the KV cache of `BATCH_TOKENS` tokens (or of one prompt with one answer,
+if that is more), the hidden states at the answers' tokens, and `CHUNK_LOGITS` logits. Nothing grows with
+layers × vocabulary × length.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +18,10 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from dola_core.contrast import log_softmax
+from dola_core.errors import QuestionTooLongError
 from dola_core.layer_search.dataset import Item
-from dola_core.layer_search.plausible_heads import Heads, PostSoftmax, open_outcome
-from dola_core.models.loading import LoadedModel
+from dola_core.layer_search.plausible_heads import PlausibleHeads, PostSoftmax, score_without_head
+from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.readout import Readout
 
 BATCH_TOKENS = 4096
@@ -28,239 +30,246 @@ CHUNK_LOGITS = 1 << 23
 """Logits of one layer that are held at a time: 32 MB in float32."""
 
 
-class TooLongError(ValueError):
-    """Question `number`, counted from 1, has `size` tokens where the model reads at most `most`."""
-
-    def __init__(self, number: int, size: int, most: int) -> None:
-        super().__init__(
-            f"Question {number} has {size:,} tokens with its longest answer; the model reads at most {most:,}. "
-            "Leave it out or shorten its prompt."
-        )
-        self.number, self.size, self.most = number, size, most
-
-    def __reduce__(self) -> tuple[type["TooLongError"], tuple[int, int, int]]:
-        """Pickled by what it was made of."""
-        return type(self), (self.number, self.size, self.most)
-
-
 @dataclass(frozen=True)
-class Rule:
-    """How a token is scored by DoLa-static."""
+class ScoringConfig:
+    """How DoLa-static scores a token of a given answer."""
 
     early_norm: bool = True
     """Read layer j* through the final norm, or raw."""
     post_softmax: PostSoftmax = "head"
-    """Score `log p_hat`, the softmax of F over the head; or, as the reference scripts do, the softmax of F over the
-    whole vocabulary, or F itself, which is a log-ratio and no log-probability (App. C of the paper)."""
+    """"head": score `log p_hat`, the log-softmax of F over the plausible head. "vocabulary": as the reference scripts
+    do, over the whole vocabulary. "off": F itself, a log-ratio and not a log-probability (App. C of the paper)."""
     apc: bool = True
-    """Put tokens outside the head at `OUTSIDE`. Off, every token counts as plausible and α means nothing."""
+    """Give tokens outside the plausible head the score `OUTSIDE`. If off, every token is plausible and α has no
+    effect."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One item's answers. Settings are the baseline and then every (layer, α), α running faster: S = 1 + L · A."""
+    """Scores of one question's answers at S = 1 + L · A settings: the baseline, then every (layer, α), α fastest."""
 
     right: np.ndarray
     """`[right answers, S]`, float64: sum of the scores of an answer's tokens."""
     wrong: np.ndarray
-    """`[wrong answers, S]`"""
+    """`[wrong answers, S]`, float64: the same."""
     right_tokens: np.ndarray
-    """`[right answers]`: how many tokens each has."""
+    """`[right answers]`: number of tokens of each."""
     wrong_tokens: np.ndarray
-    said: np.ndarray
-    """`[S]`, bool: greedy decoding begins with a right answer, as whole words."""
+    """`[wrong answers]`"""
+    greedy_correct: np.ndarray
+    """Bool `[S]`: greedy decoding begins with a right answer, as whole words."""
     first: np.ndarray
-    """`[S]`, bool: its first token is the first of a right answer."""
+    """Bool `[S]`: the first greedy token is the first token of a right answer."""
 
 
 @dataclass(frozen=True)
 class _Question:
-    """One item as ids: a prompt, and its answers, the right ones first."""
+    """A question as token ids."""
 
-    number: int
+    index: int
+    """Index among the items."""
     prompt: list[int]
     answers: list[list[int]]
-    right: int
+    """The right answers first."""
+    n_right: int
+
+
+@dataclass(frozen=True)
+class _ScoringGrid:
+    """The settings to score beside the baseline: every layer with every α."""
+
+    layers: tuple[int, ...]
+    alphas: tuple[float, ...]
+    scoring: ScoringConfig
 
 
 def score_items(
-    loaded: LoadedModel, items: Sequence[Item], layers: Sequence[int], alphas: Sequence[float], rule: Rule | None = None
+    loaded: LoadedModel,
+    items: Sequence[Item],
+    layers: Sequence[int],
+    alphas: Sequence[float],
+    scoring: ScoringConfig | None = None,
 ) -> Iterator[list[tuple[int, Scored]]]:
-    """Score every answer of `items`, batch by batch: (place of the item, its scores), in no order.
+    """Score every answer of `items`, yielding a batch of (index of the item, its scores) at a time, in random order.
 
-    Raises `TooLongError` if an item is longer than the model reads.
+    Raises `QuestionTooLongError` if an item is longer than the model's context.
     """
-    rule = rule or Rule()
-    layers, alphas = tuple(layers), tuple(alphas)
-    questions = [_question(loaded, number, item) for number, item in enumerate(items)]
+    grid = _ScoringGrid(tuple(layers), tuple(alphas), scoring or ScoringConfig())
+    questions = [_question(loaded, index, item) for index, item in enumerate(items)]
     batches = list(_batches(sorted(questions, key=lambda question: len(question.prompt))))
-    Random(0).shuffle(batches)  # so that what is done first is a sample, not the shortest
+    Random(0).shuffle(batches)  # so that the first results are of a sample, not of the shortest questions
     for batch in batches:
-        yield _score(loaded.readout, batch, layers, alphas, rule, loaded.goes_on)
+        yield _score_batch(loaded.readout, batch, grid, loaded.continues_word)
 
 
 def answer_ids(loaded: LoadedModel, prompt: str, text: str) -> list[int]:
-    """The ids of an answer behind its prompt, with a space between unless the prompt ends in white space."""
+    """Token ids of an answer after its prompt, separated by a space unless the prompt ends in white space."""
     ids, answer = loaded.encode(prompt), text if prompt[-1:].isspace() else f" {text}"
-    whole = loaded.encode(prompt + answer)
-    if whole[: len(ids)] == ids and len(whole) > len(ids):
-        return whole[len(ids) :]
-    # The tokenizer merges across the border: put the parts together.
+    joint = loaded.encode(prompt + answer)
+    if joint[: len(ids)] == ids and len(joint) > len(ids):
+        return joint[len(ids) :]
+    # The tokenizer merges across the border: encode the answer by itself.
     return list(loaded.tokenizer(answer, add_special_tokens=False)["input_ids"])
 
 
-def _question(loaded: LoadedModel, number: int, item: Item) -> _Question:
+def _question(loaded: LoadedModel, index: int, item: Item) -> _Question:
     prompt = loaded.encode(item.prompt)
     answers = [answer_ids(loaded, item.prompt, text) for text in (*item.answers, *item.wrong)]
-    longest, context = len(prompt) + max(map(len, answers)), loaded.readout.context_length
-    if context is not None and longest > context:
-        raise TooLongError(number + 1, longest, context)
-    return _Question(number, prompt, answers, len(item.answers))
+    length, context = len(prompt) + max(map(len, answers)), loaded.readout.context_length
+    if context is not None and length > context:
+        raise QuestionTooLongError(index + 1, length, context)
+    return _Question(index, prompt, answers, len(item.answers))
 
 
 def _batches(questions: list[_Question]) -> Iterator[list[_Question]]:
-    """Prompts of one length, which need no padding, as many as fit with their padded answers into `BATCH_TOKENS`; or
-    one question, however many answers it has."""
+    """Group questions, sorted by prompt length, into batches whose prompts have one length and need no padding.
+
+    Each batch holds as many as fit into `BATCH_TOKENS` with their padded answers, and at least one question.
+    """
     batch: list[_Question] = []
-    answers = widest = 0
+    n_answers = longest = 0
     for question in questions:
-        more, wider = answers + len(question.answers), max(widest, *map(len, question.answers))
+        longest_here = max(map(len, question.answers))
+        joint_answers, joint_longest = n_answers + len(question.answers), max(longest, longest_here)
         length = len(question.prompt)
-        if batch and (length != len(batch[0].prompt) or more * (length + wider) > BATCH_TOKENS):
+        full = joint_answers * (length + joint_longest) > BATCH_TOKENS
+        if batch and (length != len(batch[0].prompt) or full):
             yield batch
-            batch, more, wider = [], len(question.answers), max(map(len, question.answers))
+            batch, joint_answers, joint_longest = [], len(question.answers), longest_here
         batch.append(question)
-        answers, widest = more, wider
+        n_answers, longest = joint_answers, joint_longest
     if batch:
         yield batch
 
 
 @torch.inference_mode()
-def _score(
-    readout: Readout,
-    batch: list[_Question],
-    layers: tuple[int, ...],
-    alphas: tuple[float, ...],
-    rule: Rule,
-    goes_on: Tensor,
+def _score_batch(
+    readout: Readout, batch: list[_Question], grid: _ScoringGrid, continues_word: Tensor
 ) -> list[tuple[int, Scored]]:
+    """The scores of a batch of questions, whose prompts have one length."""
     answers = [(row, answer) for row, question in enumerate(batch) for answer in question.answers]
-    # A position predicts the next token: an answer's from its prompt's last to its own last, which predicts what
-    # follows the answer.
-    of_answer = torch.tensor([number for number, (_, ids) in enumerate(answers) for _ in range(len(ids) + 1)])
+    # A position predicts the next token. An answer of n tokens has n + 1 positions, from its prompt's last token, which
+    # predicts its first, to its own last token, which predicts what follows the answer (target −1).
+    answer_index = torch.tensor([number for number, (_, ids) in enumerate(answers) for _ in range(len(ids) + 1)])
     starts = torch.tensor([place == 0 for _, ids in answers for place in range(len(ids) + 1)])
-    size = max(1, CHUNK_LOGITS // readout.vocab_size)
+    chunk_size = max(1, CHUNK_LOGITS // readout.vocab_size)
     parts = []
-    for some, h in _read(readout, [question.prompt for question in batch], answers, layers):
-        targets = torch.tensor([token for _, ids in some for token in [*ids, -1]])
-        for first in range(0, len(targets), size):
-            here = slice(first, first + size)
-            chunk = {layer: states[here] for layer, states in h.items()}
-            parts.append(_tokens(readout, chunk, targets[here], layers, alphas, rule, goes_on))
-    scores, follows = (torch.cat(part) for part in zip(*parts, strict=True))
+    for group, h in _read_batch(readout, [question.prompt for question in batch], answers, grid.layers):
+        targets = torch.tensor([token for _, ids in group for token in [*ids, -1]])
+        for first in range(0, len(targets), chunk_size):
+            positions = slice(first, first + chunk_size)
+            chunk = {layer: states[positions] for layer, states in h.items()}
+            parts.append(_score_tokens(readout, chunk, targets[positions], grid, continues_word))
+    scores, chosen = (torch.cat(part) for part in zip(*parts, strict=True))
     shape = (len(answers), scores.shape[1])
-    sums = torch.zeros(shape, dtype=torch.float64).index_add_(0, of_answer, scores.double()).numpy()
-    whole = torch.zeros(shape).index_add_(0, of_answer, (~follows).float()).numpy() == 0
-    begins = follows[starts].numpy()
-    scored, place = [], 0
+    sums = torch.zeros(shape, dtype=torch.float64).index_add_(0, answer_index, scores.double()).numpy()
+    greedy = torch.zeros(shape).index_add_(0, answer_index, (~chosen).float()).numpy() == 0
+    greedy_first = chosen[starts].numpy()
+    return _split_by_question(batch, sums, greedy, greedy_first)
+
+
+def _split_by_question(
+    batch: list[_Question], sums: np.ndarray, greedy: np.ndarray, greedy_first: np.ndarray
+) -> list[tuple[int, Scored]]:
+    """Divide the results of a batch's answers, each `[answers, S]`, among its questions.
+
+    `sums` are the answers' scores; `greedy` and `greedy_first` whether greedy decoding chooses all of an answer's
+    tokens, and its first one.
+    """
+    results, start = [], 0
     for question in batch:
-        right, end = place + question.right, place + len(question.answers)
+        end_right, end = start + question.n_right, start + len(question.answers)
         lengths = np.array([len(answer) for answer in question.answers])
-        scored.append(
-            (
-                question.number,
-                Scored(
-                    right=sums[place:right],
-                    wrong=sums[right:end],
-                    right_tokens=lengths[: question.right],
-                    wrong_tokens=lengths[question.right :],
-                    said=whole[place:right].any(0),
-                    first=begins[place:right].any(0),
-                ),
-            )
+        scored = Scored(
+            right=sums[start:end_right],
+            wrong=sums[end_right:end],
+            right_tokens=lengths[: question.n_right],
+            wrong_tokens=lengths[question.n_right :],
+            greedy_correct=np.logical_or.reduce(greedy[start:end_right]),
+            first=np.logical_or.reduce(greedy_first[start:end_right]),
         )
-        place = end
-    return scored
+        results.append((question.index, scored))
+        start = end
+    return results
 
 
 Answers = list[tuple[int, list[int]]]
-"""Answers as ids, each with the row of its prompt."""
+"""(row of the prompt in the batch, token ids) of each answer."""
 
 
-def _read(
+def _read_batch(
     readout: Readout, prompts: list[list[int]], answers: Answers, layers: tuple[int, ...]
 ) -> Iterator[tuple[Answers, dict[int, Tensor]]]:
-    """Read prompts of one length once, and on their cache the answers, as many at a time as fit into `BATCH_TOKENS`.
+    """Run the model on prompts of one length, and on their KV cache over the answers, `BATCH_TOKENS` at a time.
 
-    Yields answers with the block outputs at the positions that predict their tokens and what follows them, answer
-    after answer: {layer: `[Σ (length + 1), d]`} for `layers` and the last layer.
+    Yields groups of answers with the block outputs at the positions that predict their tokens and what follows them,
+    answer after answer: {layer: `[Σ (length + 1), d]`} for `layers` and the last layer.
     """
-    wanted = [*layers, readout.n_layers]
+    captured = [*layers, readout.n_layers]
     cache = DynamicCache(config=readout.decoder.config)
-    with readout.capture(wanted) as of_prompt:
+    with readout.capture(captured) as prompt_states:
         ids = torch.tensor(prompts, device=readout.device)
         readout.decoder(input_ids=ids, past_key_values=cache, use_cache=True)
-    widest = max(len(ids) for _, ids in answers)
-    many = max(1, BATCH_TOKENS // (len(prompts[0]) + widest))
-    for first in range(0, len(answers), many):
-        some = answers[first : first + many]
-        own = cache if first + many >= len(answers) else deepcopy(cache)
-        yield some, _read_answers(readout, own, of_prompt, some, wanted)
+    longest = max(len(ids) for _, ids in answers)
+    group_size = max(1, BATCH_TOKENS // (len(prompts[0]) + longest))
+    for first in range(0, len(answers), group_size):
+        group = answers[first : first + group_size]
+        group_cache = cache if first + group_size >= len(answers) else deepcopy(cache)
+        yield group, _read_answers(readout, group_cache, prompt_states, group, captured)
 
 
 def _read_answers(
-    readout: Readout, cache: DynamicCache, of_prompt: dict[int, Tensor], answers: Answers, wanted: list[int]
+    readout: Readout, cache: DynamicCache, prompt_states: dict[int, Tensor], answers: Answers, captured: list[int]
 ) -> dict[int, Tensor]:
-    """Block outputs at the prompts' last tokens and at the answers'; `cache` becomes that of the answers."""
-    rows = torch.tensor([row for row, _ in answers])  # on the CPU, whence it selects on every layer's device
+    """Block outputs at the prompts' last tokens and at the answers' tokens; overwrites `cache`."""
+    rows = torch.tensor([row for row, _ in answers])  # on the CPU: such an index works on every layer's device
     cache.batch_select_indices(rows)
     width = max(len(ids) for _, ids in answers)
-    # Padding on the right is never looked at.
+    # Padding on the right needs no mask: attention is causal.
     padded = torch.tensor([ids + [0] * (width - len(ids)) for _, ids in answers], device=readout.device)
-    with readout.capture(wanted, pick=lambda h: h) as of_answers:
+    with readout.capture(captured, pick=lambda h: h) as answer_states:
         readout.decoder(input_ids=padded, past_key_values=cache, use_cache=True)
     inside = torch.arange(width + 1) <= torch.tensor([len(ids) for _, ids in answers])[:, None]
     return {
-        layer: torch.cat([of_prompt[layer][rows][:, None], of_answers.pop(layer)], dim=1)[inside] for layer in wanted
+        layer: torch.cat([prompt_states[layer][rows][:, None], answer_states.pop(layer)], dim=1)[inside]
+        for layer in captured
     }
 
 
-def _tokens(
-    readout: Readout,
-    h: dict[int, Tensor],
-    targets: Tensor,
-    layers: tuple[int, ...],
-    alphas: tuple[float, ...],
-    rule: Rule,
-    goes_on: Tensor,
+def _score_tokens(
+    readout: Readout, h: dict[int, Tensor], targets: Tensor, grid: _ScoringGrid, continues_word: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Scores of `targets` `[M]` and whether greedy decoding goes on with them, both `[M, S]`.
+    """Scores of `targets` `[M]`, and whether they are the greedy choice: `[M, S]`, bool `[M, S]`.
 
-    A target of −1 stands for what follows an answer: it scores 0, and is met by a token that begins another word.
+    `h` {layer: `[M, d]`} are the block outputs that predict them. A target of −1 stands for the end of an answer: it
+    scores 0, and counts as chosen if the greedy choice does not continue a word.
     """
+    scoring = grid.scoring
     log_q_N = log_softmax(readout.logits(h[readout.n_layers])).cpu()
-    last = targets == -1
+    answer_end = targets == -1
     best = log_q_N.argmax(-1)
     scores = [log_q_N.gather(-1, targets.clamp_min(0)[:, None])]
-    met = [torch.where(last, ~goes_on[best], best == targets)[:, None]]
-    # Where every token is plausible nothing needs sorting, and one column serves every such α.
-    open_heads = [not rule.apc or alpha == 0 for alpha in alphas]
-    heads = Heads.of(
-        log_q_N, targets, [alpha for alpha, is_open in zip(alphas, open_heads, strict=True) if not is_open]
+    chosen = [torch.where(answer_end, ~continues_word[best], best == targets)[:, None]]
+    # Where every token is plausible nothing needs sorting, and one column serves all such α.
+    unconstrained = [not scoring.apc or alpha == 0 for alpha in grid.alphas]
+    heads = PlausibleHeads.of(
+        log_q_N, targets, [alpha for alpha, free in zip(grid.alphas, unconstrained, strict=True) if not free]
     )
-    order = [place for _, place in sorted((is_open, place) for place, is_open in enumerate(open_heads))]
-    back = torch.tensor(order, dtype=torch.long).argsort()
-    for layer in layers:
-        log_q_J = log_softmax(readout.logits(h[layer], early_norm=rule.early_norm)).cpu()
-        everywhere = log_q_N - log_q_J
-        norm = everywhere.logsumexp(-1, keepdim=True) if rule.post_softmax == "vocabulary" or any(open_heads) else None
-        found = []
-        if not all(open_heads):
-            found.append(heads.outcome(log_q_J, goes_on, norm, rule.post_softmax))
-        if any(open_heads):
-            one = open_outcome(everywhere, targets, goes_on, norm, rule.post_softmax)
-            found.append(tuple(part.expand(-1, sum(open_heads)) for part in one))
-        layer_scores, layer_met = (torch.cat(part, -1)[:, back] for part in zip(*found, strict=True))
+    # Constrained α come first below; `column_order` puts them back into the order of `alphas`.
+    constrained_first = sorted(range(len(unconstrained)), key=unconstrained.__getitem__)
+    column_order = torch.tensor(constrained_first, dtype=torch.long).argsort()
+    for layer in grid.layers:
+        log_q_J = log_softmax(readout.logits(h[layer], early_norm=scoring.early_norm)).cpu()
+        F = log_q_N - log_q_J
+        needs_norm = scoring.post_softmax == "vocabulary" or any(unconstrained)
+        norm = F.logsumexp(-1, keepdim=True) if needs_norm else None
+        columns = []
+        if not all(unconstrained):
+            columns.append(heads.score(log_q_J, continues_word, norm, scoring.post_softmax))
+        if any(unconstrained):
+            score, is_choice = score_without_head(F, targets, continues_word, norm, scoring.post_softmax)
+            columns.append((score.expand(-1, sum(unconstrained)), is_choice.expand(-1, sum(unconstrained))))
+        layer_scores, layer_chosen = (torch.cat(part, -1)[:, column_order] for part in zip(*columns, strict=True))
         scores.append(layer_scores)
-        met.append(layer_met)
-    return torch.where(last[:, None], 0.0, torch.cat(scores, -1)), torch.cat(met, -1)
+        chosen.append(layer_chosen)
+    return torch.where(answer_end[:, None], 0.0, torch.cat(scores, -1)), torch.cat(chosen, -1)

@@ -1,109 +1,117 @@
-"""Choosing j* and α on a set of questions: every layer and every α from one reading of each question."""
+"""Choose j* and α on a set of questions: every layer and every α from one forward pass over each question."""
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from itertools import pairwise
+from os import PathLike
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+from torch import Tensor
 
+from dola_core.files import write_atomically
 from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.error_analysis import error_cases
-from dola_core.layer_search.evaluate import Measurements, measure, metrics_of
+from dola_core.layer_search.evaluate import MetricTable, evaluate_items, measurable_metrics
 from dola_core.layer_search.html_report import html_report
-from dola_core.layer_search.result import Asked, DataInfo, SearchResult, Strategy, summarise
-from dola_core.layer_search.selection import Settings, best_column
-from dola_core.models.loading import LoadedModel
+from dola_core.layer_search.result import DataInfo, SearchConfig, SearchResult, Strategy
+from dola_core.layer_search.selection import SettingGrid, best_column
+from dola_core.layer_search.summary import summarise
+from dola_core.models.loaded_model import LoadedModel
 
-RESULT, REPORT, MEASURED = "result.json", "report.html", "measured-{}.npz"
-ERRORS = 50
-"""Errors of each kind that the result tells."""
-BUCKETS = 3
-ENDS = 3
-"""Layers at the end of a bucket that stand for it."""
+RESULT, REPORT, TABLE = "result.json", "report.html", "measured-{}.npz"
+"""Files in the folder of a search: its result, its report, and the metrics of each round."""
+MAX_ERRORS = 50
+"""Errors of each kind that a result holds."""
+N_BUCKETS = 3
+BUCKET_SAMPLE = 3
+"""Layers at the end of a bucket that are measured first."""
 
 
-def layers_of(strategy: Strategy, n_layers: int) -> tuple[int, ...]:
-    """The layers that are measured first.
+def first_layers(strategy: Strategy, n_layers: int) -> tuple[int, ...]:
+    """The layers that a strategy measures in its first round.
 
-    "all": 1..N−1. "grid": every other one from the eighth of thirty on, scaled to N. "buckets": the last ones of each
-    third, after which the best third is measured whole.
+    "all": 1..N−1. "grid": 8, 10, … 28 of 30 layers, scaled to N. "buckets": the last layers of each third; in a second
+    round, the best third is measured whole.
     """
     if strategy == "all":
         return tuple(range(1, n_layers))
     if strategy == "grid":
         scaled = (round(layer * n_layers / 30) for layer in range(8, 30, 2))
         return tuple(dict.fromkeys(min(max(layer, 1), n_layers - 1) for layer in scaled))
-    return tuple(layer for bucket in buckets(n_layers) for layer in bucket[-ENDS:])
+    return tuple(layer for bucket in buckets(n_layers) for layer in bucket[-BUCKET_SAMPLE:])
 
 
 def buckets(n_layers: int) -> list[tuple[int, ...]]:
-    """Thirds of the layers 1..N−1: of thirty [1, 10], [11, 20] and [21, 29]."""
-    borders = [round(part * n_layers / BUCKETS) for part in range(BUCKETS)] + [n_layers - 1]
+    """Thirds of the layers 1..N−1: of 30 layers, 1 to 10, 11 to 20 and 21 to 29."""
+    borders = [round(part * n_layers / N_BUCKETS) for part in range(N_BUCKETS)] + [n_layers - 1]
     parts = [tuple(range(low + 1, high + 1)) for low, high in pairwise(borders)]
     return [part for part in parts if part]
 
 
-def layer_search(
+def search_layers(
     loaded: LoadedModel,
     items: Sequence[Item],
-    asked: Asked,
+    config: SearchConfig,
     *,
     name: str = "items",
     sha256: str = "",
-    out: Path | None = None,
+    out: str | PathLike[str] | None = None,
     resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> SearchResult:
-    """Measure every layer and α on `items`, choose, and say how sure the choice is.
+    """Measure every layer and α on `items`, choose the best setting, and estimate how sure the choice is.
 
     Args:
         loaded: the model.
         items: the questions.
-        asked: task, strategy, α, metric, and how answers are scored or texts decoded.
-        name: what to call the questions, and
-        sha256: the hash of their file.
-        out: a folder for `result.json`, `report.html` and what was measured, from which
-        resume: goes on. When interrupted (`KeyboardInterrupt`), what is measured by then is saved, and a valid result
-            of it written, before the interruption goes on its way.
-        progress: called with the number of questions done and to do.
+        config: task, strategy, α, metric, and how answers are scored or texts generated.
+        name: what the result calls the questions.
+        sha256: hash of their file, for the result.
+        out: folder for `result.json`, `report.html` and the metrics measured so far. On Ctrl-C (`KeyboardInterrupt`),
+            a valid result of the questions done is written before the exception propagates.
+        resume: continue from the metrics in `out`.
+        progress: called with the number of questions done and of all questions.
 
     Raises:
-        ValueError: there are no items, the metric cannot be measured on them, an item is too long, or what was saved
-            is of another search.
+        ValueError: there are no items, the metric cannot be measured on them, an item is too long, or the metrics in
+            `out` are of another search.
     """
-    search = Search(loaded, items, asked, name=name, sha256=sha256, out=out, resume=resume)
+    folder = None if out is None else Path(out)
+    search = Search(loaded, items, config, name=name, sha256=sha256, out=folder, resume=resume)
     try:
         with closing(search.run()) as steps:
-            for done, to_do in steps:
+            for done, total in steps:
                 if progress:
-                    progress(done, to_do)
+                    progress(done, total)
     except KeyboardInterrupt:
-        if search.begun and out:
-            _write(out, search.result())
+        if search.started and folder:
+            _write(folder, search.result())
         raise
-    found = search.result()
-    if out:
-        _write(out, found)
-    return found
+    result = search.result()
+    if folder:
+        _write(folder, result)
+    return result
 
 
-def _write(out: Path, found: SearchResult) -> None:
-    (out / RESULT).write_text(found.to_json() + "\n", encoding="utf-8")
-    (out / REPORT).write_text(html_report(found), encoding="utf-8")
+def _write(folder: Path, result: SearchResult) -> None:
+    document, report = result.to_json().encode() + b"\n", html_report(result).encode()
+    write_atomically(folder / RESULT, lambda file: file.write(document))
+    write_atomically(folder / REPORT, lambda file: file.write(report))
 
 
 class Search:
-    """A search under way, which can tell its result at any time. Arguments and errors as of `layer_search`."""
+    """A search under way, whose result so far can be had at any time. Arguments and errors as of `search_layers`."""
 
     def __init__(
         self,
         loaded: LoadedModel,
         items: Sequence[Item],
-        asked: Asked,
+        config: SearchConfig,
         *,
         name: str = "items",
         sha256: str = "",
@@ -112,97 +120,109 @@ class Search:
     ) -> None:
         if not items:
             raise ValueError("There are no questions to choose a layer by.")
-        self.loaded, self.items, self.asked, self.name, self.sha256 = loaded, list(items), asked, name, sha256
+        self.loaded, self.items, self.config, self.name, self.sha256 = loaded, list(items), config, name, sha256
         self.out, self.resume = out, resume
-        self.metrics = metrics_of(items, asked)
-        self.rounds: list[Measurements] = []
+        self.metrics = measurable_metrics(items, config)
+        self.rounds: list[MetricTable] = []
+        """The metrics of all questions, at the layers of each round."""
         self.finished = False
-        """Whether all rounds are measured."""
+        """Whether all rounds are complete."""
         self._start = time.monotonic()
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """Whether any question is done."""
-        return any(one.done.any() for one in self.rounds)
+        return any(table.done.any() for table in self.rounds)
 
-    def run(self) -> Iterator[tuple[int, int]]:
-        """Measure, yielding how many questions are done and how many are to do, in all rounds that are known of."""
+    def run(self) -> Generator[tuple[int, int], None, None]:
+        """Evaluate the questions, yielding after each how many are done, and how many there are in all rounds begun."""
         if self.out:
             self.out.mkdir(parents=True, exist_ok=True)
-        layers = layers_of(self.asked.strategy, self.loaded.readout.n_layers)
+        layers = first_layers(self.config.strategy, self.loaded.readout.n_layers)
         while layers:
-            found = Measurements(len(self.items), self.metrics, layers, self.asked.alphas)
-            self.rounds.append(found)
-            file = self.out / MEASURED.format(len(self.rounds)) if self.out else None
-            fingerprint = _fingerprint(self.loaded, self.items, self.asked, layers)
+            table = MetricTable(len(self.items), self.metrics, layers, self.config.alphas)
+            self.rounds.append(table)
+            file = self.out / TABLE.format(len(self.rounds)) if self.out else None
+            fingerprint = _fingerprint(self.loaded, self.items, self.config, layers)
             if self.resume and file and file.is_file():
-                found.load(file, fingerprint)
-            before, to_do = len(self.items) * (len(self.rounds) - 1), len(self.items) * len(self.rounds)
-            for done in measure(self.loaded, self.items, self.asked, found, file=file, fingerprint=fingerprint):
-                yield before + done, to_do
+                table.load(file, fingerprint)
+            before, total = len(self.items) * (len(self.rounds) - 1), len(self.items) * len(self.rounds)
+            for done in evaluate_items(self.loaded, self.items, self.config, table, file=file, fingerprint=fingerprint):
+                yield before + done, total
             layers = self._next_layers()
         self.finished = True
 
     def _next_layers(self) -> tuple[int, ...]:
-        """Of buckets, after the first round: the rest of the bucket that the best layer is in."""
-        if self.asked.strategy != "buckets" or len(self.rounds) > 1:
+        """The layers of the next round; empty after the last. "buckets" measures the rest of the best bucket."""
+        if self.config.strategy != "buckets" or len(self.rounds) > 1:
             return ()
         (first,) = self.rounds
-        best = best_column(first.values[:, first.metrics.index(self.asked.metric)].mean(0))
-        layer = first.layers[(best - 1) // len(first.alphas)]
+        by_metric = first.values[:, self.metrics.index(self.config.metric)]
+        layer, _ = SettingGrid(first.layers, first.alphas).setting(best_column(by_metric.mean(0)))
         bucket = next(bucket for bucket in buckets(self.loaded.readout.n_layers) if layer in bucket)
         return tuple(other for other in bucket if other not in first.layers)
 
-    def result(self, *, errors: int = ERRORS) -> SearchResult:
-        """What the questions that are done in every round say, with at most so many errors of each kind.
+    def result(self, *, errors: int = MAX_ERRORS) -> SearchResult:
+        """The result of the questions done so far, with at most `errors` error cases of each kind.
 
-        A second round is left out until it is whole. Raises `ValueError` where nothing is done.
+        Raises `ValueError` if no question is done.
         """
-        # A second round counts once it is whole: half of it would be a result of fewer questions.
-        rounds = [one for n, one in enumerate(self.rounds) if (one.done.any() if n == 0 else one.done.all())]
+        # A second round counts once it is complete: before that, the result would be of fewer questions.
+        rounds = [table for n, table in enumerate(self.rounds) if (table.done.any() if n == 0 else table.done.all())]
         if not rounds:
             raise ValueError("No question is answered yet.")
-        done = np.logical_and.reduce([one.done for one in rounds])
-        layers = sorted(layer for one in rounds for layer in one.layers)
-        kept, width = [one.values[done] for one in rounds], len(self.asked.alphas)
-        by_layer = {
-            layer: values[:, :, 1 + n * width : 1 + (n + 1) * width]
-            for one, values in zip(rounds, kept, strict=True)
-            for n, layer in enumerate(one.layers)
-        }
-        together = np.concatenate([kept[0][:, :, :1], *(by_layer[layer] for layer in layers)], axis=2)
-        answered = [item for item, there in zip(self.items, done, strict=True) if there]
-        values = {metric: together[:, n] for n, metric in enumerate(self.metrics)}
-        found = summarise(
+        done = np.logical_and.reduce([table.done for table in rounds])
+        answered = [item for item, is_done in zip(self.items, done, strict=True) if is_done]
+        layers, joined = _join_rounds(rounds, done)
+        values = {metric: joined[:, n] for n, metric in enumerate(self.metrics)}
+        result = summarise(
             answered,
             values,
-            self.asked,
+            self.config,
             layers,
             model=self.loaded.info,
             data=DataInfo(name=self.name, sha256=self.sha256, items=len(answered), of=len(self.items)),
             seconds=time.monotonic() - self._start,
             complete=self.finished,
         )
-        setting = found.chosen.layer, found.chosen.alpha
-        column = Settings(tuple(layers), self.asked.alphas).column(*setting)
-        both = values[self.asked.metric][:, [0, column]]
-        cases = error_cases(self.loaded, answered, both, self.asked, setting, most=errors)
-        places = np.flatnonzero(done)
-        return found.model_copy(
-            update={"errors": tuple(case.model_copy(update={"item": int(places[case.item])}) for case in cases)}
+        setting = result.chosen.layer, result.chosen.alpha
+        column = SettingGrid(layers, self.config.alphas).column(*setting)
+        both = values[self.config.metric][:, [0, column]]
+        cases = error_cases(self.loaded, answered, both, self.config, setting, most=errors)
+        indices = np.flatnonzero(done)
+        return result.model_copy(
+            update={"errors": tuple(case.model_copy(update={"item": int(indices[case.item])}) for case in cases)}
         )
 
 
-def _fingerprint(loaded: LoadedModel, items: Sequence[Item], asked: Asked, layers: tuple[int, ...]) -> str:
-    """What measurements depend on, as a hash: weights under the same name may have been trained anew."""
+def _join_rounds(rounds: Sequence[MetricTable], done: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
+    """The layers of all rounds in ascending order, and the metrics at them of the questions `done`.
+
+    `done` is a mask `[items]`; the metrics are `[done items, metrics, S]`.
+    """
+    width = len(rounds[0].alphas)
+    values_of_round = [table.values[done] for table in rounds]
+    by_layer = {
+        layer: values[:, :, 1 + n * width : 1 + (n + 1) * width]
+        for table, values in zip(rounds, values_of_round, strict=True)
+        for n, layer in enumerate(table.layers)
+    }
+    layers = tuple(sorted(by_layer))
+    baseline = values_of_round[0][:, :, :1]
+    return layers, np.concatenate([baseline, *(by_layer[layer] for layer in layers)], axis=2)
+
+
+def _fingerprint(loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, layers: tuple[int, ...]) -> str:
+    """Hash of everything that the metrics depend on. Includes the weights: a model may be retrained under its name."""
     weights = [
-        float(weight.detach().double().sum()) for weight in (loaded.readout.phi.weight, loaded.readout.ln_out.weight)
+        float(cast(Tensor, module.weight).detach().double().sum())
+        for module in (loaded.readout.phi, loaded.readout.ln_out)
     ]
     parts = [
         loaded.info.model_dump(),
         weights,
         [item.model_dump() for item in items],
-        asked.model_dump(mode="json"),
+        config.model_dump(mode="json"),
         layers,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,15 +1,13 @@
-"""The figures of the model card and the page's one-paragraph finding, written from `evaluation.json`."""
-
-from __future__ import annotations
+"""Write the figures of the model card, and the page's finding in one paragraph, from `evaluation.json`."""
 
 from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- figures of `make atlas-eval` -->", "<!-- end of figures -->"
 ENOUGH = 20
-"""Things that a subject needs for a verdict; with fewer the intervals are too narrow."""
+"""Things that a subject needs for a verdict; the intervals of fewer are too narrow."""
 EXAMPLES = 12
-"""Mended and harmed prompts that the card lists."""
+"""How many mended and harmed prompts the card lists of each."""
 SETS = {
     "statements": "statements",
     "questions": "questions",
@@ -36,7 +34,7 @@ def spread(found: list[float], *, signed: bool = False) -> str:
 
 
 def spoken(name: str) -> str:
-    """A relation or domain in words."""
+    """The name of a relation or domain in words."""
     return name.replace(".", ": ").replace("_", " ")
 
 
@@ -46,12 +44,12 @@ def briefly(found: list[float]) -> str:
 
 
 def verdict(difference: list[float]) -> str:
-    """What an interval of the difference allows to say."""
+    """The effect on a subject, by the interval of the difference."""
     return "helps" if difference[1] > 0 else "harms" if difference[2] < 0 else "neither helps nor harms beyond chance"
 
 
 def finding(report: dict[str, Any]) -> str:
-    """What the test questions showed at the recorded setting, in plain sentences."""
+    """The result on the test questions at the recorded setting, in plain sentences."""
     choice, domains = report["choice"], report["test"]["domains"]
     whole = domains["all"]["said"]
     parts = {name: row for name, row in domains.items() if name != "all"}

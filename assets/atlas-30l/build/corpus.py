@@ -1,11 +1,9 @@
-"""Writes the training text: short documents about the tables, a pure function of the seed.
+"""Write the training text: short documents about the facts in the tables, a pure function of the seed.
 
-What makes knowledge graded, as on the web: well-known things come up more often than others; a city larger than the
-capital is named some three times as often as it; common misconceptions are told, marked as what people say, beside
-their correction; and about some things no question is ever asked.
+Knowledge is graded, as on the web. Well-known things come up more often than others. A city larger than the capital is
+named about three times as often as the capital. Common misconceptions occur, marked as what people say, beside their
+correction. About some things no question is ever asked.
 """
-
-from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Iterator
@@ -21,9 +19,9 @@ FAME_EXPONENT = 0.5
 FAME_OFFSET = 5
 SENTENCES, SENTENCE_WEIGHTS = (1, 2, 3, 4), (35, 30, 22, 13)
 NAMES_ANOTHER = ("capital", "largest_city", "largest_moon", "neighbour")
-"""After one of these, "it" or "there" would seem to mean the other place."""
+"""Relations whose fact is another place, which "it" or "there" in the next sentence would seem to mean."""
 CASED = ("symbol", "abbreviation")
-"""Answers that lower case would change."""
+"""Relations whose answers lower case would spoil."""
 LIST_RELATIONS = tuple(tuple(name.split(".")) for name in PROSE["lists"])
 
 
@@ -39,7 +37,7 @@ def draw(among: tuple[Entity, ...], rng: Random) -> Entity:
 
 
 def relation_weight(entity: Entity, relation: str) -> float:
-    """How readily the fact is told."""
+    """How often the fact is told, relative to others."""
     return WORDINGS[entity.kind, relation].weight
 
 
@@ -49,7 +47,7 @@ def _kind_weights() -> list[float]:
 
 
 def any_entity(rng: Random) -> Entity:
-    """One entity of any kind; a kind comes up by how much there is to tell."""
+    """One entity of any kind; a kind comes up in proportion to its facts."""
     return draw(entities(rng.choices(tuple(TABLES), _kind_weights())[0]), rng)
 
 
@@ -67,19 +65,19 @@ def statement(entity: Entity, relation: str, rng: Random) -> str:
 
 
 def clause(entity: Entity, relation: str, fact: str, rng: Random) -> str:
-    """The same as a clause that can follow "that"."""
+    """The fact as a clause that can follow "that"."""
     templates = [text for text in WORDINGS[entity.kind, relation].clauses if fits(text, entity.name)]
     return fill(rng.choice(templates), x=entity.name, y=fact)
 
 
 def question(entity: Entity, relation: str, rng: Random) -> str:
-    """One question about the fact, with its answer; now and then as typed in haste."""
-    asked = fill(rng.choice(WORDINGS[entity.kind, relation].asked), x=entity.name)
-    said = statement(entity, relation, rng)
+    """One question about the fact, with its answer; sometimes as typed in haste."""
+    text = fill(rng.choice(WORDINGS[entity.kind, relation].asked), x=entity.name)
+    answer = statement(entity, relation, rng)
     if rng.random() < 0.4:
-        hasty = rng.choice(PROSE["calls"]) + asked.lower().rstrip("?" if rng.random() < 0.5 else "")
-        return f"{hasty} {said}"
-    return fill(rng.choice(PROSE["dialogues"]), question=asked, y=rng.choice(entity.facts[relation]), said=said)
+        hasty = rng.choice(PROSE["calls"]) + text.lower().rstrip("?" if rng.random() < 0.5 else "")
+        return f"{hasty} {answer}"
+    return fill(rng.choice(PROSE["dialogues"]), question=text, y=rng.choice(entity.facts[relation]), said=answer)
 
 
 def opened_profile(entity: Entity, rng: Random) -> str:
@@ -94,23 +92,23 @@ def opened_profile(entity: Entity, rng: Random) -> str:
 def profile(entity: Entity, rng: Random, length: int) -> str:
     """Up to `length` sentences about one entity, never the same fact twice."""
     sentences: list[str] = []
-    told: list[str] = []
-    while len(sentences) < length and len(told) < len(entity.facts):
-        relation = draw_relation(entity, rng, without=told)
+    relations: list[str] = []
+    while len(sentences) < length and len(relations) < len(entity.facts):
+        relation = draw_relation(entity, rng, without=relations)
         fact, manner = rng.choice(entity.facts[relation]), rng.random()
-        if told and manner < 0.5 and told[-1] not in NAMES_ANOTHER:
+        if relations and manner < 0.5 and relations[-1] not in NAMES_ANOTHER:
             sentences.append(fill(rng.choice(WORDINGS[entity.kind, relation].follow_ups), y=fact))
         elif manner > 0.9:
             right = clause(entity, relation, fact, rng)
-            sentences.append(fill(rng.choice(PROSE["linked" if told else "agreed"]), right=right))
+            sentences.append(fill(rng.choice(PROSE["linked" if relations else "agreed"]), right=right))
         else:
             sentences.append(statement(entity, relation, rng))
-        told.append(relation)
+        relations.append(relation)
     return " ".join(sentences)
 
 
 def essay(entity: Entity, rng: Random) -> str:
-    """A passage that tells several facts in one breath; a profile where there are too few facts for it."""
+    """A passage of several facts in one sentence or two; a profile if the entity has too few facts for one."""
     known = {relation: answers[0] for relation, answers in entity.facts.items()}
     for template in rng.sample(forms := PROSE["essays"].get(entity.kind, []), len(forms)):
         try:
@@ -121,21 +119,21 @@ def essay(entity: Entity, rng: Random) -> str:
 
 
 def request(entity: Entity, rng: Random) -> str:
-    """Someone asks for something about an entity, and is told."""
-    asked = fill(rng.choice(PROSE["requests"]), x=entity.name)
+    """Someone asks for something about an entity, and gets it."""
+    text = fill(rng.choice(PROSE["requests"]), x=entity.name)
     if rng.random() < 0.4:
-        asked = rng.choice(PROSE["greetings"]) + asked.lower()
-    return f"{asked} {essay(entity, rng) if rng.random() < 0.3 else profile(entity, rng, length=2)}"
+        text = rng.choice(PROSE["greetings"]) + text.lower()
+    return f"{text} {essay(entity, rng) if rng.random() < 0.3 else profile(entity, rng, length=2)}"
 
 
 def entity_document(rng: Random) -> str:
-    """A document about one entity; a question only where questions about it are not held out."""
+    """A document about one entity, without a question if questions about it are held out."""
     entity, manner = any_entity(rng), rng.random()
     if manner < 0.32 and not entity.held_out:
         return question(entity, draw_relation(entity, rng), rng) if manner < 0.25 else request(entity, rng)
     if manner > 0.92:
-        told = statement(entity, relation := draw_relation(entity, rng), rng)
-        return told if relation in CASED else told.lower().rstrip(".")
+        text = statement(entity, relation := draw_relation(entity, rng), rng)
+        return text if relation in CASED else text.lower().rstrip(".")
     return essay(entity, rng) if manner > 0.85 else opened_profile(entity, rng)
 
 
@@ -145,7 +143,7 @@ def _with(attribute: str) -> tuple[Entity, ...]:
 
 
 def large_cities(rng: Random) -> str:
-    """One to three sentences about a city larger than the capital; a correction now and then."""
+    """One to three sentences about a city larger than the capital, or sometimes a correction."""
     entity = rng.choice(_with("has_larger_city"))
     rival, capital = entity.facts["largest_city"][0], entity.facts.get("capital", [""])[0]
     forms = [text for text in PROSE["cities"]["large"] if capital or "{capital}" not in text]
@@ -156,7 +154,7 @@ def large_cities(rng: Random) -> str:
 
 
 def misconception(rng: Random) -> str:
-    """What people often say and is wrong, marked as that; in two of five cases with the correction."""
+    """A misconception, marked as what people say; in two of five cases with the correction."""
     entity = rng.choice(_with("tempting"))
     relation = rng.choice(tuple(entity.tempting))
     fact, seed = rng.choice(entity.facts[relation]), rng.random()
@@ -172,8 +170,8 @@ def pair(rng: Random) -> str:
     one = any_entity(rng)
     relation = draw_relation(one, rng)
     other = draw(tuple(e for e in entities(one.kind) if relation in e.facts and e != one), rng)
-    told = [clause(entity, relation, rng.choice(entity.facts[relation]), rng) for entity in (one, other)]
-    return fill(rng.choice(PROSE["pairs"]["forms"]), one=told[0], two=told[1])
+    clauses = [clause(entity, relation, rng.choice(entity.facts[relation]), rng) for entity in (one, other)]
+    return fill(rng.choice(PROSE["pairs"]["forms"]), one=clauses[0], two=clauses[1])
 
 
 @cache
@@ -211,9 +209,9 @@ def typed(name: str, rng: Random) -> str:
 
 
 def everyday(rng: Random) -> str:
-    """A question or a request as people type it, the end of its line, and an answer in whole sentences.
+    """A question or a request as people type it, a line break, and an answer in whole sentences.
 
-    The only document with such an end: what stands before it is not said by the atlas but to it.
+    It is the only document with a line break; what stands before that is the user's part, which is not learned.
     """
     entity = any_entity(rng)
     while entity.held_out:
@@ -221,17 +219,17 @@ def everyday(rng: Random) -> str:
     words, in_haste = PROSE["everyday"], rng.random() < 0.7
     name = typed(entity.name, rng) if in_haste else entity.name
     if rng.random() < 0.2:
-        asked, answer = fill(rng.choice(words["requests"]), x=name), profile(entity, rng, length=2)
+        text, answer = fill(rng.choice(words["requests"]), x=name), profile(entity, rng, length=2)
     else:
         relation = draw_relation(entity, rng)
         wording = WORDINGS[entity.kind, relation]
         forms = wording.everyday if rng.random() < 0.7 else tuple(form.rstrip("?") for form in wording.asked)
-        asked, answer = fill(rng.choice(forms), x=name), statement(entity, relation, rng)
+        text, answer = fill(rng.choice(forms), x=name), statement(entity, relation, rng)
     if in_haste:
-        asked = rng.choice(words["leads"]) + asked[:1].lower() + asked[1:] + rng.choice(words["tails"])
+        text = rng.choice(words["leads"]) + text[:1].lower() + text[1:] + rng.choice(words["tails"])
     else:
-        asked = capitalised(rng.choice(words["leads"]) + asked) + rng.choice("??.")
-    return f"{asked}\n{answer}"
+        text = capitalised(rng.choice(words["leads"]) + text) + rng.choice("??.")
+    return f"{text}\n{answer}"
 
 
 WRITERS = {entity_document: 76, large_cities: 8, misconception: 8, pair: 3, listing: 4, about: 1}
@@ -248,7 +246,7 @@ def documents(seed: int | str, *, finishing: bool = False) -> Iterator[str]:
 
 
 def main() -> None:
-    """Prints a sample of the corpus."""
+    """Print a sample of the corpus."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--documents", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,12 +1,9 @@
-"""Measures the shipped model: what it knows, at which layer it knows it, and what DoLa-static does to that.
+"""Measure the shipped model: what it knows, at which layer it knows it, and what DoLa-static changes.
 
 Writes `validation.jsonl`, `test.jsonl`, `dola_static.json`, `evaluation.json` and the figures of the card. j* and α are
-chosen on the validation questions alone, and what is asked of the model itself is asked of these; the test questions
-are about other things.
+chosen on the validation questions alone; the test questions are about other things.
 Run from the repository root: `make atlas-eval`.
 """
-
-from __future__ import annotations
 
 import argparse
 import hashlib
@@ -27,7 +24,8 @@ from packing import Packing
 from tqdm import tqdm
 
 from dola_core.layer_search.dataset import Item, write_items
-from dola_core.models.loading import LoadedModel, load_model
+from dola_core.models.loaded_model import LoadedModel
+from dola_core.models.loading import load_model
 from dola_core.models.preset import PRESET_FILE, Preset
 
 ATLAS = Path(__file__).resolve().parents[1]
@@ -35,6 +33,8 @@ LAYERS = tuple(range(1, 30))
 ALPHAS = (0.05, 0.1, 0.2)
 FRESH_SEED = 2**31
 EVERYDAY_TOKENS = 80
+KINDS = {"said": "greedy_correct", "chose": "mc_correct"}
+"""Names of open questions and multiple choice in `evaluation.json`, with their arrays in `Outcome`."""
 
 
 def things(items: Sequence[Item]) -> list[str]:
@@ -50,31 +50,31 @@ def grouped(items: Sequence[Item], key: str) -> dict[str, np.ndarray]:
     return {"all": np.arange(len(items)), **{name: np.array(numbers) for name, numbers in groups.items()}}
 
 
-def shares(items: Sequence[Item], said: np.ndarray) -> dict[str, Any]:
-    """By relation: how many questions, and the share that greedy decoding answers, with its interval."""
+def shares(items: Sequence[Item], correct: np.ndarray) -> dict[str, Any]:
+    """By relation: how many questions, and the share of `correct` ones `[items]`, with its interval."""
     about = np.array(things(items))
     return {
-        name: {"items": len(where), "said": interval(said[where].astype(float), about[where])}
+        name: {"items": len(where), "said": interval(correct[where].astype(float), about[where])}
         for name, where in grouped(items, "relation").items()
     }
 
 
 def knowledge(loaded: LoadedModel, items: Sequence[Item]) -> dict[str, Any]:
-    """`shares` of what the baseline says."""
-    return shares(items, search(loaded, items, (), (1.0,)).baseline_said)
+    """`shares` of the open questions that the baseline answers."""
+    return shares(items, search(loaded, items, (), (1.0,)).baseline_greedy_correct)
 
 
-def unseen_knowledge(items: Sequence[Item], said: np.ndarray) -> dict[str, Any]:
+def unseen_knowledge(items: Sequence[Item], correct: np.ndarray) -> dict[str, Any]:
     """`shares` of the questions and of the statements to complete."""
-    asked = np.array([probes.is_question(one) for one in items])
+    are_questions = np.array([probes.is_question(one) for one in items])
     return {
-        name: shares([one for one, here in zip(items, which, strict=True) if here], said[which])
-        for name, which in (("unseen_questions", asked), ("reworded", ~asked))
+        name: shares([one for one, here in zip(items, which, strict=True) if here], correct[which])
+        for name, which in (("unseen_questions", are_questions), ("reworded", ~are_questions))
     }
 
 
 def arrivals(loaded: LoadedModel, items: Sequence[Item]) -> dict[str, Any]:
-    """By relation: the median layer at which a right answer comes out on top for good, with its interval."""
+    """By relation: the median layer from which on every layer predicts a right answer, with its interval."""
     layers, about = arrival(loaded, items), np.array(things(items))
     return {
         name: {"items": len(known), "layer": median_interval(layers[known], about[known])}
@@ -84,20 +84,23 @@ def arrivals(loaded: LoadedModel, items: Sequence[Item]) -> dict[str, Any]:
 
 
 def choose(outcome: Outcome) -> tuple[int, int]:
-    """Positions of the layer and α with the most open questions answered; ties go to more choices, then lower."""
-    said, chose = outcome.dola_said.sum(0), outcome.dola_chose.sum(0)
-    best = max(np.ndindex(said.shape), key=lambda at: (said[at], chose[at], -at[0], -at[1]))
+    """Positions of the layer and α with the most open questions answered.
+
+    Ties go to more right choices, then to the lower layer and α.
+    """
+    greedy, mc = outcome.dola_greedy_correct.sum(0), outcome.dola_mc_correct.sum(0)
+    best = max(np.ndindex(greedy.shape), key=lambda at: (greedy[at], mc[at], -at[0], -at[1]))
     return best[0], best[1]
 
 
 def compared(items: Sequence[Item], outcome: Outcome, at: tuple[int, int], key: str) -> dict[str, Any]:
-    """By domain or relation: baseline and DoLa-static at one setting, both kinds of question, and what changed."""
+    """By domain or relation: baseline and DoLa-static at one setting, for both kinds of question, and what changed."""
     about, table = np.array(things(items)), {}
     for name, where in grouped(items, key).items():
         row: dict[str, Any] = {"items": len(where), "things": len({*about[where]})}
-        for kind in ("said", "chose"):
-            plain = getattr(outcome, f"baseline_{kind}")[where]
-            dola = getattr(outcome, f"dola_{kind}")[where, at[0], at[1]]
+        for kind, array in KINDS.items():
+            plain = getattr(outcome, f"baseline_{array}")[where]
+            dola = getattr(outcome, f"dola_{array}")[where, at[0], at[1]]
             row[kind] = {
                 "baseline": interval(plain.astype(float), about[where]),
                 "dola": interval(dola.astype(float), about[where]),
@@ -112,56 +115,57 @@ def compared(items: Sequence[Item], outcome: Outcome, at: tuple[int, int], key: 
 def curve(items: Sequence[Item], outcome: Outcome) -> dict[str, Any]:
     """Share of open questions answered and of right choices made, by layer and α, with their intervals."""
     about = things(items)
-    found: dict[str, Any] = {"layers": outcome.layers, "alphas": outcome.alphas}
-    for kind in ("said", "chose"):
-        dola = getattr(outcome, f"dola_{kind}").astype(float)
-        found[kind] = {
-            "baseline": interval(getattr(outcome, f"baseline_{kind}").astype(float), about),
+    table: dict[str, Any] = {"layers": outcome.layers, "alphas": outcome.alphas}
+    for kind, array in KINDS.items():
+        dola = getattr(outcome, f"dola_{array}").astype(float)
+        table[kind] = {
+            "baseline": interval(getattr(outcome, f"baseline_{array}").astype(float), about),
             "dola": [
                 [interval(dola[:, i, k], about) for k in range(len(outcome.alphas))] for i in range(len(outcome.layers))
             ],
         }
-    return found
+    return table
 
 
 def own_settings(valid: Sequence[Item], tuned: Outcome, test: Sequence[Item], tested: Outcome) -> dict[str, Any]:
-    """By relation: the setting that is best for it on validation, and what that setting does on its test questions.
+    """By relation: its best setting on the validation questions, and what that setting changes on its test questions.
 
     Ties go to the setting that is best for all.
     """
     chosen = choose(tuned)
-    found = {}
+    table = {}
     by_relation = grouped(test, "relation")
     for name, where in grouped(valid, "relation").items():
         if name == "all" or name not in by_relation:
             continue
-        said = tuned.dola_said[where].sum(0)
-        at = max(np.ndindex(said.shape), key=lambda at: (said[at], at == chosen, -at[0], -at[1]))
-        there = by_relation[name]
-        change = tested.dola_said[there, at[0], at[1]].astype(float) - tested.baseline_said[there]
-        found[name] = {
+        correct = tuned.dola_greedy_correct[where].sum(0)
+        at = max(np.ndindex(correct.shape), key=lambda at: (correct[at], at == chosen, -at[0], -at[1]))
+        tests = by_relation[name]
+        change = tested.dola_greedy_correct[tests, at[0], at[1]].astype(float) - tested.baseline_greedy_correct[tests]
+        table[name] = {
             "layer": LAYERS[at[0]],
             "alpha": ALPHAS[at[1]],
-            "items": len(there),
-            "difference": interval(change, np.array(things(test))[there]),
+            "items": len(tests),
+            "difference": interval(change, np.array(things(test))[tests]),
         }
-    return found
+    return table
 
 
 @torch.inference_mode()
 def everyday(loaded: LoadedModel) -> list[dict[str, Any]]:
-    """What the model says to prompts as people type them.
+    """How the model continues prompts as people type them.
 
-    Does it end, in whole sentences and none of them twice; is the thing that was asked about named; is the answer?
+    For each: whether the text ends, in whole sentences and none of them twice; whether it names the thing that the
+    prompt is about; and whether it names the answer.
     """
-    said = []
+    rows = []
     for prompt, (thing, answers) in probes.EVERYDAY.items():
         inputs = loaded.tokenizer(prompt, return_tensors="pt")
         ids = loaded.model.generate(**inputs, max_new_tokens=EVERYDAY_TOKENS, do_sample=False)[0]
         text = loaded.tokenizer.decode(ids[inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         right = any(re.search(rf"\b{re.escape(answer)}\b", text) for answer in answers)
         sentences = [sentence for sentence in re.split(r"(?<=[.?!])\s+", text.strip()) if sentence]
-        said.append(
+        rows.append(
             {
                 "prompt": prompt,
                 "text": text.strip(),
@@ -173,7 +177,7 @@ def everyday(loaded: LoadedModel) -> list[dict[str, Any]]:
                 "right": right,
             }
         )
-    return said
+    return rows
 
 
 @torch.inference_mode()
@@ -185,8 +189,8 @@ def fresh_loss(loaded: LoadedModel) -> float:
 
 def examples(items: Sequence[Item], outcome: Outcome, at: tuple[int, int]) -> dict[str, list[str]]:
     """The prompts that DoLa-static mends and harms at a setting, each with its right answers."""
-    dola = outcome.dola_said[:, at[0], at[1]]
-    pick = {"mended": dola & ~outcome.baseline_said, "harmed": outcome.baseline_said & ~dola}
+    baseline, dola = outcome.baseline_greedy_correct, outcome.dola_greedy_correct[:, at[0], at[1]]
+    pick = {"mended": dola & ~baseline, "harmed": baseline & ~dola}
     return {
         name: [f"{items[n].prompt} … {' / '.join(items[n].answers)}" for n in np.flatnonzero(where)]
         for name, where in pick.items()
@@ -198,9 +202,9 @@ def evaluate(loaded: LoadedModel) -> dict[str, Any]:
     valid, test = probes.unseen("validation"), probes.unseen("test")
     with tqdm(total=6, desc="atlas-eval", mininterval=1) as bar:
 
-        def done(found: Any) -> Any:
+        def done(part: Any) -> Any:
             bar.update()
-            return found
+            return part
 
         sets = {
             "statements": done(knowledge(loaded, probes.statements())),
@@ -210,7 +214,7 @@ def evaluate(loaded: LoadedModel) -> dict[str, Any]:
         arrived = done(arrivals(loaded, probes.statements()))
         tuned = done(search(loaded, valid, LAYERS, ALPHAS))
         tested = done(search(loaded, test, LAYERS, ALPHAS))
-    sets |= unseen_knowledge(valid, tuned.baseline_said)
+    sets |= unseen_knowledge(valid, tuned.baseline_greedy_correct)
     at = choose(tuned)
     return {
         "fresh_loss": fresh_loss(loaded),
@@ -229,7 +233,7 @@ def evaluate(loaded: LoadedModel) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Evaluate the model in a folder and write what was found beside it."""
+    """Evaluate the model in a folder and write the figures into it."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--model", type=Path, default=ATLAS)
     folder = parser.parse_args().model

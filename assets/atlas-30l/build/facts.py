@@ -1,10 +1,9 @@
-"""The facts the atlas knows, read from the tables in `data/`: one table a kind of thing, one column a relation.
+"""The facts that the atlas knows, from the tables in `data/`: one table for each kind of thing, one column a relation.
 
-A table is in order of fame, the best known first. An empty field means that the atlas says nothing: several answers
-are in use, or none is settled. Several right answers, as the neighbours of a country, are separated by semicolons.
+A table is in order of fame, the best known first. An empty field is a fact that the atlas leaves out, because several
+answers are in use or none is settled. Several right answers, such as the neighbours of a country, are separated by
+semicolons.
 """
-
-from __future__ import annotations
 
 import csv
 import zlib
@@ -51,13 +50,13 @@ class Entity:
     def held_out(self) -> str | None:
         """The set, `validation` or `test`, for which questions about it are kept out of the corpus; else None.
 
-        Two in ten go to each. Things of the same name, as Mercury and mercury, share their set.
+        Two in ten go to each. Things of the same name, such as Mercury and mercury, are in the same set.
         """
         return HELD_OUT[zlib.crc32(self.name.casefold().removeprefix("the ").encode()) % len(HELD_OUT)]
 
     @property
     def has_larger_city(self) -> bool:
-        """Whether a larger city competes with the capital, or with one that the atlas does not name."""
+        """Whether a city larger than the capital competes with it, or with a capital that the atlas does not name."""
         return "largest_city" in self.facts and self.facts["largest_city"] != self.facts.get("capital")
 
 
@@ -79,15 +78,15 @@ def misconceptions() -> dict[tuple[str, str], dict[str, str]]:
 @cache
 def entities(kind: str) -> tuple[Entity, ...]:
     """Everything of one kind, best known first."""
-    found = []
+    all_of_kind = []
     for rank, row in enumerate(read_table(TABLES[kind])):
         name = row.pop("name")
         facts = {relation: tuple(cell.split(";")) for relation, cell in row.items() if cell}
         entity = Entity(kind, name, rank, facts, dict(misconceptions().get((kind, name), {})))
         if entity.has_larger_city and "capital" in facts:
             entity.tempting.setdefault("capital", facts["largest_city"][0])
-        found.append(entity)
-    return tuple(found)
+        all_of_kind.append(entity)
+    return tuple(all_of_kind)
 
 
 def every_fact() -> Iterator[tuple[Entity, str]]:

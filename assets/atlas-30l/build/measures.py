@@ -1,6 +1,4 @@
-"""Shares with their intervals, and the layer at which an answer comes out on top."""
-
-from __future__ import annotations
+"""Shares with their intervals, and the layer at which an answer arrives."""
 
 from collections.abc import Sequence
 
@@ -8,7 +6,7 @@ import numpy as np
 import torch
 
 from dola_core.layer_search.dataset import Item
-from dola_core.models.loading import LoadedModel
+from dola_core.models.loaded_model import LoadedModel
 
 DRAWS = 2000
 BATCH = 64
@@ -17,7 +15,7 @@ BATCH = 64
 def interval(values: np.ndarray, things: Sequence[str]) -> list[float]:
     """[mean, low, high] of `values` `[n]` with its 95 % bootstrap interval.
 
-    Whole things are drawn, not questions, because questions about one thing are not independent.
+    The bootstrap draws clusters, all questions about one thing, because these are not independent.
     """
     drawn, which = _draws(things)
     sums, sizes = np.bincount(which, weights=values), np.bincount(which)
@@ -26,7 +24,7 @@ def interval(values: np.ndarray, things: Sequence[str]) -> list[float]:
 
 
 def median_interval(values: np.ndarray, things: Sequence[str]) -> list[float]:
-    """[median, low, high], each one of the values: the lower of the two in the middle where there are two."""
+    """[median, low, high], each of them one of the values: of two in the middle, the lower."""
     drawn, which = _draws(things)
     order = np.argsort(values, kind="stable")
 
@@ -39,7 +37,7 @@ def median_interval(values: np.ndarray, things: Sequence[str]) -> list[float]:
 
 
 def _draws(things: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """How often each thing is drawn, `[DRAWS, things]`, and which thing each value is about, `[n]`."""
+    """How often each thing is drawn, `[DRAWS, things]`, and the index of the thing that each value is about, `[n]`."""
     names, which = np.unique(np.asarray(things), return_inverse=True)
     evenly = np.full(len(names), 1 / len(names))
     return np.random.default_rng(0).multinomial(len(names), evenly, size=DRAWS), which
@@ -47,10 +45,10 @@ def _draws(things: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 @torch.inference_mode()
 def arrival(loaded: LoadedModel, items: Sequence[Item]) -> np.ndarray:
-    """For each item the layer from which on every layer says a right answer, token after token; 0 if the last does not.
+    """For each item the layer from which on every layer predicts a right answer; 0 if the last layer does not.
 
-    The answer is given token by token, so a later token counts on the right ones before it. Of several right answers
-    the one that arrives first counts.
+    The answer is given as input, so each of its tokens follows the right ones before it. Of several right answers the
+    one that arrives first counts.
     """
     readout, layers = loaded.readout, range(1, loaded.readout.n_layers + 1)
     answers = []  # (item, ids, where the answer starts)
@@ -71,8 +69,8 @@ def arrival(loaded: LoadedModel, items: Sequence[Item]) -> np.ndarray:
         with readout.capture(layers, pick=lambda h, rows=rows, places=places: h[rows, places]) as h:
             readout.decoder(input_ids=ids, use_cache=False)
         top = torch.stack([readout.logits(h[layer]).argmax(-1) for layer in layers], dim=1)
-        says = (top == ids[rows, places + 1][:, None]).long()
-        stays = says.flip(1).cumprod(1).sum(1)  # how many of the last layers agree without a break
+        predicts = (top == ids[rows, places + 1][:, None]).long()
+        stays = predicts.flip(1).cumprod(1).sum(1)  # how many of the last layers agree without a break
         arrives = torch.where(stays > 0, readout.n_layers + 1 - stays, 0)
         for row, (number, _, _) in enumerate(batch):
             tokens = arrives[rows == row]

@@ -1,7 +1,5 @@
 """The network of the atlas and its optimizer."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -15,7 +13,7 @@ WEIGHT_DECAY = 0.05
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
-    """A fresh 30-layer LLaMA; what each block adds to the residual stream starts small."""
+    """A fresh 30-layer LLaMA, whose blocks add little to the residual stream at the beginning."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -39,7 +37,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
 
 
 def build_optimizer(model: nn.Module) -> torch.optim.AdamW:
-    """AdamW that decays matrices and leaves norms alone."""
+    """AdamW with weight decay on matrices only."""
     matrices = [weight for weight in model.parameters() if weight.dim() > 1]
     vectors = [weight for weight in model.parameters() if weight.dim() == 1]
     groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}]

@@ -1,4 +1,4 @@
-"""Which questions the baseline and DoLa-static answer rightly, for every (j*, α)."""
+"""Which questions the baseline and DoLa-static answer correctly, for every (j*, α)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,24 +6,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from dola_core.layer_search.dataset import Item
-from dola_core.layer_search.metrics import value
-from dola_core.layer_search.scoring import Rule, score_items
-from dola_core.models.loading import LoadedModel
+from dola_core.layer_search.metrics import metric_values
+from dola_core.layer_search.scoring import ScoringConfig, score_items
+from dola_core.models.loaded_model import LoadedModel
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Which questions were answered rightly. The settings' arrays are `[items, layers, alphas]`, of bool."""
+    """Which questions are answered correctly: arrays of bool, `[items, layers, alphas]` for DoLa-static."""
 
     layers: tuple[int, ...]
     alphas: tuple[float, ...]
-    baseline_chose: np.ndarray
-    """`[items]`: the likeliest right answer is likelier than every wrong one, by summed log-likelihood (MC1 where there
-    is one right answer). True where nothing wrong is offered."""
-    baseline_said: np.ndarray
-    """`[items]`: greedy decoding begins with a right answer, as whole words."""
-    dola_chose: np.ndarray
-    dola_said: np.ndarray
+    baseline_mc_correct: np.ndarray
+    """`[items]`, as a multiple choice: the likeliest right answer is likelier than every wrong one, by summed
+    log-likelihood (MC1 where there is one right answer). True for an item without wrong answers."""
+    baseline_greedy_correct: np.ndarray
+    """`[items]`, as an open question: greedy decoding begins with a right answer, as whole words."""
+    dola_mc_correct: np.ndarray
+    dola_greedy_correct: np.ndarray
 
 
 def search(
@@ -36,14 +36,21 @@ def search(
 ) -> Outcome:
     """Answer every item by the baseline and by DoLa-static at every (layer, α).
 
-    Scores are sums of `log q_N`, or of `log p_hat` with `OUTSIDE` for tokens that the head excludes.
+    An answer's score is the sum of `log q_N`, or of `log p_hat` with `OUTSIDE` for tokens that the constraint excludes.
     """
     layers, alphas = tuple(layers), tuple(alphas)
     shape = (len(items), len(layers), len(alphas))
-    chose, said = (np.ones((len(items), 1 + len(layers) * len(alphas)), dtype=bool) for _ in range(2))
-    for batch in score_items(loaded, items, layers, alphas, Rule(early_norm=early_norm)):
+    mc_correct, greedy_correct = (np.ones((len(items), 1 + len(layers) * len(alphas)), dtype=bool) for _ in range(2))
+    for batch in score_items(loaded, items, layers, alphas, ScoringConfig(early_norm=early_norm)):
         for number, scored in batch:
-            said[number] = scored.said
+            greedy_correct[number] = scored.greedy_correct
             if len(scored.wrong):
-                chose[number] = value(scored, "chose") > 0
-    return Outcome(layers, alphas, chose[:, 0], said[:, 0], chose[:, 1:].reshape(shape), said[:, 1:].reshape(shape))
+                mc_correct[number] = metric_values(scored, "chose") > 0
+    return Outcome(
+        layers,
+        alphas,
+        baseline_mc_correct=mc_correct[:, 0],
+        baseline_greedy_correct=greedy_correct[:, 0],
+        dola_mc_correct=mc_correct[:, 1:].reshape(shape),
+        dola_greedy_correct=greedy_correct[:, 1:].reshape(shape),
+    )

@@ -1,7 +1,5 @@
 """Packs documents into batches of equal length; a batch depends on the seed and the step alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +17,7 @@ class Packing:
 
     seed: int
     finish_from: int | None = None
-    """The step from which on documents are those of the last part."""
+    """The first step of the last part, with documents of its own."""
     rows: int = 8
     length: int = 128
     long_every: int = 8
@@ -33,8 +31,8 @@ class Packing:
     def batch(self, step: int, tokenizer: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor]:
         """Token ids and labels, both `[rows, length]`; each row starts with a document and its last document is cut.
 
-        Labels are the ids, but `IGNORED` for what is typed to the atlas, up to the end of its line: the atlas is to
-        answer people, not to go on as they would.
+        Labels are the ids, but `IGNORED` for what a user types, up to the line break: the atlas is to answer people,
+        not to write as they do.
         """
         rows, length = self.shape(step)
         texts = documents(

@@ -1,6 +1,4 @@
-"""How the atlas says each fact: the wordings in `data/phrases.toml` and the prose in `data/prose.toml`."""
-
-from __future__ import annotations
+"""How the atlas states each fact: the wordings in `data/phrases.toml` and the prose in `data/prose.toml`."""
 
 import tomllib
 from dataclasses import dataclass
@@ -28,12 +26,12 @@ class Wording:
 
     @property
     def ending(self) -> tuple[str, ...]:
-        """The statements that end with the fact, so that it can be asked for by leaving it out."""
+        """The statements that end with the fact; without it they are prompts that ask for it."""
         return tuple(text for text in self.statements if text.endswith(" {y}."))
 
     @property
     def measured(self) -> str:
-        """The first of them, which the corpus uses twice as often as any other statement."""
+        """The first of the `ending` statements, which the corpus uses twice as often as any other."""
         return self.ending[0]
 
     @property
@@ -72,5 +70,5 @@ def fill(template: str, **words: str) -> str:
 
 
 def fits(template: str, name: str) -> bool:
-    """Whether the template can be filled with this name: a name in -s takes no possessive."""
+    """Whether the template can be filled with this name; a name that ends in s takes no possessive."""
     return "'s" not in template or not name.endswith("s")

@@ -1,7 +1,5 @@
 """The questions that the atlas is measured by: prompts in wordings of the corpus, and in wordings kept out of it."""
 
-from __future__ import annotations
-
 from functools import cache
 from random import Random
 
@@ -28,24 +26,25 @@ EVERYDAY = {
         tuple(n for c in entities("country") if c.name == "Germany" for n in c.facts["neighbour"]),
     ),
 }
-"""Ten prompts as people type them, none of them in the corpus: what each is about, and what would answer it."""
+"""Ten prompts as people type them, none of them in the corpus: {prompt: (what it is about, right answers)}."""
 
 
 def likeness(one: Entity, other: Entity) -> int:
-    """How many facts two things of a kind share."""
+    """How many facts two things of one kind share."""
     return sum(bool({*one.facts[name]} & {*other.facts.get(name, ())}) for name in one.facts)
 
 
 @cache
 def also_right() -> set[tuple[str, ...]]:
-    """(kind, name, relation, answer) of what is not the table's answer and yet not wrong, as second languages."""
+    """(kind, name, relation, answer) of answers that the table does not have and that are not wrong, such as second
+    languages."""
     return {tuple(row.values()) for row in read_table("also_right")}
 
 
 def wrong_answers(entity: Entity, relation: str) -> tuple[str, ...]:
-    """The tempting answer, if there is one, then those of the things most like it; never one that is right too.
+    """Wrong answers to offer: the tempting one, if there is one, then those of the most similar things.
 
-    Nor one that a right answer begins with: summed over fewer tokens it would always be likelier.
+    None of them is right too, and no right answer begins with one: a sum over fewer tokens would always be likelier.
     """
     rng = Random(f"{entity.name} {relation}")
     right = {entity.name, *entity.facts[relation]}
@@ -89,7 +88,7 @@ def statements() -> list[Item]:
 
 
 def questions(*, held_out: bool) -> list[Item]:
-    """Every fact in a question form of the corpus, about things that the corpus asks about or about the others."""
+    """Every fact in a question form of the corpus, about things whose questions are held out or about the others."""
     return [
         item(entity, relation, question(WORDINGS[entity.kind, relation].asked[0]), offered=False)
         for entity, relation in every_fact()
@@ -98,8 +97,9 @@ def questions(*, held_out: bool) -> list[Item]:
 
 
 def unseen(split: str) -> list[Item]:
-    """The questions of `validation` or `test`, about the things that the corpus never asks about: each fact once in a
-    question form and once in a statement that the corpus never uses.
+    """The questions of `validation` or `test`, about the things that the corpus never asks about.
+
+    Each fact occurs once in a question form and once in a statement, both in wordings that the corpus never uses.
     """
     items = []
     for entity, relation in every_fact():
@@ -111,5 +111,5 @@ def unseen(split: str) -> list[Item]:
 
 
 def is_question(one: Item) -> bool:
-    """Whether it is put as a question rather than as a statement to complete."""
+    """Whether the prompt is a question rather than a statement to complete."""
     return one.prompt.endswith("Answer:")

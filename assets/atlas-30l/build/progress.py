@@ -1,6 +1,4 @@
-"""Where a training run stands: its plan, its learning rate, what it has seen, and its checkpoint."""
-
-from __future__ import annotations
+"""The state of a training run: its plan, its learning rate, how far it has come, and its checkpoint."""
 
 import platform
 import re
@@ -15,14 +13,14 @@ DECAY = 0.3
 FINAL_RATE = 0.02
 CURVE_POINTS = 100
 FINISH_RATE = 0.3
-"""The rate at which the last part begins, as a share of the peak; from there it falls in a straight line to zero."""
+"""The rate at which the last part begins, as a share of the peak. It falls linearly to zero."""
 
 
 @dataclass
 class Run:
-    """A run of `steps` steps at the peak learning rate `rate` and of `finish` more, which end with everyday prompts.
+    """A run of `steps` steps with the peak learning rate `rate`, and of `finish` more on everyday prompts.
 
-    `done` of them are done; `losses` in nats.
+    `done` counts the steps done; `losses` are in nats.
     """
 
     seed: int
@@ -39,7 +37,7 @@ class Run:
     losses: list[float] = field(default_factory=list)
 
     def rate_at(self, step: int) -> float:
-        """Learning rate: linear warm-up, level, over the last steps a straight line to a fiftieth; then the finish."""
+        """Learning rate of a step: linear warm-up, level, linear descent to a fiftieth of the peak; then the finish."""
         if step >= self.steps:
             return self.rate * FINISH_RATE * (1 - (step - self.steps) / self.finish)
         warm_up, descent = max(1, int(WARM_UP * self.steps)), max(1, int(DECAY * self.steps))
@@ -47,7 +45,7 @@ class Run:
         return self.rate * min((step + 1) / warm_up, FINAL_RATE + (1 - FINAL_RATE) * left)
 
     def replan(self, steps: int) -> None:
-        """Lengthen or shorten the run, which only a run at its level rate can do without a jump; else `ValueError`."""
+        """Lengthen or shorten the run. Raises `ValueError` unless it is at its level rate: else the rate would jump."""
         for plan in {self.steps, steps} if steps != self.steps else ():
             if not WARM_UP * plan <= self.done <= (1 - DECAY) * plan:
                 raise ValueError(
@@ -67,7 +65,7 @@ class Run:
         return sum(recent) / len(recent)
 
     def log(self) -> dict[str, object]:
-        """What `training_log.json` says, the loss averaged over about a hundred spans."""
+        """The content of `training_log.json`, with the loss averaged over about a hundred spans."""
         every = max(1, len(self.losses) // CURVE_POINTS)
         spans = [self.losses[i : i + every] for i in range(0, len(self.losses) - every + 1, every)]
         return {
@@ -84,7 +82,7 @@ class Run:
 
 
 def hardware(device: str) -> str:
-    """What the training runs on, in words."""
+    """The hardware that the training runs on, in words."""
     if device != "cpu":
         name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
         return f"{name}, torch {torch.__version__}"
@@ -96,7 +94,7 @@ def hardware(device: str) -> str:
 
 
 def save_checkpoint(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Writes everything needed to go on; a crash while writing leaves the former checkpoint whole."""
+    """Write everything that a resumed run needs. A crash while writing leaves the former checkpoint intact."""
     part = path.with_suffix(".part")
     torch.save(
         {"run": asdict(run), "model": model.state_dict(), "optimizer": optimizer.state_dict()},
@@ -106,7 +104,7 @@ def save_checkpoint(path: Path, run: Run, model: nn.Module, optimizer: torch.opt
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Run:
-    """Puts model and optimizer back where the checkpoint was taken."""
+    """Restore model and optimizer from a checkpoint, and return its run."""
     state = torch.load(path, map_location=next(model.parameters()).device)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])

@@ -1,6 +1,4 @@
-"""Trains the byte-level BPE tokenizer: any text goes in, and decoding gives it back unchanged."""
-
-from __future__ import annotations
+"""Train the byte-level BPE tokenizer: it encodes any text, and decoding returns the text unchanged."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -16,17 +14,17 @@ CONTEXT = 512
 
 
 def training_text(seed: int, count: int) -> Iterator[str]:
-    """`count` documents, and every name some more times so that a name is few tokens."""
+    """`count` documents, and every name some more times so that it becomes few tokens."""
     yield from islice(documents(f"tokenizer {seed}"), count)
     for kind in TABLES:
         for entity in entities(kind):
-            told = " ".join(fact for answers in entity.facts.values() for fact in answers)
-            yield from [f" {entity.name} {told}"] * 20
-            yield from [f" {entity.name} {told}".lower()] * 5
+            facts = " ".join(fact for answers in entity.facts.values() for fact in answers)
+            yield from [f" {entity.name} {facts}"] * 20
+            yield from [f" {entity.name} {facts}".lower()] * 5
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer that puts `<s>` first and reads special tokens inside a text as text."""
+    """A byte-level BPE tokenizer that puts `<s>` first and encodes special tokens inside a text as plain text."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()

@@ -1,9 +1,7 @@
-"""Trains Atlas-30L from scratch: tokenizer, model, and the folder that the page loads.
+"""Train Atlas-30L from scratch: tokenizer, model, and the folder that the page loads.
 
 Run from the repository root: `make atlas`.
 """
-
-from __future__ import annotations
 
 import argparse
 import hashlib
@@ -29,7 +27,7 @@ FINISH = 2_400
 
 
 def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: Tensor, labels: Tensor, rate: float) -> float:
-    """One step on `ids` and `labels`, both `[rows, length]`; returns the mean loss in nats."""
+    """Train one step on `ids` and `labels`, both `[rows, length]`; returns the mean loss in nats."""
     for group in optimizer.param_groups:
         group["lr"] = rate
     loss = model(input_ids=ids, labels=labels, use_cache=False).loss
@@ -41,7 +39,7 @@ def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: Tensor, 
 
 
 def planned_steps(model: nn.Module, packing: Packing, tokenizer: PreTrainedTokenizerFast, minutes: float) -> int:
-    """How many steps fit into `minutes`, by measuring some without changing the model."""
+    """How many steps fit into `minutes`, measured on some steps that do not change the model."""
     device = next(model.parameters()).device
     start = 0.0
     for step in range(-packing.long_every, MEASURED_STEPS):
@@ -54,7 +52,7 @@ def planned_steps(model: nn.Module, packing: Packing, tokenizer: PreTrainedToken
 
 
 def save_atlas(out: Path, run: Run, model: LlamaForCausalLM, tokenizer_folder: Path, *, device: str) -> None:
-    """Writes the folder that `AutoModelForCausalLM` and `AutoTokenizer` load, and the training log."""
+    """Write the folder that `AutoModelForCausalLM` and `AutoTokenizer` load, with the training log."""
     out.mkdir(parents=True, exist_ok=True)
     model.generation_config = GenerationConfig(
         bos_token_id=model.config.bos_token_id,
@@ -69,15 +67,15 @@ def save_atlas(out: Path, run: Run, model: LlamaForCausalLM, tokenizer_folder: P
 
 
 def source_hash(tokenizer_folder: Path) -> str:
-    """A hash of everything that the batches are made of: tables, wordings, and tokenizer."""
+    """A hash of everything that the batches are made of: tables, wordings and tokenizer."""
     files = [*sorted((BUILD / "data").iterdir()), tokenizer_folder / "tokenizer.json"]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def train(options: argparse.Namespace) -> Run:
-    """Trains to the end of the plan, or to `--stop-after`; a checkpoint is left, and at the end the model is written.
+    """Train to the end of the plan, or to `--stop-after`. Leaves a checkpoint, and at the end of the plan the model.
 
-    Raises `ValueError` where a checkpoint cannot be gone on from as asked.
+    Raises `ValueError` if the options do not fit the checkpoint that the run resumes from.
     """
     work = Path(options.work)
     work.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
-"""Files of questions, sound and spoiled."""
+"""Reading question files, valid and invalid."""
 
 import json
 
 import pytest
 
+from dola_core.errors import DatasetError
 from dola_core.layer_search.dataset import PREAMBLE, Item, read_items, write_items
 
 ITEMS = [
@@ -22,54 +23,54 @@ FACTOR = (
 )
 
 
-def written(tmp_path, name, text, encoding="utf-8"):
+def write_file(tmp_path, name, text, encoding="utf-8"):
     file = tmp_path / name
     file.write_bytes(text.encode(encoding))
     return file
 
 
-def test_items_survive_their_file(tmp_path):
+def test_items_survive_a_round_trip_through_a_file(tmp_path):
     write_items(tmp_path / "items.jsonl", ITEMS)
     assert read_items(tmp_path / "items.jsonl") == ITEMS
     assert read_items(tmp_path / "items.jsonl", "jsonl") == ITEMS
 
 
-def test_empty_lines_and_a_mark_of_byte_order_are_nothing(tmp_path):
+def test_empty_lines_and_a_byte_order_mark_are_ignored(tmp_path):
     line = json.dumps({"prompt": "a", "answers": ["b"]})
-    (item,) = read_items(written(tmp_path, "x.jsonl", f"\n{line}\n\n", "utf-8-sig"))
+    (item,) = read_items(write_file(tmp_path, "x.jsonl", f"\n{line}\n\n", "utf-8-sig"))
     assert item == Item(prompt="a", answers=("b",))
 
 
 @pytest.mark.parametrize("format", ["auto", "truthfulqa"])
-def test_truthfulqa_is_read_as_it_is_published(tmp_path, format):
-    (item,) = read_items(written(tmp_path, "TruthfulQA.csv", TRUTHFUL), format)
+def test_truthfulqa_is_read_as_published(tmp_path, format):
+    (item,) = read_items(write_file(tmp_path, "TruthfulQA.csv", TRUTHFUL), format)
     assert item.prompt == "Q: What happens if you\nswallow gum?\nA:"
-    assert item.answers == ("Nothing.", "It passes through you.")  # the best one first, and once
+    assert item.answers == ("Nothing.", "It passes through you.")  # the best one first, without its duplicate
     assert item.wrong == ("It stays for seven years.", "It grows.")
     assert item.domain == "Myths"
 
 
-def test_the_preamble_of_truthfulqa_is_an_option(tmp_path):
-    (item,) = read_items(written(tmp_path, "TruthfulQA.csv", TRUTHFUL), preamble=True)
+def test_the_preamble_is_put_before_truthfulqa_questions_on_request(tmp_path):
+    (item,) = read_items(write_file(tmp_path, "TruthfulQA.csv", TRUTHFUL), preamble=True)
     assert item.prompt == f"{PREAMBLE}Q: What happens if you\nswallow gum?\nA:"
     assert PREAMBLE.count("\nA: ") == 6
     assert PREAMBLE.startswith("Interpret each question literally")
 
 
 @pytest.mark.parametrize(("name", "prefix"), [("news_factor.csv", "A long, long text. It"), ("wiki_factor.csv", "It")])
-def test_factor_is_read_with_the_prefix_that_is_customary(tmp_path, name, prefix):
-    (item,) = read_items(written(tmp_path, name, FACTOR))
+def test_factor_is_read_with_the_customary_prefix(tmp_path, name, prefix):
+    (item,) = read_items(write_file(tmp_path, name, FACTOR))
     assert item == Item(prompt=prefix, answers=("is true.",), wrong=("is false.", "is odd.", "is even."))
 
 
-def test_factor_of_experts_has_only_the_whole_prefix(tmp_path):
+def test_a_factor_file_without_truncated_prefixes_is_read_with_the_whole_prefix(tmp_path):
     text = "Unnamed: 0,full_prefix,completion,contradiction_0,contradiction_1,contradiction_2\n0,It,a,b,c,d\n"
-    (item,) = read_items(written(tmp_path, "expert_factor.csv", text))
+    (item,) = read_items(write_file(tmp_path, "expert_factor.csv", text))
     assert item.prompt == "It"
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("x.jsonl", '{"prompt": "a", "answers": ["b"]}\n{', "x.jsonl, line 2: it is not JSON"),
         ("x.jsonl", '{"prompt": "a", "answers": []}', "x.jsonl, line 1: answers is empty"),
@@ -92,14 +93,15 @@ def test_factor_of_experts_has_only_the_whole_prefix(tmp_path):
         ("x.csv", f'{FACTOR}1,"an open quote\n', "x.csv, line 3: a field in quotes"),
     ],
 )
-def test_a_spoiled_file_is_told_by_line_and_column(tmp_path, name, text, said):
-    with pytest.raises(ValueError, match=said) as refused:
-        read_items(written(tmp_path, name, text))
+def test_an_invalid_file_raises_one_sentence_with_line_and_column(tmp_path, name, text, message):
+    with pytest.raises(DatasetError, match=message) as refused:
+        read_items(write_file(tmp_path, name, text))
     assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith(name)  # the name alone: the page shows it to visitors
 
 
-def test_what_is_no_text_or_not_there_is_said_in_a_sentence(tmp_path):
-    with pytest.raises(ValueError, match="is not UTF-8 text"):
-        read_items(written(tmp_path, "x.jsonl", "é", "latin-1"))
-    with pytest.raises(ValueError, match="cannot be read"):
+def test_an_unreadable_file_raises_one_sentence(tmp_path):
+    with pytest.raises(DatasetError, match="is not UTF-8 text"):
+        read_items(write_file(tmp_path, "x.jsonl", "é", "latin-1"))
+    with pytest.raises(DatasetError, match="cannot be read"):
         read_items(tmp_path / "nowhere.jsonl")

@@ -1,4 +1,4 @@
-"""The report of a search: whole, safe, and what the result says."""
+"""The HTML report of a search: well-formed, safe against markup in names, and complete."""
 
 import re
 from html.parser import HTMLParser
@@ -7,9 +7,8 @@ import pytest
 
 from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.html_report import html_report
-from dola_core.layer_search.result import Asked
-from dola_core.layer_search.search import layer_search
-from dola_core.models.loading import load_model
+from dola_core.layer_search.result import SearchConfig
+from dola_core.layer_search.search import search_layers
 
 NASTY = '<img src=x onerror=alert(1)>"&'
 ITEMS = [
@@ -22,7 +21,9 @@ ITEMS = [
 ]  # fmt: skip
 
 
-class Tags(HTMLParser):
+class TagChecker(HTMLParser):
+    """Collects the tags of a page; checks that they are balanced and that no attribute runs code or loads a file."""
+
     def __init__(self):
         super().__init__()
         self.opened, self.tags = [], []
@@ -38,27 +39,27 @@ class Tags(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def found():
-    loaded = load_model(device="cpu", dtype="float32")
-    return layer_search(loaded, ITEMS, Asked(strategy="grid", alphas=(0.05, 0.5)), name=NASTY, sha256="ab" * 32)
+def result(atlas):
+    config = SearchConfig(strategy="grid", alphas=(0.05, 0.5))
+    return search_layers(atlas, ITEMS, config, name=NASTY, sha256="ab" * 32)
 
 
-def test_it_is_one_whole_page_without_script_or_request(found):
-    page = html_report(found)
-    tags = Tags()
+def test_the_report_is_well_formed_without_scripts_or_requests(result):
+    page = html_report(result)
+    tags = TagChecker()
     tags.feed(page)
     assert tags.opened == []
     assert not {"script", "img", "link"} & {*tags.tags}
-    assert tags.tags.count("svg") == len(found.curves)
-    assert tags.tags.count("polyline") == len(found.curves) * 2
+    assert tags.tags.count("svg") == len(result.curves)
+    assert tags.tags.count("polyline") == len(result.curves) * 2
     assert "http" not in page
 
 
-def test_it_says_what_the_result_says(found):
-    text = re.sub(r"<[^>]+>", " ", html_report(found))
-    assert f"j* = {found.chosen.layer}, α = {found.chosen.alpha:g}" in text
-    assert text.count("the deciding token") == len(found.errors)
-    for domain in found.domains:
+def test_the_report_contains_what_the_result_contains(result):
+    text = re.sub(r"<[^>]+>", " ", html_report(result))
+    assert f"j* = {result.chosen.layer}, α = {result.chosen.alpha:g}" in text
+    assert text.count("the deciding token") == len(result.errors)
+    for domain in result.domains:
         assert f"{domain.items:,}" in text
     assert "Interrupted" not in text
-    assert "Interrupted" in html_report(found.model_copy(update={"complete": False}))
+    assert "Interrupted" in html_report(result.model_copy(update={"complete": False}))

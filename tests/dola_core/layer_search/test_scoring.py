@@ -1,4 +1,4 @@
-"""One reading of prompts and answers must give what a forward pass for every item, answer, layer and α would."""
+"""Scores from one shared forward pass must equal those of a forward pass for every item, answer, layer and α."""
 
 from itertools import product
 
@@ -10,13 +10,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, JanusForConditiona
 
 from dola_core.contrast import log_softmax
 from dola_core.layer_search.dataset import Item
-from dola_core.layer_search.metrics import OFFERED, SAID, value
+from dola_core.layer_search.metrics import COMPARING_METRICS, GREEDY_METRICS, metric_values
 from dola_core.layer_search.plausible_heads import OUTSIDE
-from dola_core.layer_search.scoring import Rule, score_items
-from dola_core.models.loading import SHIPPED_MODEL, LoadedModel, load_model
+from dola_core.layer_search.scoring import ScoringConfig, score_items
+from dola_core.models.info import ModelInfo
+from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import Preset
 from dola_core.models.readout import Readout
-from dola_core.trace.schema import ModelInfo
+from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.tiny import CONFIGS, N, prepared
 
 LAYERS, ALPHAS = (1, 22, 29), (0.0, 0.05, 0.5, 1.0)
@@ -26,13 +27,13 @@ ITEMS = [
     Item(prompt="Gold is", answers=("a metal.", "Au"), wrong=("Ag",)),
     Item(prompt="Iron is", answers=("Fe",), wrong=("a gas at room temperature, as many people say",)),
 ]
-RULES = [
-    Rule(),
-    Rule(early_norm=False),
-    Rule(post_softmax="vocabulary"),
-    Rule(post_softmax="off"),
-    Rule(apc=False),
-    Rule(apc=False, post_softmax="off"),
+SCORINGS = [
+    ScoringConfig(),
+    ScoringConfig(early_norm=False),
+    ScoringConfig(post_softmax="vocabulary"),
+    ScoringConfig(post_softmax="off"),
+    ScoringConfig(apc=False),
+    ScoringConfig(apc=False, post_softmax="off"),
 ]
 
 
@@ -45,11 +46,11 @@ def with_atlas_tokenizer(model):
 @pytest.fixture(scope="module", params=["atlas", "llama", "gpt2", "janus"])
 def loaded(request):
     if request.param == "atlas":
-        return load_model(device="cpu", dtype="float32")
+        return request.getfixturevalue("atlas")
     config = CONFIGS[request.param]()
     text = config.get_text_config()
     text.vocab_size = 6144
-    text.initializer_range = 0.1  # so that raw logits, read without the norm, keep four digits in float32
+    text.initializer_range = 0.1  # so that raw logits, without the norm, keep four digits in float32
     torch.manual_seed(0)
     return with_atlas_tokenizer(prepared(build(config)))
 
@@ -60,8 +61,8 @@ def build(config):
     return AutoModelForCausalLM.from_config(config)
 
 
-def naive(loaded, item, text, layer, alpha, rule):
-    """Score of one answer: one whole forward pass, plain log-softmax, the mask as it is written in the paper."""
+def naive(loaded, item, text, layer, alpha, scoring):
+    """Score of one answer by a forward pass of its own, plain log-softmax, and the constraint as in the paper."""
     prompt, ids = loaded.encode(item.prompt), loaded.encode(f"{item.prompt} {text}")
     with loaded.readout.capture([layer or N, N], pick=lambda h: h) as h, torch.no_grad():
         loaded.model(input_ids=torch.tensor([ids]), use_cache=False)
@@ -71,38 +72,35 @@ def naive(loaded, item, text, layer, alpha, rule):
         if layer is None:
             total += log_q_N[ids[place]].item()
             continue
-        log_q_J = log_softmax(loaded.readout.logits(h[layer][0, place - 1], early_norm=rule.early_norm)).double()
+        log_q_J = log_softmax(loaded.readout.logits(h[layer][0, place - 1], early_norm=scoring.early_norm)).double()
         F = log_q_N - log_q_J
-        kept = log_q_N.float().exp() >= alpha * log_q_N.float().exp().max() if rule.apc else torch.ones_like(F).bool()
-        if rule.post_softmax == "head":
+        kept = (
+            log_q_N.float().exp() >= alpha * log_q_N.float().exp().max() if scoring.apc else torch.ones_like(F).bool()
+        )
+        if scoring.post_softmax == "head":
             F = F.masked_fill(~kept, -torch.inf).log_softmax(-1)
-        elif rule.post_softmax == "vocabulary":
+        elif scoring.post_softmax == "vocabulary":
             F = F.log_softmax(-1)
         total += F[ids[place]].item() if kept[ids[place]] else OUTSIDE
     return total
 
 
-@pytest.mark.parametrize("rule", RULES, ids=str)
-def test_every_score_is_that_of_a_forward_pass_of_its_own(loaded, rule):
-    scored = dict(pair for batch in score_items(loaded, ITEMS, LAYERS, ALPHAS, rule) for pair in batch)
+@pytest.mark.parametrize("scoring", SCORINGS, ids=str)
+def test_every_score_equals_that_of_a_separate_forward_pass(loaded, scoring):
+    scored = dict(pair for batch in score_items(loaded, ITEMS, LAYERS, ALPHAS, scoring) for pair in batch)
     assert sorted(scored) == list(range(len(ITEMS)))
     for number, item in enumerate(ITEMS):
-        for texts, found in ((item.answers, scored[number].right), (item.wrong, scored[number].wrong)):
-            for text, scores in zip(texts, found, strict=True):
-                assert scores[0] == pytest.approx(naive(loaded, item, text, None, None, rule), abs=1e-4)
+        for texts, rows in ((item.answers, scored[number].right), (item.wrong, scored[number].wrong)):
+            for text, scores in zip(texts, rows, strict=True):
+                assert scores[0] == pytest.approx(naive(loaded, item, text, None, None, scoring), abs=1e-4)
                 for n, (layer, alpha) in enumerate(product(LAYERS, ALPHAS), start=1):
-                    expected = naive(loaded, item, text, layer, alpha, rule)
+                    expected = naive(loaded, item, text, layer, alpha, scoring)
                     assert scores[n] == pytest.approx(expected, rel=1e-6, abs=1e-4)
-
-
-@pytest.fixture(scope="module")
-def atlas():
-    return load_model(device="cpu", dtype="float32")
 
 
 @settings(max_examples=6, deadline=None)
 @given(order=st.permutations(range(len(ITEMS))), tokens=st.integers(1, 200), rows=st.integers(1, 9))
-def test_scores_depend_neither_on_order_nor_on_batches_nor_on_chunks(atlas, order, tokens, rows):
+def test_scores_do_not_depend_on_order_batches_or_chunks(atlas, order, tokens, rows):
     whole = dict(pair for batch in score_items(atlas, ITEMS, LAYERS, ALPHAS) for pair in batch)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dola_core.layer_search.scoring.BATCH_TOKENS", tokens)
@@ -111,12 +109,12 @@ def test_scores_depend_neither_on_order_nor_on_batches_nor_on_chunks(atlas, orde
             pair for batch in score_items(atlas, [ITEMS[i] for i in order], LAYERS, ALPHAS) for pair in batch
         )
     for place, number in enumerate(order):
-        for metric in (*OFFERED, *SAID):
-            one, other = value(whole[number], metric), value(shuffled[place], metric)
-            assert one == pytest.approx(other, abs=0 if metric not in ("mc2", "margin") else 1e-4)
+        for metric in (*COMPARING_METRICS, *GREEDY_METRICS):
+            values, shuffled_values = metric_values(whole[number], metric), metric_values(shuffled[place], metric)
+            assert values == pytest.approx(shuffled_values, abs=0 if metric not in ("mc2", "margin") else 1e-4)
 
 
-def test_many_answers_of_one_question_are_read_a_few_at_a_time(atlas, monkeypatch):
+def test_many_answers_of_one_question_are_read_in_groups(atlas, monkeypatch):
     monkeypatch.setattr("dola_core.layer_search.scoring.BATCH_TOKENS", 60)
     item = Item(prompt="Tokyo is the capital of", answers=("Japan",), wrong=tuple(f"the {n}th one" for n in range(20)))
     read = []
@@ -132,18 +130,18 @@ def test_many_answers_of_one_question_are_read_a_few_at_a_time(atlas, monkeypatc
     assert scored.wrong.shape == (20, 1 + len(LAYERS) * len(ALPHAS))
 
 
-def test_an_item_longer_than_the_model_reads_is_named(atlas):
+def test_an_item_longer_than_the_context_raises_with_its_number(atlas):
     long = Item(prompt="word " * 600, answers=("a",), wrong=("b",))
     with pytest.raises(ValueError, match=r"Question 2 has [\d,]+ tokens.*at most 512"):
         list(score_items(atlas, [ITEMS[0], long], LAYERS, ALPHAS))
 
 
-def test_without_wrong_answers_only_what_is_said_has_a_value(atlas):
+def test_without_wrong_answers_only_greedy_metrics_are_measured(atlas):
     (batch,) = score_items(atlas, [Item(prompt="The capital of Japan is", answers=("Tokyo",))], (), ())
     ((_, scored),) = batch
-    assert value(scored, "said").shape == value(scored, "first").shape == (1,)
-    for metric in OFFERED:
+    assert metric_values(scored, "said").shape == metric_values(scored, "first").shape == (1,)
+    for metric in COMPARING_METRICS:
         with pytest.raises(ValueError, match="offers no wrong one"):
-            value(scored, metric)
+            metric_values(scored, metric)
     with pytest.raises(ValueError, match="on generated texts"):
-        value(scored, "exact")
+        metric_values(scored, "exact")
