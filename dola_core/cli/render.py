@@ -1,22 +1,25 @@
-"""A comparison as text for a terminal: both lanes' texts as they are written, in colour or plain, and what differs.
+"""What the command prints, as fragments of styled text: the heading, the texts of both lanes, and where they differ.
 
-Text in, text out. Reads nothing but the standard library, so that `--help` does not wait for PyTorch.
+A fragment is a text and the name of its style. `plain` and `coloured` turn fragments into what a pipe and a terminal
+get. No text is ever read as markup: rich gets it with its style beside it.
 """
 
-import os
-import re
-import time
 import unicodedata
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:
-    from dola_core.decoding.lockstep import Advance
-    from dola_core.lanes import Decoding, Lane
-    from dola_core.trace.schema import Trace
+from rich.cells import cell_len
+from rich.color import ColorSystem
+from rich.style import Style
 
-ENDS = {
+from dola_core.cli.texts import LaneTexts, TokenText
+from dola_core.display import EMPTY, format_number, mark_whitespace
+
+if TYPE_CHECKING:
+    from dola_core.lanes import DecodingConfig, Lane
+    from dola_core.trace.schema import Step, Trace
+
+END_REASONS = {
     "eos": "end of text",
     "length": "length limit",
     "stop": "stop string",
@@ -25,324 +28,146 @@ ENDS = {
     "broken": "numbers that are not finite",
 }
 """Why a lane ended, in words."""
-LISTED = 12
-"""Differing choices that are listed; a trace has all of them."""
-INTERVAL = 1 / 12
-"""Seconds between two pictures of a live screen."""
+MAX_LISTED = 12
+"""The most differing choices that are listed; a trace has all of them."""
 
-Style = Literal["prompt", "quiet", "base", "dola", "base differs", "dola differs"]
-Paint = Callable[[str, Style], str]
+StyleName = Literal["", "prompt", "quiet", "base", "dola", "base differs", "dola differs"]
+Fragment = tuple[str, StyleName]
 
-_CODES: dict[Style, str] = {
-    "prompt": "1",
-    "quiet": "2",
+STYLES: dict[StyleName, Style] = {
+    "": Style.null(),
+    "prompt": Style(bold=True),
+    "quiet": Style(dim=True),
     # Of the 256 colours, a blue and a vermilion that can be read on white and on black.
-    "base": "1;38;5;33",
-    "dola": "1;38;5;166",
-    "base differs": "1;4;38;5;33",
-    "dola differs": "1;4;38;5;166",
+    "base": Style(bold=True, color="color(33)"),
+    "dola": Style(bold=True, color="color(166)"),
+    "base differs": Style(bold=True, underline=True, color="color(33)"),
+    "dola differs": Style(bold=True, underline=True, color="color(166)"),
 }
-_LANES: tuple[tuple[str, Style, Style], ...] = (("●", "base", "base differs"), ("◆", "dola", "dola differs"))
+_LANES: tuple[tuple[str, StyleName, StyleName], ...] = (("●", "base", "base differs"), ("◆", "dola", "dola differs"))
+"""Each lane's mark, its style, and the style of its tokens that differ."""
 
 
-def coloured(text: str, style: Style) -> str:
-    """`text` for a terminal that knows colours; differing choices are underlined."""
-    return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
+def coloured(fragments: Iterable[Fragment]) -> str:
+    """The text for a terminal with colours; differing choices are underlined."""
+    return "".join(STYLES[style].render(text, color_system=ColorSystem.EIGHT_BIT) for text, style in fragments)
 
 
-def plain(text: str, style: Style) -> str:
-    """`text` for a file or a pipe, without escape codes; differing choices are in brackets."""
-    return f"⟦{text}⟧" if style.endswith("differs") else text
+def plain(fragments: Iterable[Fragment]) -> str:
+    """The text for a file or a pipe, without escape codes; differing choices are in brackets."""
+    return "".join(f"⟦{text}⟧" if style.endswith("differs") else text for text, style in fragments)
 
 
 def visible(text: str) -> str:
-    """`text` with whatever a terminal would obey, control and direction characters, spelled out, such as `\\x1b`.
+    r"""`text` with the characters that would control a terminal or the direction of writing spelled out, as `\x1b`.
 
     Line breaks and tabs stay, and so do the joiners that scripts and emoji are written with.
     """
-    return "".join(c.encode("unicode_escape").decode() if _obeyed(c) else c for c in text)
+    return "".join(c.encode("unicode_escape").decode() if _is_control(c) else c for c in text)
 
 
-def _obeyed(c: str) -> bool:
+def _is_control(c: str) -> bool:
     return c not in "\n\t\u200c\u200d" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
-def token(piece: str) -> str:
+def token_label(piece: str) -> str:
     """One token by itself, with its white space made visible; never empty."""
-    return visible(piece.translate(_WHITESPACE)) or "∅"
+    return visible(mark_whitespace(piece)) or EMPTY
 
 
-_WHITESPACE = str.maketrans({" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"})
-
-
-@dataclass(frozen=True)
-class _Written:
-    """What one token adds to a text."""
-
-    text: str
-    piece: str
-    """The token by itself, where it adds none: the end of text, or the first bytes of a character."""
-    differs: bool
-    """Whether the two decoders disagree on it, on the same text."""
-
-
-class Texts:
-    """Both lanes' texts, token by token: what they share, and what each has of its own after they part."""
-
-    def __init__(self, prompt: str, text_of: Callable[[list[int]], str], piece_of: Callable[[int], str]) -> None:
-        self.prompt, self.text_of, self.piece_of = prompt, text_of, piece_of
-        self.ids: tuple[list[int], ...] = ([], [])
-        self.shared: list[_Written] = []
-        self.own: tuple[list[_Written], ...] = ([], [])
-        self.ends: list[str | None] = [None, None]
-        self.fork: int | None = None
-        """The first index at which the lanes take different tokens."""
-        self._length = [0, 0]
-
-    def add(self, advance: "Advance") -> None:
-        """One step of the comparison."""
-        if self.fork is None and len(set(advance.tokens.values())) > 1:
-            self.fork = advance.index
-        differs = {lane: len({c.id for c in step.choices}) > 1 for step in advance.steps for lane in step.lanes}
-        for lane, token_id in advance.tokens.items():
-            self.ids[lane].append(token_id)
-            text = self._grown(lane, whole=lane in advance.ends)
-            self._append(lane, _Written(text, self.piece_of(token_id), differs.get(lane, False)))
-        for lane, end in advance.ends.items():
-            self._end(lane, end)
-
-    def stop(self) -> None:
-        """End the lanes that are still running, as the user wishes."""
-        for lane, end in enumerate(self.ends):
-            if end is None:
-                self._end(lane, "stopped")
-
-    def _end(self, lane: int, end: str) -> None:
-        self.ends[lane] = end
-        if rest := self._grown(lane, whole=True):
-            self._append(lane, _Written(rest, "", False))
-
-    def _grown(self, lane: int, *, whole: bool) -> str:
-        """What the text of `lane` has gained; unless it is whole, without a character whose last bytes may follow."""
-        text = self.text_of(self.ids[lane])
-        text = text if whole else text.rstrip("\ufffd")
-        length, self._length[lane] = self._length[lane], max(self._length[lane], len(text))
-        return text[length:]
-
-    def _append(self, lane: int, written: _Written) -> None:
-        if self.fork is not None:
-            self.own[lane].append(written)
-        elif lane == 0:
-            self.shared.append(written)
-
-
-def heading(label: str, lane: "Lane", decoding: "Decoding", paint: Paint) -> str:
+def heading(label: str, lane: "Lane", config: "DecodingConfig") -> list[Fragment]:
     """Two lines: the model, and how both lanes decode."""
-    how = ["greedy"]
-    if decoding.samples:
-        how = [f"temperature {decoding.temperature:g}"]
-        how += [f"top-k {decoding.top_k}"] if decoding.top_k else []
-        how += [f"top-p {decoding.top_p:g}"] if decoding.top_p < 1 else []
-        how += [f"seed {decoding.seed}"]
-    if decoding.repetition_penalty != 1:
-        how.append(f"repetition penalty {decoding.repetition_penalty:g} {decoding.penalty_position} the contrast")
-    norm = "" if decoding.early_norm else ", read without the final norm"
-    settings = [f"j* = {lane.layer}{norm}", f"α = {lane.alpha:g}", *how, f"at most {decoding.max_new_tokens} tokens"]
-    return paint(visible(label), "quiet") + "\n" + paint(" · ".join(settings), "quiet") + "\n\n"
+    sampling = ["greedy"]
+    if config.samples:
+        sampling = [f"temperature {config.temperature:g}"]
+        sampling += [f"top-k {config.top_k}"] if config.top_k else []
+        sampling += [f"top-p {config.top_p:g}"] if config.top_p < 1 else []
+        sampling += [f"min-p {config.min_p:g}"] if config.min_p else []
+        sampling += [f"seed {config.seed}"]
+    if config.repetition_penalty != 1:
+        sampling.append(f"repetition penalty {config.repetition_penalty:g} {config.penalty_position} the contrast")
+    norm = "" if config.early_norm else ", read without the final norm"
+    settings = [f"j* = {lane.layer}{norm}", f"α = {lane.alpha:g}", *sampling, f"at most {config.max_new_tokens} tokens"]
+    return [(visible(label), "quiet"), ("\n", ""), (" · ".join(settings), "quiet"), ("\n\n", "")]
 
 
-def opening(texts: Texts, paint: Paint) -> str:
-    """The prompt, what both lanes share, and the line where they part or end together."""
-    shared = "".join(_painted(written, 0, paint) for written in texts.shared)
-    text = paint(visible(texts.prompt), "prompt") + shared
-    line = "" if (shared or texts.prompt).endswith("\n") else "\n"
+def shared_text(texts: LaneTexts) -> list[Fragment]:
+    """The prompt, what both lanes wrote alike, and the line where their texts part or end together."""
+    fragments: list[Fragment] = [(visible(texts.prompt), "prompt")]
+    fragments += [fragment for token in texts.shared for fragment in _token_fragments(token, 0)]
     if texts.fork is not None:
-        return text + line + paint(f"── the texts part at step {texts.fork + 1} ──", "quiet") + "\n"
-    if texts.ends[0] is None:
-        return text
-    size, end = len(texts.ids[0]), ENDS.get(texts.ends[0], texts.ends[0])
-    said = f"Both wrote the same {_tokens(size)}: {end}." if size else f"Nothing was written: {end}."
-    return text + line + paint(said, "quiet") + "\n"
+        closing = f"── the texts part at step {texts.fork + 1} ──"
+    elif texts.ends[0] is None:
+        return fragments
+    else:
+        size, end = len(texts.ids[0]), END_REASONS.get(texts.ends[0], texts.ends[0])
+        closing = f"Both wrote the same {_count(size, 'token')}: {end}." if size else f"Nothing was written: {end}."
+    return [*fragments, *_line_break(fragments), (closing, "quiet"), ("\n", "")]
 
 
-def own_text(texts: Texts, lane: int, names: Sequence[str], paint: Paint) -> str:
-    """The text of one lane after they parted: its name, the text, and, once it has ended, why."""
+def own_text(texts: LaneTexts, lane: int, names: Sequence[str]) -> list[Fragment]:
+    """The text of one lane from the fork on: its name, the text, and, once it has ended, why."""
     mark, style, _ = _LANES[lane]
-    text = "".join(_painted(written, lane, paint) for written in texts.own[lane])
-    said = paint(f"{mark} {names[lane]}", style) + "\n" + text
+    own = [fragment for token in texts.own[lane] for fragment in _token_fragments(token, lane)]
+    fragments: list[Fragment] = [(f"{mark} {names[lane]}", style), ("\n", ""), *own]
     end = texts.ends[lane]
     if end is None:
-        return said
-    line = "" if text.endswith("\n") else "\n"
-    return said + line + paint(f"{_tokens(len(texts.ids[lane]))}: {ENDS.get(end, end)}", "quiet") + "\n"
+        return fragments
+    closing = f"{_count(len(texts.ids[lane]), 'token')}: {END_REASONS.get(end, end)}"
+    return [*fragments, *_line_break(own), (closing, "quiet"), ("\n", "")]
 
 
-def _painted(written: _Written, lane: int, paint: Paint) -> str:
-    text = visible(written.text)
-    if not written.differs:
-        return text
+def _line_break(fragments: Sequence[Fragment]) -> list[Fragment]:
+    """A line break, unless the last character is one."""
+    text = "".join(text for text, _ in fragments)
+    return [] if text.endswith("\n") else [("\n", "")]
+
+
+def _token_fragments(token: TokenText, lane: int) -> list[Fragment]:
+    text = visible(token.text)
+    if not token.differs:
+        return [(text, "")]
     style = _LANES[lane][2]
     core = text.strip()
     if core:  # white space stays outside the mark
         before, after = text.split(core, 1)
-        return before + paint(core, style) + after
-    return paint(token(written.text or written.piece), style) + "\n" * text.count("\n")
+        return [(before, ""), (core, style), (after, "")]
+    return [(token_label(token.text or token.piece), style), ("\n" * text.count("\n"), "")]
 
 
-def _tokens(count: int) -> str:
-    return "1 token" if count == 1 else f"{count} tokens"
-
-
-def differences(trace: "Trace", paint: Paint) -> str:
-    """How many of DoLa's choices differ from the baseline's on DoLa's own text, and a list of the first of them.
-
-    Each with its probability in its decoder's own distribution.
-    """
+def differences(trace: "Trace") -> list[Fragment]:
+    """How many of DoLa's choices differ from the baseline's on DoLa's own text, and a table of the first of them."""
     steps = trace.lane_steps(1)
-    differ = [step for step in steps if step.choices[0].id != step.choices[1].id]
+    differing = [step for step in steps if step.choices[0].id != step.choices[1].id]
     if not steps:
-        return ""
-    if not differ:
-        return f"\nNone of {_choices(len(steps))} differs.\n"
-    many, first = len(differ) > 1, differ[0].index + 1
-    where = f"differ, the first at step {first}" if many else f"differs, at step {first}"
-    on = f"On the text of {trace.lanes[1].name}, {len(differ)} of {_choices(len(steps))} {where}:"
-    table = [("step", trace.lanes[1].name, "p_hat", trace.lanes[0].name, "q_N")]
-    for step in differ[:LISTED]:
+        return []
+    if not differing:
+        return [(f"\nNone of {_count(len(steps), 'choice')} differs.\n", "")]
+    first = differing[0].index + 1
+    where = f"differ, the first at step {first}" if len(differing) > 1 else f"differs, at step {first}"
+    summary = f"\nOn the text of {trace.lanes[1].name}, {len(differing)} of {_count(len(steps), 'choice')} {where}:\n"
+    more = len(differing) - MAX_LISTED
+    rest = f"… and {more} more, which a trace has (--trace FILE)\n" if more > 0 else ""
+    return [(summary, ""), *_table(trace, differing[:MAX_LISTED]), (rest, "")]
+
+
+def _table(trace: "Trace", steps: Sequence["Step"]) -> list[Fragment]:
+    """A line for each step: both choices, each with its probability in its own lane's distribution."""
+    rows = [("step", trace.lanes[1].name, "p_hat", trace.lanes[0].name, "q_N")]
+    for step in steps:
         base, dola = step.choices
-        told = (token(trace.pieces[dola.id]), _number(dola.p), token(trace.pieces[base.id]), _number(base.p))
-        table.append((str(step.index + 1), *told))
-    widths = [max(map(width_of, column)) for column in zip(*table, strict=True)]
-    styles: tuple[Style, ...] = ("quiet", "dola", "quiet", "base", "quiet")
-    lines = [
-        "  ".join(_padded(cell, width, paint(cell, s)) for cell, width, s in zip(row, widths, styles, strict=True))
-        for row in table
-    ]
-    more = len(differ) - LISTED
-    rest = [f"… and {more} more, which a trace has (--trace FILE)"] if more > 0 else []
-    return "\n" + "\n".join([on, *(line.rstrip() for line in lines), *rest]) + "\n"
+        choices = (token_label(trace.pieces[dola.id]), format_number(dola.p),
+                   token_label(trace.pieces[base.id]), format_number(base.p))  # fmt: skip
+        rows.append((str(step.index + 1), *choices))
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    styles: tuple[StyleName, ...] = ("quiet", "dola", "quiet", "base", "quiet")
+    fragments: list[Fragment] = []
+    for row in rows:
+        for cell, width, style in zip(row, widths, styles, strict=True):
+            fragments += [(cell, style), (" " * (width - cell_len(cell) + 2), "")]
+        fragments[-1] = ("\n", "")  # no spaces after the last column
+    return fragments
 
 
-def _choices(count: int) -> str:
-    return "1 choice" if count == 1 else f"{count} choices"
-
-
-def _padded(cell: str, width: int, painted: str) -> str:
-    return painted + " " * (width - width_of(cell))
-
-
-def _number(p: float) -> str:
-    return "0" if p == 0 else f"{p:.2f}" if p >= 0.01 else f"{p:.1g}"
-
-
-def width_of(text: str) -> int:
-    """Cells that `text`, of one line and without escape codes, takes in a terminal."""
-    return sum(_cells(c) for c in text)
-
-
-def _cells(c: str) -> int:
-    if c == "\u200d" or unicodedata.category(c) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(c) in "WF" else 1
-
-
-def rows(text: str, width: int) -> list[str]:
-    """`text` with its colours in rows of at most `width` cells; every row is complete by itself."""
-    found, row, code, used = [], "", "", 0
-
-    def end_row() -> None:
-        nonlocal row, used
-        found.append(row + ("\x1b[0m" if code else ""))
-        row, used = code, 0
-
-    for part in re.split(r"(\x1b\[[0-9;]*m)", text.replace("\t", "    ")):
-        if part.startswith("\x1b"):
-            code = "" if part == "\x1b[0m" else part
-            row += part
-            continue
-        for c in part:
-            if c == "\n":
-                end_row()
-                continue
-            if used + _cells(c) > width:
-                end_row()
-            row, used = row + c, used + _cells(c)
-    if used:
-        end_row()
-    return found
-
-
-def frame(blocks: Sequence[str], size: os.terminal_size) -> list[str]:
-    """Rows of a screen that show both blocks: the first row of each, and the last ones as far as there is room."""
-    first, second = (rows(block, size.columns) for block in blocks)
-    room = max(size.lines - 1, 2)  # the cursor stands in the row below
-    first = _ends(first, max(room // 2, room - len(second)))
-    return first + _ends(second, room - len(first))
-
-
-def _ends(lines: list[str], most: int) -> list[str]:
-    return lines if len(lines) <= most else [lines[0], *lines[len(lines) - most + 1 :]]
-
-
-class Stream:
-    """Writes texts as they grow and never takes anything back: the baseline's own text first, then DoLa's."""
-
-    paint: Paint = staticmethod(plain)
-
-    def __init__(self, write: Callable[[str], None], names: Sequence[str]) -> None:
-        self.write, self.names = write, names
-        self._written = 0
-
-    def show(self, texts: Texts) -> None:
-        """Write what is new."""
-        self._write_on(self._told(texts))
-
-    def finish(self, texts: Texts) -> None:
-        """Write what is left once both lanes have ended."""
-        self._write_on(self._told(texts))
-
-    def _told(self, texts: Texts) -> str:
-        told = opening(texts, self.paint)
-        for lane in (0, 1) if texts.fork is not None else ():
-            told += own_text(texts, lane, self.names, self.paint)
-            if texts.ends[lane] is None:
-                break
-        return told
-
-    def _write_on(self, told: str) -> None:
-        new, self._written = told[self._written :], max(self._written, len(told))
-        if new:
-            self.write(new)
-
-
-class Live(Stream):
-    """In a terminal: once the texts have parted, both grow before the reader's eyes, and stand there whole at last."""
-
-    paint: Paint = staticmethod(coloured)
-
-    def __init__(
-        self, write: Callable[[str], None], names: Sequence[str], size: Callable[[], os.terminal_size]
-    ) -> None:
-        super().__init__(write, names)
-        self.size = size
-        self._drawn, self._when = 0, 0.0
-
-    def show(self, texts: Texts) -> None:
-        """Write what is new of the shared text, or draw both lanes again."""
-        self._write_on(opening(texts, self.paint))
-        now = time.monotonic()
-        if texts.fork is None or now - self._when < INTERVAL:
-            return
-        lines = frame([own_text(texts, lane, self.names, self.paint) for lane in (0, 1)], self.size())
-        # Without wrapping: a character that is wider than thought must not add a row that nobody counted.
-        self.write(self._wiped() + "\x1b[?7l" + "".join(f"{line}\n" for line in lines) + "\x1b[?7h")
-        self._drawn, self._when = len(lines), now
-
-    def finish(self, texts: Texts) -> None:
-        """Write both texts whole, without line breaks of the screen's own, so that they can be copied."""
-        if self._drawn:
-            self.write(self._wiped())
-        super().finish(texts)
-
-    def _wiped(self) -> str:
-        return f"\x1b[{self._drawn}A\r\x1b[J" if self._drawn else "\r\x1b[J"
+def _count(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}s"
