@@ -1,4 +1,4 @@
-"""The languages of the page: every word of it stands in one file a language, `assets/words/<code>.toml`."""
+"""The languages of the page: all its words are in `assets/words/<code>.toml`, one file per language."""
 
 import re
 import tomllib
@@ -14,17 +14,17 @@ CODES = ("en", "zh")
 
 @dataclass(frozen=True)
 class Language:
-    """One language; called with a key, such as `"chart.head"`, and what to fill in, it gives the words."""
+    """The words of one language by key, such as `"chart.plausible_head"`. Call it with a key and placeholder values."""
 
     code: str
     words: Mapping[str, str]
 
     def __call__(self, key: str, /, **values: object) -> str:
-        """The words of a key with the values filled in; as they stand in the file if there are none."""
+        """The words of `key` with `values` in their placeholders; without values, the words as they are in the file."""
         return self.words[key].format(**values) if values else self.words[key]
 
     def section(self, name: str) -> dict[str, str]:
-        """The words of one section by their names, for the browser, which fills them in itself."""
+        """The words of one section by name, for the browser, which fills in placeholders itself."""
         return {key.partition(".")[2]: text for key, text in self.words.items() if key.startswith(f"{name}.")}
 
     @property
@@ -44,16 +44,16 @@ def language(code: str) -> Language:
 
 
 def preferred(accepted: str, asked: str = "") -> Language:
-    """The language asked for, else the first of an Accept-Language header, if it is one of ours; else English."""
+    """The language `asked` for, else the most preferred known one of an Accept-Language header, else English."""
     if asked in CODES:
         return language(asked)
     ranked = []
-    for place, part in enumerate(accepted.split(",")):
+    for position, part in enumerate(accepted.split(",")):
         name, _, weight = part.strip().partition(";q=")
-        worth = float(weight) if re.fullmatch(r"[01](\.\d+)?", weight) else 1.0
+        quality = float(weight) if re.fullmatch(r"[01](\.\d+)?", weight) else 1.0
         code = name[:2].lower()
-        if code in CODES and worth > 0:
-            ranked.append((-worth, place, code))
+        if code in CODES and quality > 0:
+            ranked.append((-quality, position, code))
     return language(min(ranked)[2] if ranked else "en")
 
 
@@ -61,16 +61,16 @@ ENGLISH = language("en")
 
 
 class VisitorError(ValueError):
-    """Something a visitor did that cannot be; `said` tells them in their language, `str` in English."""
+    """A mistake of a visitor. `message(words)` explains it in the visitor's language, `str` in English."""
 
     def __init__(self, key: str, /, **values: object) -> None:
         super().__init__(ENGLISH(key, **values))
         self.key, self.values = key, values
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by what it was made of, for a run in another process."""
+        """Pickle the constructor's arguments, so that the error can cross from a run in another process."""
         return partial(type(self), self.key, **self.values), ()
 
-    def said(self, words: Language) -> str:
-        """One sentence that says what to do."""
+    def message(self, words: Language) -> str:
+        """One sentence that tells the visitor what to do."""
         return words(self.key, **self.values)

@@ -57,9 +57,9 @@ class Settings(BaseSettings):
     time_limit: float = Field(600, gt=0, allow_inf_nan=False)
     """seconds after which a run ends with what it has"""
     max_concurrent: int = Field(1, ge=1, le=16)
-    """runs at a time, which share the processor; others wait in line"""
+    """runs at a time, which share the processor; others wait in the queue"""
     queue_size: int = Field(32, ge=0, le=1000)
-    """runs that may wait in line"""
+    """runs that may wait in the queue"""
     mcp: bool = False
     """also offer the API as tools of the Model Context Protocol, under /gradio_api/mcp (needs requirements-mcp.txt)"""
     open_browser: bool = False
@@ -71,6 +71,8 @@ class Settings(BaseSettings):
             raise ValueError("--mcp needs packages that are not here: pip install -r requirements-mcp.txt")
         if self.compile and self.max_concurrent > 1:
             raise ValueError("--compile decodes one run at a time; leave out --max-concurrent")
+        if self.compile and self.device == "split":
+            raise ValueError("--compile decodes on one device; leave out --device split")
         return self
 
 

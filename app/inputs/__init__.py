@@ -1,1 +1,1 @@
-""""""
+"""What comes in beside the controls: trace files, question files, recorded traces, example prompts."""

@@ -1,4 +1,4 @@
-"""Traces of the shipped model that come with the page and open at once, before any model has run.
+"""Traces of the shipped model that come with the page and open without running the model.
 
 Recorded by `assets/traces/build.py`, which looks for runs that show what their titles say.
 """
@@ -12,19 +12,19 @@ from dola_core.trace.schema import Trace
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """One of them; the language files hold its title under `recorded.<name>`."""
+class RecordedTrace:
+    """One recorded trace; the language files hold its title under `recorded.<name>`."""
 
     name: str
 
     @property
     def file(self) -> Path:
-        """Where it lies."""
+        """Its path."""
         return RECORDED_TRACES / f"{self.name}.json"
 
     def read(self) -> Trace:
-        """The trace, checked like any other."""
+        """Read and check it like any other trace file."""
         return open_trace(self.file.read_text(encoding="utf-8"))
 
 
-RECORDED = tuple(Recorded(name) for name in ("mended", "harmed", "one-token", "endless", "sampled"))
+RECORDED = tuple(RecordedTrace(name) for name in ("mended", "harmed", "one-token", "endless", "sampled"))

@@ -1,23 +1,26 @@
-"""A trace from a file: a stranger's input, checked before anything is shown."""
+"""Open a trace from a file, which may come from a stranger: it is checked before anything is shown."""
 
 import re
 
 from pydantic import ValidationError
 
 from app.language import VisitorError
+from dola_core.errors import first_mistake
 from dola_core.trace.schema import SCHEMA, Trace
 
 MAX_CHARACTERS, MAX_VALUES = 10_000_000, 300_000
-"""The largest file that is opened, and values in it; of a trace of that size, 110,000 are to be expected."""
+"""The largest file that is opened, in characters, and the most JSON values in it; a trace of that size has 110,000."""
 STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 MAX_MISTAKES = 1000
-"""Of a document's mistakes the first is told; to list a hundred thousand takes seconds."""
+"""Mistakes in a document beyond which not even the first is listed: pydantic takes seconds for 100,000 of them."""
+MAX_FIELDS, MAX_FIELD, MAX_REASON = 4, 60, 200
+"""How much of a mistake is shown: fields of its path, characters of each, and characters of what is wrong."""
 MAX_SHOWN, MAX_WORK = 1_000_000, 100_000
-"""Characters of the strips, and steps × layers of the what-ifs, that are shown."""
+"""The most characters of the two strips, and steps × layers of the what-ifs, that the page shows."""
 
 
 class TraceError(VisitorError):
-    """The file holds no trace that can be shown."""
+    """A file holds no trace that can be shown."""
 
 
 def check_size(characters: object) -> None:
@@ -27,10 +30,10 @@ def check_size(characters: object) -> None:
 
 
 def open_trace(text: object) -> Trace:
-    """The trace in a JSON document, if it is one that the page can show; else `TraceError`.
+    """The trace in a JSON document; raises `TraceError` if there is none that the page can show.
 
-    Its shape, sizes and numbers are checked by the trace itself; here, that it compares a baseline with one DoLa lane,
-    has something to show, and that its tokens are the ones it was recorded with.
+    `Trace` itself checks its shape, sizes and numbers. Here it is checked that the trace compares a baseline with one
+    DoLa lane, has steps, and holds the tokens that its digest was taken of.
     """
     if not isinstance(text, str) or not text.strip():
         raise TraceError("error.empty_file")
@@ -40,7 +43,7 @@ def open_trace(text: object) -> Trace:
     try:
         trace = Trace.model_validate_json(text)
     except ValidationError as error:
-        raise _mistake(error) from error
+        raise _as_trace_error(error) from error
     except RecursionError as error:
         raise TraceError("error.too_deep") from error
     if [lane.layer is None for lane in trace.lanes] != [True, False]:
@@ -57,24 +60,27 @@ def open_trace(text: object) -> Trace:
 
 
 def most_values(text: str) -> int:
-    """How many values a JSON document can hold, by its punctuation alone: to parse millions takes seconds, and to say
-    of each what is wrong with it takes gigabytes."""
-    if _marks(text) > MAX_VALUES:
+    """An upper bound of the values in a JSON document, from its punctuation alone.
+
+    Parsing millions of values takes seconds, and listing what is wrong with each takes gigabytes.
+    """
+    if _punctuation(text) > MAX_VALUES:
         text = STRING.sub("", text)
-    return 1 + _marks(text)
+    return 1 + _punctuation(text)
 
 
-def _marks(text: str) -> int:
+def _punctuation(text: str) -> int:
     return sum(map(text.count, ",[{"))
 
 
-def _mistake(error: ValidationError) -> TraceError:
+def _as_trace_error(error: ValidationError) -> TraceError:
     if error.error_count() > MAX_MISTAKES:
         return TraceError("error.no_such_trace", reason=f"it has {error.error_count():,} mistakes")
-    mistake = error.errors(include_input=False)[0]  # the input may be the whole document, once for each mistake
-    where = ".".join(" ".join(str(part).split())[:60] for part in mistake["loc"][:4])
-    if where == "schema":
+    mistake = first_mistake(error)
+    if mistake.field == "schema":
         return TraceError("error.other_version", version=SCHEMA)
-    reason = mistake["msg"].removeprefix("Value error, ")[:200].rstrip(".")
+    # Whoever wrote the file chose the names of its fields.
+    where = ".".join(" ".join(part.split())[:MAX_FIELD] for part in mistake.field.split(".")[:MAX_FIELDS])
+    reason = mistake.message[:MAX_REASON]
     reason = f"{where}: {reason}" if where else reason
     return TraceError("error.no_such_trace", reason=reason[:1].lower() + reason[1:])

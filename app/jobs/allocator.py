@@ -1,11 +1,11 @@
-"""Python's and glibc's memory: a page that runs for weeks must not hold what nobody uses any more."""
+"""Memory that a page which runs for weeks must not keep: what Python's collector and glibc's allocator hold."""
 
 import ctypes
 import gc
 
-ARENAS = -8
-"""glibc's name for how many heaps threads may share out among them; by default eight for each core."""
-FEW = 2
+M_ARENA_MAX = -8
+"""glibc's parameter for the number of heaps that all threads share; its default is eight for each core."""
+HEAPS = 2
 
 
 def _libc() -> ctypes.CDLL | None:
@@ -19,21 +19,21 @@ def _libc() -> ctypes.CDLL | None:
 LIBC = _libc()
 
 
-def few_heaps() -> None:
-    """From now on few heaps for all threads, of which less stays unused. For the beginning of a program."""
+def limit_heaps() -> None:
+    """Let all threads share few heaps, of which less stays unused. Call it when the program begins."""
     if LIBC is not None:
-        LIBC.mallopt(ARENAS, FEW)
+        LIBC.mallopt(M_ARENA_MAX, HEAPS)
 
 
-def keep_for_good() -> None:
-    """What there is now stays to the end: the collector need not look through it again, which takes it a quarter of a
-    second. For when the page is built."""
+def freeze_startup_objects() -> None:
+    """Exempt all present objects from garbage collection, so that a collection takes milliseconds, not a quarter of a
+    second. Call it when the page is built."""
     gc.collect()
     gc.freeze()
 
 
-def give_back() -> None:
-    """Return to the system what nobody uses; takes milliseconds after `keep_for_good`."""
+def release_memory() -> None:
+    """Return unused memory to the system. Takes milliseconds after `freeze_startup_objects`."""
     gc.collect()
     if LIBC is not None:
         LIBC.malloc_trim(0)

@@ -1,40 +1,41 @@
-"""Who pressed Stop: which of a visitor's runs must end.
+"""Which of a visitor's runs are cancelled.
 
-Gradio can cancel an event, but a run started right after the cancel may be cancelled with it. Here every press of
-Compare takes a ticket and Stop names the last one taken, so it ends exactly the runs that were asked for before it.
+Gradio can cancel an event, but a run that is started right after the cancel may be cancelled with it. Here every run
+gets a number when it is asked for, and cancelling names the last number given, so it ends exactly the earlier runs.
 """
 
 from collections import OrderedDict
 from threading import Lock
 
 VISITORS = 10_000
-"""Visitors remembered; the one heard of least recently is forgotten first."""
+"""Visitors remembered; the least recently active one is forgotten first."""
 
 
-class Stops:
-    """Tickets and stops of all visitors, by their session. Safe to use from several threads."""
+class Cancellations:
+    """Numbers of runs and what is cancelled of them, by the visitor's session. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._visitors: OrderedDict[str, list[int]] = OrderedDict()  # session → [last ticket, stopped up to]
+        self._visitors: OrderedDict[str, list[int]] = OrderedDict()
+        """{session: [last number given, last number cancelled]}"""
 
-    def ticket(self, session: str) -> int:
+    def register(self, session: str) -> int:
         """A number for a run that was just asked for; greater than all before it."""
         with self._lock:
             visitor = self._of(session)
             visitor[0] += 1
             return visitor[0]
 
-    def stop(self, session: str) -> None:
-        """End every run asked for so far."""
+    def cancel(self, session: str) -> None:
+        """Cancel every run registered so far."""
         with self._lock:
             visitor = self._of(session)
             visitor[1] = visitor[0]
 
-    def stopped(self, session: str, ticket: int) -> bool:
-        """Whether the run with `ticket` must end."""
+    def is_cancelled(self, session: str, number: int) -> bool:
+        """Whether the run with this number must end."""
         with self._lock:
-            return ticket <= self._of(session)[1]
+            return number <= self._of(session)[1]
 
     def _of(self, session: str) -> list[int]:
         visitor = self._visitors.setdefault(session, [0, 0])

@@ -1,67 +1,70 @@
-"""One search for j* for the page or a program: questions → a stream of results."""
+"""Run one layer search for the page or a program: questions in, a stream of growing results out."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from app.jobs.comparison import Halt, Limits
+from app.jobs.comparison import Halt
+from app.jobs.request import Limits
 from app.jobs.zero_gpu import MOST, on_gpu, within
+from dola_core.decoding.engine import Engine
 from dola_core.layer_search.dataset import Item
-from dola_core.layer_search.result import Asked, SearchResult
+from dola_core.layer_search.result import SearchConfig, SearchResult
 from dola_core.layer_search.search import Search
-from dola_core.models.loading import LoadedModel
 
 SHOWN_ERRORS, SHOWN_WHEN_HALTED = 50, 5
-"""Errors of each kind that are told at the end, and after a halt, when nobody wants to wait."""
-GROWS = 1.0
+"""Error cases of each kind in the last result, and in that of a halted search, when nobody wants to wait."""
+RESULT_INTERVAL = 1.0
 """Seconds between two results of a search under way."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search has found so far."""
+class SearchUpdate:
+    """What there is of a search so far."""
 
     done: int
     of: int
-    """Questions, or what else the search counts, that are read, and that are to be."""
+    """How many questions are read, and how many are to be; a strategy of two rounds counts them twice."""
     result: SearchResult
     finished: bool = False
-    """Nothing more comes."""
+    """Whether this is the last update."""
     halt: Halt | None = None
-    """Why it ends before everything was read."""
+    """Why the search ended before everything was read."""
 
 
-def _seconds(_loaded: LoadedModel, _items: Sequence[Item], *_: object) -> int:
+def _gpu_seconds(_engine: Engine, _items: Sequence[Item], *_: object) -> int:
     return MOST
 
 
-@on_gpu(_seconds)
+@on_gpu(_gpu_seconds)
 def run_search(
-    loaded: LoadedModel,
+    engine: Engine,
     items: Sequence[Item],
-    asked: Asked,
+    config: SearchConfig,
     name: str,
     sha256: str,
     limits: Limits,
     errors: bool,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Iterator[Found]:
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Generator[SearchUpdate, None, None]:
     """Measure the questions, yielding the result so far about once a second, and the whole one at the end.
 
-    `stopped` is asked after every batch of questions; with `errors`, the last result tells what either decoder had
-    wrong. The generator may be closed at any point. Raises `TooLongError` for a question that the model cannot read.
+    `cancelled` is asked after every batch of questions. With `errors`, the last result lists questions that one decoder
+    had right and the other wrong. The generator may be closed at any point. Raises `QuestionTooLongError` for a
+    question that the model cannot read.
     """
-    search = Search(loaded, items, asked, name=name, sha256=sha256)
+    search = Search(engine.loaded, items, config, name=name, sha256=sha256)
     shown, end = time.monotonic(), time.monotonic() + within(limits.seconds, MOST)
-    done, of, halt = 0, len(items), None
+    done, of = 0, len(items)
+    halt: Halt | None = None
     with closing(search.run()) as steps:
         for done, of in steps:
-            halt = "stopped" if stopped() else "time" if time.monotonic() > end else None
+            halt = "stopped" if cancelled() else "time" if time.monotonic() > end else None
             if halt:
                 break
-            if time.monotonic() - shown >= GROWS and done > 1:
-                yield Found(done, of, search.result(errors=0))
+            if time.monotonic() - shown >= RESULT_INTERVAL and done > 1:
+                yield SearchUpdate(done, of, search.result(errors=0))
                 shown = time.monotonic()
-    told = (SHOWN_WHEN_HALTED if halt else SHOWN_ERRORS) if errors else 0
-    yield Found(done, of, search.result(errors=told), finished=True, halt=halt)
+    most = (SHOWN_WHEN_HALTED if halt else SHOWN_ERRORS) if errors else 0
+    yield SearchUpdate(done, of, search.result(errors=most), finished=True, halt=halt)

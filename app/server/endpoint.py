@@ -1,4 +1,4 @@
-"""How a function becomes an endpoint: its answers as they are asked for, its mistakes as errors of one sentence."""
+"""How a function becomes an API endpoint: every error arrives as one sentence, and MCP tools get JSON as text."""
 
 import inspect
 import json
@@ -10,60 +10,63 @@ from typing import Any
 import gradio as gr
 
 from app.language import ENGLISH, VisitorError
-from dola_core.layer_search.scoring import TooLongError
-from dola_core.models.loading import LoadedModel, out_of_memory
+from dola_core.decoding.engine import Engine
+from dola_core.errors import QuestionTooLongError
+from dola_core.models.devices import out_of_memory
 
 LOG = logging.getLogger(__name__)
 MCP_HEADER = "mcp-protocol-version"
-"""What tells a tool call of the Model Context Protocol from other requests."""
+"""The header by which a tool call of the Model Context Protocol differs from other requests."""
 
 
 def description(answer: Callable[..., Any]) -> str:
-    """What a function does and returns, by its docstring, in one paragraph."""
+    """What a function does and returns, by its docstring, as one paragraph."""
     text, _, returns = (inspect.getdoc(answer) or "").partition("Returns:")
     return " ".join(" ".join([text.partition("Args:")[0], returns]).split())
 
 
-def answering(answer: Callable[..., Any], loaded: LoadedModel) -> Callable[..., Any]:
-    """The same function, of which whatever goes wrong arrives as an error of one sentence.
+def as_endpoint(answer: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
+    """Wrap `answer`, whose first parameter is the request, so that whatever it raises is a `gr.Error` of one sentence.
 
-    Its first parameter is the request. Gradio writes what a tool returns as Python would, so tools get JSON as text.
+    Gradio would write a tool's result as Python does, so a tool gets it as JSON text.
     """
-
-    def told(error: Exception) -> gr.Error:
-        if isinstance(error, VisitorError):
-            said = str(error)
-        elif isinstance(error, TooLongError):
-            said = ENGLISH("search.too_many_tokens", n=error.number, size=error.size, most=error.most)
-        elif out_of_memory(error):
-            loaded.release()
-            LOG.warning("%s ran out of memory: %s", answer.__name__, error)
-            said = ENGLISH("error.out_of_memory")
-        else:
-            LOG.error("%s failed", answer.__name__, exc_info=error)
-            said = ENGLISH("error.failed", what=type(error).__name__)
-        return gr.Error(said, print_exception=False)
-
-    def form(visitor: gr.Request) -> Callable[[Any], Any]:
-        tool = MCP_HEADER in (visitor.headers or {})
-        return (lambda event: json.dumps(event, ensure_ascii=False)) if tool else lambda event: event
-
     if not inspect.isgeneratorfunction(answer):
 
         @wraps(answer)
         def once(visitor: gr.Request, *args: Any) -> Any:
             try:
-                return form(visitor)(answer(visitor, *args))
+                return _form(visitor)(answer(visitor, *args))
             except Exception as error:
-                raise told(error) from error
+                raise _as_gradio_error(error, answer.__name__, engine) from error
 
         return once
 
     @wraps(answer)
     def streaming(visitor: gr.Request, *args: Any) -> Iterator[Any]:
         try:
-            yield from map(form(visitor), answer(visitor, *args))
+            yield from map(_form(visitor), answer(visitor, *args))
         except Exception as error:
-            raise told(error) from error
+            raise _as_gradio_error(error, answer.__name__, engine) from error
 
     return streaming
+
+
+def _form(visitor: gr.Request) -> Callable[[Any], Any]:
+    """What an answer is turned into before it is sent."""
+    is_tool_call = MCP_HEADER in (visitor.headers or {})
+    return (lambda event: json.dumps(event, ensure_ascii=False)) if is_tool_call else lambda event: event
+
+
+def _as_gradio_error(error: Exception, endpoint: str, engine: Engine) -> gr.Error:
+    if isinstance(error, VisitorError):
+        message = str(error)
+    elif isinstance(error, QuestionTooLongError):
+        message = ENGLISH("search.too_many_tokens", n=error.number, size=error.size, most=error.most)
+    elif out_of_memory(error):
+        engine.release()
+        LOG.warning("%s ran out of memory: %s", endpoint, error)
+        message = ENGLISH("error.out_of_memory")
+    else:
+        LOG.error("%s failed", endpoint, exc_info=error)
+        message = ENGLISH("error.failed", what=type(error).__name__)
+    return gr.Error(message, print_exception=False)

@@ -1,16 +1,77 @@
 """The parts of Gradio that this page reaches into although they are not documented, each with its reason.
 
-A test watches each of them, so that an update of Gradio that changes one is noticed.
+`tests/app/server/test_gradio_internals.py` and the hostile tests in `tests/hosting` notice when an update of Gradio
+changes one of them. Nothing outside this file touches Gradio's private attributes.
 """
 
+import logging
+import re
+import traceback
+from pathlib import Path
 from typing import Any
 
+import gradio as gr
 from gradio.blocks import Block, Blocks
 from gradio.state_holder import SessionState
 
+from app.language import ENGLISH
 
-class _Unkept(dict[int, dict[str, Any]]):
-    """Takes whatever is put in, and keeps nothing."""
+LOG = logging.getLogger(__name__)
+GRADIO = Path(gr.__file__).parent
+OUT_OF_RANGE = re.compile(r"Value \S{1,40} is (less|greater) than (min|max)imum value \S{1,40}\.")
+"""Gradio's own message about a number. Its other messages repeat what was sent, however long, as Python writes it."""
+VALUE_LIMITS = "minimum", "maximum", "step", "choices"
+"""Attributes that decide which values a component accepts."""
+
+
+class GuardedBlocks(gr.Blocks):
+    """A page of which no event ends in a traceback, and which keeps little of each visitor.
+
+    `process_api` is what every event of the page and of the API runs through. Gradio offers no documented hook there,
+    and would print what a visitor sent, prompts included, into the log.
+    """
+
+    async def process_api(
+        self, block_fn: Any, inputs: list[Any], state: SessionState | None = None, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Run an event; whatever it raises becomes one sentence for the visitor and at most one line in the log."""
+        try:
+            return await super().process_api(block_fn, inputs, state, *args, **kwargs)
+        except gr.Error as error:
+            if GRADIO in Path(_frame(error).filename).parents and not OUT_OF_RANGE.fullmatch(error.message):
+                raise gr.Error(ENGLISH("error.unfit"), print_exception=False) from error
+            error.print_exception = False  # the visitor sees it, and nobody else can do anything about it
+            raise
+        except Exception as error:
+            frame = _frame(error)
+            where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+            LOG.warning("an event failed at %s: %s", where, type(error).__name__)  # its message may hold a prompt
+            LOG.debug("in full", exc_info=error)
+            raise gr.Error(ENGLISH("error.unfit"), print_exception=False) from error
+        finally:
+            drop_session_copies(state, self)
+
+
+def _frame(error: BaseException) -> traceback.FrameSummary:
+    return traceback.extract_tb(error.__traceback__)[-1]
+
+
+def is_known_event(page: gr.Blocks, name: str) -> bool:
+    """Whether `name` is an event, or a session that has asked for one.
+
+    Gradio would wait for the events of any other name until the connection ends, and hold memory for each.
+    """
+    queue = page._queue
+    sessions = queue.pending_event_ids_session
+    return (
+        name in queue.pending_messages_per_session
+        or name in queue.event_ids_to_events
+        or any(name in events for events in sessions.values())
+    )
+
+
+class _KeepsNothing(dict[int, dict[str, Any]]):
+    """Stands in for a session's dictionary of component configs: accepts every entry and stores none."""
 
     def __setitem__(self, key: int, value: dict[str, Any]) -> None: ...
 
@@ -21,26 +82,22 @@ class _Unkept(dict[int, dict[str, Any]]):
         return {}
 
 
-LIMITS = "minimum", "maximum", "step", "choices"
-"""What decides which values a component takes."""
+def drop_session_copies(session: SessionState | None, page: Blocks) -> None:
+    """After each event, drop Gradio's per-session copies of component values and configs; keep only `gr.State`.
 
-
-def keep_states_only(session: SessionState | None, page: Blocks) -> None:
-    """Of what `page` shows a visitor, keep the states alone. For the end of an event.
-
-    Gradio also keeps how every component is configured and its last value, texts and charts included, for links to
-    what is shown, which this page makes by itself; and whole anew each component of which an answer changed a word.
-    Neither is a documented interface; whether it still is so, a test watches.
+    Gradio keeps every component's config and last value, texts and charts included, for its deep links, which this page
+    does not use. It also keeps a whole copy of each component of which an answer changed a property; one that accepts
+    other values than before is still needed, the others are not.
     """
     if session is None:
         return
-    if not isinstance(session.config_values, _Unkept):
-        session.config_values = _Unkept()
+    if not isinstance(session.config_values, _KeepsNothing):
+        session.config_values = _KeepsNothing()
     shown = session.blocks_config.blocks
     for key, block in page.blocks.items():
-        if shown[key] is not block and _limits(shown[key]) == _limits(block):
+        if shown[key] is not block and _value_limits(shown[key]) == _value_limits(block):
             shown[key] = block
 
 
-def _limits(block: Block) -> list[Any]:
-    return [getattr(block, name, None) for name in LIMITS]
+def _value_limits(block: Block) -> list[Any]:
+    return [getattr(block, name, None) for name in VALUE_LIMITS]

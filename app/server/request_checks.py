@@ -1,4 +1,4 @@
-"""What is posted to the page, looked at before Gradio reads it: JSON for its events, and one file of questions."""
+"""Checks of what is posted to the page, before Gradio reads it: JSON for its events, and one file of questions."""
 
 import json
 import math
@@ -14,24 +14,26 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.inputs.trace_file import MAX_VALUES, most_values
+from dola_core.errors import first_mistake
 
-DEEPEST = 64
-"""How deeply JSON may be nested; what the page sends has 6."""
-LONGEST_WHOLE = 20
-"""Characters of a whole number, which 64 bits hold."""
+MAX_DEPTH = 64
+"""How deeply JSON may be nested; what the page sends has 6 levels."""
+MAX_DIGITS = 20
+"""Characters of an integer; one of 64 bits has no more."""
 UPLOADS = (".csv", ".jsonl")
-"""What is uploaded here: questions. A trace is read in the browser and sent as text."""
+"""Only questions are uploaded. A trace is read in the browser and sent as text."""
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""How clients call their session. All that is kept of a visitor is kept by this name."""
+"""What a client may call its session. All that is kept of a visitor is kept under this name."""
 CALLS = re.compile(r"/gradio_api/(?:(run|api|call|call/v2)/([^/]+)|(queue/join|cancel))/?")
 BODIES: Mapping[str, type[BaseModel]] = {
     "run": PredictBody, "api": PredictBody, "queue/join": PredictBody, "call": SimplePredictBody, "cancel": CancelBody,
 }  # fmt: skip
-"""What Gradio reads from a call; its own answer to what is none repeats what was sent, which may not be possible."""
+"""{kind of call: the model that Gradio reads it with}. Gradio's own error would repeat what was sent, which may be
+impossible to encode."""
 
 
 class UnfitError(ValueError):
-    """What was sent is refused, with this status and sentence."""
+    """A request is refused, with this HTTP status and sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -39,13 +41,13 @@ class UnfitError(ValueError):
 
 
 def parsed(body: bytes) -> Any:
-    """The values of a JSON document of bearable size; raises `UnfitError`."""
+    """Parse a JSON document of bounded size, depth and numbers; raises `UnfitError`."""
 
-    def none(name: str) -> None:
+    def refuse(name: str) -> None:
         raise UnfitError(400, f"{name} is not a number in JSON.")
 
-    def whole(text: str) -> int:
-        if len(text) > LONGEST_WHOLE:
+    def integer(text: str) -> int:
+        if len(text) > MAX_DIGITS:
             raise UnfitError(400, "A number is too large.")
         return int(text)
 
@@ -58,7 +60,7 @@ def parsed(body: bytes) -> Any:
         text = body.decode("utf-8")
         if most_values(text) > MAX_VALUES:
             raise UnfitError(413, "What was sent holds too many values.")
-        document = json.loads(text, parse_constant=none, parse_int=whole, parse_float=real)
+        document = json.loads(text, parse_constant=refuse, parse_int=integer, parse_float=real)
     except UnfitError:
         raise
     except RecursionError:
@@ -72,9 +74,9 @@ def parsed(body: bytes) -> Any:
 
 
 def _check_parts(document: Any) -> None:
-    """Raises `UnfitError` for what is nested too deeply, and for a file elsewhere, which Gradio would download."""
+    """Raises `UnfitError` for too deep nesting, and for the address of a file, which Gradio would fetch."""
     level = [document]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         if any(isinstance(part, dict) and is_http_url_like(part.get("path")) for part in level):
             raise UnfitError(422, "A file is uploaded here, and not fetched from an address.")
         inside = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (dict, list)))
@@ -85,7 +87,10 @@ def _check_parts(document: Any) -> None:
 
 
 def check_call(page: gr.Blocks, path: str, document: Any) -> None:
-    """Raises `UnfitError` unless what is posted to a path calls an event, by number, or a public endpoint, by name."""
+    """Raises `UnfitError` unless a document posted to `path` calls an event by number or a public endpoint by name.
+
+    Paths that call nothing pass.
+    """
     called = CALLS.fullmatch(path)
     if not called:
         return
@@ -98,9 +103,10 @@ def check_call(page: gr.Blocks, path: str, document: Any) -> None:
     try:
         body = BODIES[kind].model_validate(document)
     except ValidationError as error:
-        mistake = error.errors(include_input=False, include_url=False)[0]
-        raise UnfitError(422, f"{mistake['loc'][0]}: {mistake['msg']}.") from None
-    if body.session_hash is not None and not SESSION.fullmatch(body.session_hash):
+        mistake = first_mistake(error)
+        raise UnfitError(422, f"{mistake.field.partition('.')[0]}: {mistake.message}.") from None
+    session = getattr(body, "session_hash", None)
+    if session is not None and not SESSION.fullmatch(session):
         raise UnfitError(422, "session_hash: Input should be up to 64 letters and digits.")
     number = getattr(body, "fn_index", None)
     if number is None and name is not None:
@@ -126,7 +132,7 @@ def _parameters(page: gr.Blocks, name: str) -> list[dict[str, Any]]:
 
 
 async def check_upload(headers: Headers, body: bytes) -> None:
-    """Raises `UnfitError` unless one file of questions is uploaded, and nothing else."""
+    """Raises `UnfitError` unless the body uploads one file of questions and nothing else."""
     if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise UnfitError(415, "Files are taken as multipart/form-data.")
 
@@ -137,7 +143,7 @@ async def check_upload(headers: Headers, body: bytes) -> None:
         form = await MultiPartParser(headers, stream(), max_files=1, max_fields=0).parse()
     except MultiPartException:
         raise UnfitError(415, f"Only one file of questions is taken here, {' or '.join(UPLOADS)}.") from None
-    [(field, file)] = form.multi_items() or [("", None)]
+    [(field, file)] = form.multi_items() or [("", "")]
     await form.close()
     if field != "files" or not isinstance(file, UploadFile) or not str(file.filename).lower().endswith(UPLOADS):
         raise UnfitError(415, f"Only one file of questions is taken here, {' or '.join(UPLOADS)}.")

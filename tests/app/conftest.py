@@ -4,8 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from app.jobs.comparison import Request, run
-from dola_core.models.loading import LoadedModel, load_model
+from app.jobs.comparison import run
+from app.jobs.request import ComparisonRequest
+from dola_core.decoding.engine import Engine
+from dola_core.models.loaded_model import LoadedModel
+from dola_core.models.loading import load_model
 from dola_core.trace.schema import Trace
 
 
@@ -15,13 +18,18 @@ def loaded() -> LoadedModel:
 
 
 @pytest.fixture(scope="session")
-def compared(loaded: LoadedModel) -> Callable[..., Trace]:
+def engine(loaded: LoadedModel) -> Engine:
+    return Engine(loaded)
+
+
+@pytest.fixture(scope="session")
+def compared(engine: Engine) -> Callable[..., Trace]:
     """Run a comparison to its end."""
 
     def compare(prompt: str = "The capital of Australia is", **asked: object) -> Trace:
         decoding = {"max_new_tokens": 12} | asked.pop("decoding", {})
-        request = Request.of(**({"prompt": prompt, "layer": 22, "alpha": 0.1, "decoding": decoding} | asked))
-        *_, last = run(loaded, request)
+        request = ComparisonRequest.of(**({"prompt": prompt, "layer": 22, "alpha": 0.1, "decoding": decoding} | asked))
+        *_, last = run(engine, request)
         return last.trace
 
     return compare

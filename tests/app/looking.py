@@ -1,13 +1,24 @@
-"""How the tests look at a trace."""
+"""Views and inspections of a trace for the tests."""
 
 from dataclasses import replace
 
+from app.render.inspection import Inspection
 from app.render.view_state import View
 from dola_core.trace.schema import Trace
 
 
 def looking(trace: Trace, index: int | None = None, **changes: object) -> View:
-    """At a step of DoLa's text, where the texts part or else the first, with the settings of the run."""
+    """A view of a step of DoLa's text, by default the fork or else the first, with the settings of the run."""
     ran = trace.lanes[1]
     view = View(lane=1, index=(trace.fork or 0) if index is None else index, layer=ran.layer, alpha=ran.alpha)
     return replace(view, **changes)
+
+
+def inspecting(trace: Trace, index: int | None = None, **changes: object) -> Inspection:
+    """The trace looked at in that way."""
+    return Inspection(trace, looking(trace, index, **changes))
+
+
+def settings_of(view: View) -> dict[str, object]:
+    """Where `run_on` goes on from, and with which settings."""
+    return {"lane": view.lane, "index": view.index, "layer": view.layer, "alpha": view.alpha}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.inputs.question_file import LONGEST, MAX_LINES, MOST_ANSWERS, QuestionsError, questions_of
 from app.language import language
-from dola_core.layer_search.dataset import FACTOR, TRUTHFULQA, Item
+from dola_core.layer_search.dataset import FACTOR_COLUMNS, TRUTHFULQA_COLUMNS, Item
 
 TEXTS = st.text(st.characters(), max_size=12)
 """Lone surrogates included."""
@@ -27,9 +27,13 @@ QUESTIONS = st.lists(
     ),
     max_size=4,
 ).map(lambda questions: "\n".join(map(json.dumps, questions)))
-CELLS = st.sampled_from([*TRUTHFULQA, *FACTOR, "full_prefix", "turncated_prefixes", "", " ", "a", "a; b", ";;", "."])
+CELLS = st.sampled_from(
+    [*TRUTHFULQA_COLUMNS, *FACTOR_COLUMNS, "full_prefix", "turncated_prefixes", "", " ", "a", "a; b", ";;", "."]
+)
 CSV = st.tuples(
-    st.sampled_from([",".join(TRUTHFULQA), ",".join(("full_prefix", *FACTOR)), "Question", "completion,x", ""]),
+    st.sampled_from(
+        [",".join(TRUTHFULQA_COLUMNS), ",".join(("full_prefix", *FACTOR_COLUMNS)), "Question", "completion,x", ""]
+    ),
     st.lists(st.lists(CELLS | st.text(',;"\n\r\0 a', max_size=6), max_size=6).map(",".join), max_size=4),
 ).map(lambda table: "\n".join([table[0], *table[1]]))
 FILES = st.one_of(QUESTIONS, CSV, TEXTS).map(lambda text: text.encode("utf-8", "replace")) | st.binary(max_size=60)
@@ -43,7 +47,7 @@ def test_whatever_a_file_holds_its_questions_are_read_or_it_gets_a_sentence(tmp_
     try:
         items, _ = questions_of(str(file))
     except QuestionsError as error:
-        for said in (error.said(language("en")), error.said(language("zh"))):
+        for said in (error.message(language("en")), error.message(language("zh"))):
             assert 0 < len(said) < 400
             assert len(said.splitlines()) == 1
         return

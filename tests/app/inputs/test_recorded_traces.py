@@ -2,8 +2,9 @@
 
 import pytest
 
-from app.inputs.recorded_traces import FOLDER, RECORDED
-from app.render.figures.step import Head
+from app.inputs.recorded_traces import RECORDED
+from app.paths import RECORDED_TRACES
+from app.render.plausible_head import PlausibleHead
 
 
 @pytest.fixture(scope="module")
@@ -12,7 +13,7 @@ def traces():
 
 
 def test_there_are_as_many_files_as_titles_and_all_are_of_the_shipped_model(traces, loaded):
-    assert {file.stem for file in FOLDER.glob("*.json")} == set(traces)
+    assert {file.stem for file in RECORDED_TRACES.glob("*.json")} == set(traces)
     assert len(traces) >= 5
     for trace in traces.values():
         assert trace.model == loaded.info
@@ -29,7 +30,7 @@ def test_one_has_a_head_of_one_token_throughout(traces):
     trace = traces["one-token"]
     ran = trace.lanes[1]
     for step in trace.lane_steps(1):
-        assert Head.of(step, ran.layer, ran.alpha, trace.decoding).size == 1
+        assert PlausibleHead.of(step, ran.layer, ran.alpha, trace.decoding).size == 1
     assert trace.texts[0] == trace.texts[1]
 
 

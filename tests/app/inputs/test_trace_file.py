@@ -10,10 +10,17 @@ from hypothesis import strategies as st
 
 from app.inputs import trace_file as opening
 from app.inputs.trace_file import MAX_CHARACTERS, TraceError, open_trace
-from app.render.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
-from app.render.token_strips import strips
+from app.render.figures import (
+    changed_by_layer_card,
+    divergence_card,
+    heat_card,
+    layer_card,
+    map_card,
+    plausible_head_card,
+)
+from app.render.token_strips import token_strips
 from dola_core.trace.schema import Trace
-from tests.app.looking import looking
+from tests.app.looking import inspecting
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +202,9 @@ def shown_or_refused(text: str) -> str:
 
 def shown(trace: Trace) -> str:
     assert isinstance(trace, Trace)
-    view = looking(trace)
-    strips(trace, view)
-    for card in (head_card, layer_card, spine_card, map_card, sweep_card):
-        json.dumps(card(trace, view), allow_nan=False)
-    json.dumps(heat_card(trace, 1, view), allow_nan=False)
+    inspection = inspecting(trace)
+    token_strips(inspection)
+    for card in (plausible_head_card, layer_card, divergence_card, map_card, changed_by_layer_card):
+        json.dumps(card(inspection), allow_nan=False)
+    json.dumps(heat_card(inspection, 1), allow_nan=False)
     return ""

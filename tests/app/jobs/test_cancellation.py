@@ -1,34 +1,36 @@
-from app.jobs import cancellation as stops
-from app.jobs.cancellation import Stops
+"""Cancelling ends exactly the runs that were asked for before it."""
+
+from app.jobs import cancellation
+from app.jobs.cancellation import Cancellations
 
 
-def test_stop_ends_what_was_asked_for_before_it_and_nothing_after():
-    visitors = Stops()
-    first, second = visitors.ticket("a"), visitors.ticket("a")
-    visitors.stop("a")
-    third = visitors.ticket("a")
-    assert visitors.stopped("a", first)
-    assert visitors.stopped("a", second)
-    assert not visitors.stopped("a", third)
+def test_cancelling_ends_what_was_registered_before_and_nothing_after():
+    visitors = Cancellations()
+    first, second = visitors.register("a"), visitors.register("a")
+    visitors.cancel("a")
+    third = visitors.register("a")
+    assert visitors.is_cancelled("a", first)
+    assert visitors.is_cancelled("a", second)
+    assert not visitors.is_cancelled("a", third)
 
 
-def test_a_visitor_stops_only_their_own_runs():
-    visitors = Stops()
-    mine, theirs = visitors.ticket("a"), visitors.ticket("b")
-    visitors.stop("a")
-    assert visitors.stopped("a", mine)
-    assert not visitors.stopped("b", theirs)
+def test_a_visitor_cancels_only_their_own_runs():
+    visitors = Cancellations()
+    mine, theirs = visitors.register("a"), visitors.register("b")
+    visitors.cancel("a")
+    assert visitors.is_cancelled("a", mine)
+    assert not visitors.is_cancelled("b", theirs)
 
 
-def test_stop_before_any_run_stops_nothing():
-    visitors = Stops()
-    visitors.stop("a")
-    assert not visitors.stopped("a", visitors.ticket("a"))
+def test_cancelling_before_any_run_ends_nothing():
+    visitors = Cancellations()
+    visitors.cancel("a")
+    assert not visitors.is_cancelled("a", visitors.register("a"))
 
 
-def test_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr(stops, "VISITORS", 3)
-    visitors = Stops()
+def test_the_number_of_visitors_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr(cancellation, "VISITORS", 3)
+    visitors = Cancellations()
     for session in "abcde":
-        visitors.ticket(session)
+        visitors.register(session)
     assert len(visitors._visitors) == 3

@@ -1,28 +1,29 @@
 import re
-from dataclasses import replace
 
 import pytest
 
 from app.inputs.examples import EXAMPLES, outcome
-from app.jobs.comparison import Limits, Request, RequestError, run, run_on
+from app.jobs.comparison import run, run_on
+from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.language import language
-from dola_core.decoding.batch import FixedRows
+from dola_core.decoding.engine import Engine
+from dola_core.decoding.static_batch import StaticBatch
 from dola_core.trace.schema import Trace
-from tests.app.looking import looking
+from tests.app.looking import looking, settings_of
 
 ASKED = {"prompt": "The capital of Japan is", "layer": 22, "alpha": 0.1, "decoding": {"max_new_tokens": 6}}
 
 
 @pytest.mark.parametrize("prompt", ["", " \n\t "])
-def test_a_blank_prompt_is_refused_with_what_to_do(loaded, prompt):
+def test_a_blank_prompt_is_refused_with_what_to_do(engine, prompt):
     with pytest.raises(RequestError, match="The prompt is empty; type something"):
-        list(run(loaded, Request.of(**ASKED | {"prompt": prompt})))
+        list(run(engine, ComparisonRequest.of(**ASKED | {"prompt": prompt})))
 
 
 @pytest.mark.parametrize("prompt", ["word " * 2000, "x" * 300_000])
-def test_a_prompt_past_the_context_is_refused_with_its_length(loaded, prompt):
+def test_a_prompt_past_the_context_is_refused_with_its_length(engine, prompt):
     with pytest.raises(RequestError, match=r"The prompt has [\d,]+ (tokens|characters).*Shorten it"):
-        list(run(loaded, Request.of(**ASKED | {"prompt": prompt})))
+        list(run(engine, ComparisonRequest.of(**ASKED | {"prompt": prompt})))
 
 
 @pytest.mark.parametrize(
@@ -36,10 +37,10 @@ def test_a_prompt_past_the_context_is_refused_with_its_length(loaded, prompt):
     ],
     ids=lambda asked: next(iter(asked)),
 )
-def test_what_cannot_be_run_is_said_in_the_visitors_language_and_in_python_in_english(loaded, asked):
+def test_what_cannot_be_run_is_said_in_the_visitors_language_and_in_python_in_english(engine, asked):
     with pytest.raises(RequestError) as refused:
-        list(run(loaded, Request.of(**ASKED | asked)))
-    assert re.search("[\u4e00-\u9fff]", refused.value.said(language("zh")))
+        list(run(engine, ComparisonRequest.of(**ASKED | asked)))
+    assert re.search("[\u4e00-\u9fff]", refused.value.message(language("zh")))
     cause = refused.value.__cause__
     assert cause is None or str(refused.value) in str(cause)
 
@@ -48,8 +49,8 @@ def test_what_cannot_be_run_is_said_in_the_visitors_language_and_in_python_in_en
     "prompt",
     ["مرحبا بالعالم", "😀👍🏽", "<script>alert(1)</script>", "${alert(1)} {{x}}", "\x00\x07\x1b[31m", "\ud800", "</s>"],
 )
-def test_any_text_is_completed(loaded, prompt):
-    *_, last = run(loaded, Request.of(**ASKED | {"prompt": prompt}))
+def test_any_text_is_completed(engine, prompt):
+    *_, last = run(engine, ComparisonRequest.of(**ASKED | {"prompt": prompt}))
     assert all(last.trace.ends)
     assert Trace.model_validate_json(last.trace.to_json()).to_json() == last.trace.to_json()
 
@@ -64,16 +65,16 @@ def test_any_text_is_completed(loaded, prompt):
         {"decoding": {"penalty_position": "between"}}, {"decoding": {"surprise": 1}}, {"prompt": 5},
     ],
 )  # fmt: skip
-def test_settings_out_of_range_end_in_one_sentence(loaded, asked):
+def test_settings_out_of_range_end_in_one_sentence(engine, asked):
     with pytest.raises(RequestError) as refused:
-        list(run(loaded, Request.of(**ASKED | asked)))
+        list(run(engine, ComparisonRequest.of(**ASKED | asked)))
     sentence = str(refused.value)
     assert "\n" not in sentence
     assert sentence.endswith(".")
 
 
-def test_the_stream_ends_with_a_finished_trace_and_grows_towards_it(loaded):
-    updates = list(run(loaded, Request.of(**ASKED)))
+def test_the_stream_ends_with_a_finished_trace_and_grows_towards_it(engine):
+    updates = list(run(engine, ComparisonRequest.of(**ASKED)))
     assert [u.finished for u in updates] == [False] * (len(updates) - 1) + [True]
     final = updates[-1].trace
     assert all(u.trace.steps == final.steps[: len(u.trace.steps)] for u in updates)
@@ -88,9 +89,9 @@ def test_beams_are_searched_then_opened_step_by_step(compared, loaded):
     assert trace.lane_ids(0) == written
 
 
-def test_closing_the_stream_in_the_middle_leaves_no_hook(loaded):
+def test_closing_the_stream_in_the_middle_leaves_no_hook(engine, loaded):
     for decoding in ({"max_new_tokens": 6}, {"max_new_tokens": 6, "num_beams": 3}):
-        stream = run(loaded, Request.of(**ASKED | {"decoding": decoding}))
+        stream = run(engine, ComparisonRequest.of(**ASKED | {"decoding": decoding}))
         next(stream), next(stream)
         stream.close()
         assert not any(block._forward_hooks for block in loaded.readout.blocks)
@@ -102,18 +103,18 @@ def test_a_stop_string_ends_both_lanes(compared):
     assert "stop" in trace.ends
 
 
-def test_stopping_marks_only_what_still_ran(loaded):
-    stream = run(loaded, Request.of(**ASKED))
+def test_stopping_marks_only_what_still_ran(engine):
+    stream = run(engine, ComparisonRequest.of(**ASKED))
     trace = next(stream).trace.stopped()
     stream.close()
     assert trace.ends == ("stopped", "stopped")
 
 
 @pytest.fixture(scope="module")
-def shown(loaded):
+def shown(engine, loaded):
     """Every example's trace at the settings that the page starts with."""
     start = {"layer": loaded.preset.layer, "alpha": loaded.preset.alpha, "decoding": {"max_new_tokens": 24}}
-    return {e: list(run(loaded, Request.of(**start, prompt=e.prompt)))[-1].trace for e in EXAMPLES}
+    return {e: list(run(engine, ComparisonRequest.of(**start, prompt=e.prompt)))[-1].trace for e in EXAMPLES}
 
 
 def test_every_example_is_labelled_as_what_it_is(shown):
@@ -131,61 +132,61 @@ def test_a_quarter_of_the_examples_fork(shown):
 
 
 @pytest.mark.parametrize("decoding", [{}, {"temperature": 1.0, "seed": 7}], ids=["greedy", "sampled"])
-def test_going_on_from_a_step_with_the_same_settings_writes_the_same(loaded, compared, decoding):
+def test_going_on_from_a_step_with_the_same_settings_writes_the_same(engine, compared, decoding):
     trace = compared(layer=12, alpha=0.01, decoding={"max_new_tokens": 12} | decoding)
     for lane in (0, 1):
         for index in (0, len(trace.lane_ids(lane)) // 2):
             view = looking(trace, index, lane=lane)
-            on = list(run_on(loaded, trace, view, limits=Limits(12)))[-1].trace
+            on = list(run_on(engine, trace, **settings_of(view), limits=Limits(12)))[-1].trace
             rest = trace.lane_ids(lane)[index:]
             assert on.lane_ids(lane)[: len(rest)] == rest
             assert on.prompt_ids == (*trace.prompt_ids, *trace.lane_ids(lane)[:index])
 
 
-def test_going_on_does_not_read_again_what_was_read_and_a_new_run_reads_all(loaded):
-    asked = Request.of(prompt="Here are some facts", layer=12, alpha=0.1, decoding={"max_new_tokens": 6})
+def test_going_on_does_not_read_again_what_was_read_and_a_new_run_reads_all(engine, loaded):
+    asked = ComparisonRequest.of(prompt="Here are some facts", layer=12, alpha=0.1, decoding={"max_new_tokens": 6})
     read = []
     hook = loaded.readout.decoder.register_forward_hook(lambda module, inputs, output: read.append(output[0].shape[1]))
     try:
         for _ in range(2):
             read.clear()
-            *_, last = run(loaded, asked)
+            *_, last = run(engine, asked)
             assert read[0] == len(last.trace.prompt_ids)
         read.clear()
-        list(run_on(loaded, last.trace, looking(last.trace, 3), limits=Limits(6)))
+        list(run_on(engine, last.trace, **settings_of(looking(last.trace, 3)), limits=Limits(6)))
         assert read[0] == 1
     finally:
         hook.remove()
 
 
-def test_going_on_with_other_settings_writes_what_the_what_if_said(loaded, compared):
+def test_going_on_with_other_settings_writes_what_the_what_if_said(engine, compared):
     trace = compared(layer=12, alpha=0.01, decoding={"max_new_tokens": 12})
     for step in trace.lane_steps(1):
         for layer, alpha in ((3, 0.5), (28, 0.1)):
             if alpha >= step.exact_alpha:
                 view = looking(trace, step.index, layer=layer, alpha=alpha)
-                on = list(run_on(loaded, trace, view, limits=Limits(1)))[-1].trace
-                assert on.lane_ids(1) == [view.dola_choice(trace)]
+                on = list(run_on(engine, trace, **settings_of(view), limits=Limits(1)))[-1].trace
+                assert on.lane_ids(1) == [step.what_if(layer, alpha, trace.decoding)]
 
 
-def test_a_forced_token_is_read_as_part_of_the_prompt(loaded, compared):
+def test_a_forced_token_is_read_as_part_of_the_prompt(engine, loaded, compared):
     trace = compared()
     view = looking(trace, 1)
-    other = int(view.step(trace).tokens[3])
-    on = list(run_on(loaded, trace, view, other, Limits(3)))[-1].trace
+    other = int(trace.lane_steps(1)[1].tokens[3])
+    on = list(run_on(engine, trace, **settings_of(view), token=other, limits=Limits(3)))[-1].trace
     assert on.prompt_ids == (*trace.prompt_ids, trace.lane_ids(1)[0], other)
     assert on.prompt.endswith(loaded.piece(other))
     assert len(on.lane_ids(0)) <= 3
 
 
-def test_another_models_trace_cannot_be_gone_on_from(loaded, compared):
+def test_another_models_trace_cannot_be_gone_on_from(engine, compared):
     trace = compared()
     foreign = trace.model_copy(update={"model": trace.model.model_copy(update={"name": "other"})})
     with pytest.raises(RequestError, match="of the model other"):
-        next(run_on(loaded, foreign, looking(foreign, 0), limits=Limits(3)))
+        next(run_on(engine, foreign, **settings_of(looking(foreign, 0)), limits=Limits(3)))
 
 
-def test_a_compiled_model_runs_in_its_fixed_rows(loaded):
+def test_a_compiled_engine_runs_in_its_static_batch(engine, loaded):
     steps = []
 
     def counted(step):
@@ -195,8 +196,9 @@ def test_a_compiled_model_runs_in_its_fixed_rows(loaded):
 
         return run_step
 
-    rows = FixedRows(loaded.readout, range(1, 30), lanes=2, length=64, compiler=counted)
-    *_, plain = run(loaded, Request.of(**ASKED))
-    *_, fixed = run(replace(loaded, fixed=rows), Request.of(**ASKED))
+    compiled = Engine(loaded)
+    compiled.static_batch = StaticBatch(loaded.readout, range(1, 30), lanes=2, length=64, compiler=counted)
+    *_, plain = run(engine, ComparisonRequest.of(**ASKED))
+    *_, fixed = run(compiled, ComparisonRequest.of(**ASKED))
     assert fixed.trace.texts == plain.trace.texts
     assert len(steps) == max(len(plain.trace.lane_steps(lane)) for lane in (0, 1)) - 1

@@ -6,45 +6,46 @@ import time
 import pytest
 import torch
 
-from app.jobs.comparison import CHUNK, Limits, Request, RequestError, run, run_on
+from app.jobs.comparison import CHUNK, run, run_on
+from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.language import language
 from app.settings import Settings, read_settings
-from tests.app.looking import looking
+from tests.app.looking import looking, settings_of
 
 ASKED = {"prompt": "Here are some facts about gold and silver.", "layer": 22, "alpha": 0.1}
 
 
-def asked(**decoding) -> Request:
-    return Request.of(**ASKED, decoding={"max_new_tokens": 12} | decoding)
+def requested(**decoding) -> ComparisonRequest:
+    return ComparisonRequest.of(**ASKED, decoding={"max_new_tokens": 12} | decoding)
 
 
 def steps_of(update) -> list[str]:
     return [step.model_dump_json() for step in update.trace.steps]
 
 
-def test_a_prompt_may_be_as_long_as_the_page_allows_and_no_longer(loaded):
+def test_a_prompt_may_be_as_long_as_the_page_allows_and_no_longer(engine, loaded):
     size = len(loaded.encode(ASKED["prompt"]))
-    *_, last = run(loaded, asked(), Limits(prompt_tokens=size))
+    *_, last = run(engine, requested(), Limits(prompt_tokens=size))
     assert last.finished
     with pytest.raises(
         RequestError, match=f"The prompt has {size} tokens; this page takes at most {size - 1}"
     ) as refused:
-        list(run(loaded, asked(), Limits(prompt_tokens=size - 1)))
-    assert re.search("[\u4e00-\u9fff]", refused.value.said(language("zh")))
+        list(run(engine, requested(), Limits(prompt_tokens=size - 1)))
+    assert re.search("[\u4e00-\u9fff]", refused.value.message(language("zh")))
 
 
-def test_what_was_written_here_can_be_gone_on_from_though_it_is_longer(loaded, compared):
+def test_what_was_written_here_can_be_gone_on_from_though_it_is_longer(engine, compared):
     trace = compared(ASKED["prompt"])
     limits = Limits(12, len(trace.prompt_ids))
     view = looking(trace, 3)
-    *_, last = run_on(loaded, trace, view, limits=limits)
+    *_, last = run_on(engine, trace, **settings_of(view), limits=limits)
     assert last.finished
     with pytest.raises(RequestError, match="this page takes at most"):
-        list(run_on(loaded, trace, view, limits=Limits(2, prompt_tokens=1)))
+        list(run_on(engine, trace, **settings_of(view), limits=Limits(2, prompt_tokens=1)))
 
 
 @pytest.mark.parametrize("decoding", [{}, {"num_beams": 3}], ids=["greedy", "beams"])
-def test_time_that_is_up_ends_a_run_with_what_it_has(loaded, decoding, monkeypatch):
+def test_time_that_is_up_ends_a_run_with_what_it_has(engine, decoding, monkeypatch):
     now = [0.0]
 
     def tick() -> float:
@@ -52,39 +53,39 @@ def test_time_that_is_up_ends_a_run_with_what_it_has(loaded, decoding, monkeypat
         return now[0]
 
     monkeypatch.setattr(time, "monotonic", tick)
-    *_, last = run(loaded, asked(**decoding), Limits(seconds=6))
+    *_, last = run(engine, requested(**decoding), Limits(seconds=6))
     assert last.halt == "time"
     assert not last.finished
     assert last.trace.ends == ("time", "time")
     if not decoding:
-        *_, whole = run(loaded, asked(), Limits())
+        *_, whole = run(engine, requested(), Limits())
         assert 0 < len(last.trace.steps) < len(whole.trace.steps)
         assert steps_of(last) == steps_of(whole)[: len(last.trace.steps)]
 
 
-def test_a_stop_is_heard_at_every_step(loaded):
-    *_, whole = run(loaded, asked())
+def test_a_run_can_be_cancelled_at_every_step(engine):
+    *_, whole = run(engine, requested())
     for after in (1, 3):
-        heard = []
+        asked = []
 
-        def stopped(heard=heard, after=after) -> bool:
-            heard.append(1)
-            return len(heard) >= after
+        def cancelled(asked=asked, after=after) -> bool:
+            asked.append(1)
+            return len(asked) >= after
 
-        *_, last = run(loaded, asked(), stopped=stopped)
+        *_, last = run(engine, requested(), cancelled=cancelled)
         assert last.halt == "stopped"
         assert len(last.trace.lane_ids(0)) == after
         assert steps_of(last) == steps_of(whole)[: len(last.trace.steps)]
         assert last.trace.ends == ("stopped", "stopped")
 
 
-def test_a_long_prompt_is_stopped_between_its_parts(loaded):
+def test_a_long_prompt_is_cancelled_between_its_chunks(engine, loaded):
     read = []
     hook = loaded.readout.decoder.register_forward_hook(lambda module, inputs, output: read.append(output[0].shape[1]))
     try:
-        request = Request.of(**ASKED | {"prompt": "gold and silver " * 120}, decoding={"max_new_tokens": 4})
+        request = ComparisonRequest.of(**ASKED | {"prompt": "gold and silver " * 120}, decoding={"max_new_tokens": 4})
         notes = []
-        for update in run(loaded, request, stopped=lambda: len(read) == 1):
+        for update in run(engine, request, cancelled=lambda: len(read) == 1):
             notes.append(update.note)
     finally:
         hook.remove()
@@ -93,16 +94,16 @@ def test_a_long_prompt_is_stopped_between_its_parts(loaded):
     assert notes[0] == "page.reading"
 
 
-def test_reading_a_long_prompt_says_how_far_it_is(loaded):
-    request = Request.of(**ASKED | {"prompt": "gold and silver " * 120}, decoding={"max_new_tokens": 1})
+def test_reading_a_long_prompt_says_how_far_it_is(engine, loaded):
+    request = ComparisonRequest.of(**ASKED | {"prompt": "gold and silver " * 120}, decoding={"max_new_tokens": 1})
     size = len(loaded.encode(request.prompt))
     assert size > CHUNK
-    told = [update.values for update in run(loaded, request) if update.note == "page.reading_on"]
+    told = [update.values for update in run(engine, request) if update.note == "page.reading_on"]
     assert told == [{"read": CHUNK * (number + 1), "of": size} for number in range(len(told))]
     assert told
 
 
-def test_numbers_that_are_none_end_a_run_with_what_it_has(loaded):
+def test_numbers_that_are_none_end_a_run_with_what_it_has(engine, loaded):
     calls = []
 
     def spoil(_module, _inputs, output):
@@ -111,7 +112,7 @@ def test_numbers_that_are_none_end_a_run_with_what_it_has(loaded):
 
     hook = loaded.readout.phi.register_forward_hook(spoil)
     try:
-        *_, last = run(loaded, asked())
+        *_, last = run(engine, requested())
     finally:
         hook.remove()
     assert last.halt == "broken"
@@ -119,18 +120,18 @@ def test_numbers_that_are_none_end_a_run_with_what_it_has(loaded):
     assert len(last.trace.lane_ids(0)) == 4
 
 
-def test_memory_that_runs_out_can_be_given_back(loaded):
+def test_memory_that_runs_out_can_be_given_back(engine, loaded):
     def run_out(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     hook = loaded.readout.blocks[9].register_forward_hook(run_out)
     try:
         with pytest.raises(torch.OutOfMemoryError):
-            list(run(loaded, asked()))
+            list(run(engine, requested()))
     finally:
         hook.remove()
-    loaded.release()
-    *_, last = run(loaded, asked())
+    engine.release()
+    *_, last = run(engine, requested())
     assert last.finished
 
 

@@ -1,0 +1,60 @@
+"""What a visitor asks a comparison for, checked, and the limits that the host sets."""
+
+import math
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from app.language import VisitorError
+from dola_core.errors import first_mistake
+from dola_core.lanes import DecodingConfig
+from dola_core.models.loaded_model import well_formed
+from dola_core.trace.schema import ALPHA_MIN
+
+MAX_BEAMS = 8
+"""The most beams that a visitor can ask for."""
+
+
+class RequestError(VisitorError):
+    """A request that cannot be run."""
+
+
+class ComparisonRequest(BaseModel):
+    """One comparison as a visitor asks for it: a prompt, DoLa's (j*, α), and how both lanes decode."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str
+    layer: int = Field(ge=1, strict=True)
+    alpha: float = Field(ge=ALPHA_MIN, le=1.0, allow_inf_nan=False, strict=True)
+    decoding: DecodingConfig
+    chat: bool = False
+
+    @field_validator("prompt")
+    @classmethod
+    def _well_formed(cls, prompt: str) -> str:
+        return well_formed(prompt)
+
+    @classmethod
+    def of(cls, **values: object) -> "ComparisonRequest":
+        """Check the values of the controls or of an API call; raises `RequestError` with one sentence."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            mistake = first_mistake(error)
+            if mistake.kind == "beams_sample":
+                raise RequestError("error.beams_sample") from error
+            name = mistake.field.rpartition(".")[2].replace("_", " ")
+            text = f"{name}: {mistake.message}." if name else f"{mistake.message}."
+            raise RequestError("error.plain", text=text) from error
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds a run besides its own request."""
+
+    new_tokens: int = 4096
+    """The most new tokens of a run that goes on from an opened trace, which may have asked for more."""
+    prompt_tokens: int | None = None
+    """The longest prompt; None is what the model reads."""
+    seconds: float = math.inf
