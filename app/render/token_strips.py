@@ -3,55 +3,61 @@
 import math
 from typing import Any
 
-from app.render.token_text import number, running_text, token
-from app.render.view_state import View
+from app.render.inspection import Inspection
+from app.render.token_text import running_text, token
 from dola_core.contrast import LN_2
-from dola_core.trace.schema import Step, Trace
-from dola_core.trace.what_if import DOLA, rechosen
+from dola_core.display import format_number
+from dola_core.trace.schema import Step
+from dola_core.trace.what_if import DOLA
 
 SIDES = ("base", "dola")
 
 
-def strips(trace: Trace, view: View, *, running: bool = False) -> dict[str, Any]:
-    """Both lanes' texts token by token, with ghosts, overlay, the first fork, and what another (j*, α) would change.
+def token_strips(inspection: Inspection) -> dict[str, Any]:
+    """Both lanes' texts token by token, with ghosts, overlay, the fork, and what the view's (j*, α) would change."""
+    view, chosen = inspection.view, inspection.dola_choices
+    lanes = [_lane(inspection, lane, chosen[lane], running=False) for lane in range(len(chosen))]
+    return _strips(inspection, lanes, selected={"lane": view.lane, "index": view.index})
 
-    While the texts are still being written, nothing is selected and nothing is read again.
-    """
-    words = view.words
+
+def running_strips(inspection: Inspection) -> dict[str, Any]:
+    """The strips while the texts are still being written: no step is selected, and nothing is a what-if."""
+    ran = [[step.choices[DOLA].id for step in steps] for steps in inspection.lane_steps]
+    lanes = [_lane(inspection, lane, ran[lane], running=True) for lane in range(len(ran))]
+    return _strips(inspection, lanes, selected={"lane": DOLA, "index": -1})
+
+
+def _strips(inspection: Inspection, lanes: list[dict[str, Any]], *, selected: dict[str, int]) -> dict[str, Any]:
+    trace, words = inspection.trace, inspection.words
     return {
         "prompt": [
             {"text": text, "hint": words("strips.prompt_token", id=i)}
             for i, text in zip(trace.prompt_ids, running_text(trace, trace.prompt_ids), strict=True)
         ],
-        "lanes": [_lane(trace, lane, view, running=running) for lane in range(len(trace.lanes))],
+        "lanes": lanes,
         "fork": trace.fork,
-        "selected": {"lane": DOLA, "index": -1} if running else {"lane": view.lane, "index": view.index},
+        "selected": selected,
         "words": words.section("strips"),
         "keys": words.section("keys"),
     }
 
 
-def _lane(trace: Trace, lane: int, view: View, *, running: bool) -> dict[str, Any]:
-    settings, decoding, words = trace.lanes[lane], trace.decoding, view.words
-    how = words("strips.sampled" if decoding.samples else "strips.greedy")
-    if decoding.num_beams > 1:
-        how = words("strips.beams", n=decoding.num_beams)
-    subtitle = f"q_N · {how}" if settings.layer is None else f"j* = {settings.layer} · α = {settings.alpha:g} · {how}"
-    steps, texts = trace.lane_steps(lane), running_text(trace, trace.lane_ids(lane))
-    ran = [step.choices[DOLA].id for step in steps]
-    chosen = ran if running else rechosen(trace, lane, view.layer, view.alpha)
-    changes = [lane == DOLA and now != then for now, then in zip(chosen, ran, strict=True)]
+def _lane(inspection: Inspection, lane: int, chosen: list[int], *, running: bool) -> dict[str, Any]:
+    """One lane's strip; `chosen` is what DoLa chooses at every step of its text."""
+    trace, steps, words = inspection.trace, inspection.lane_steps[lane], inspection.words
+    texts = running_text(trace, trace.lane_ids(lane))
+    changes = [lane == DOLA and dola != step.choices[DOLA].id for step, dola in zip(steps, chosen, strict=True)]
     first = changes.index(True) if any(changes) else len(steps)
     tokens = [
-        _token(trace, step, lane, text, dola, view) | {"changed": changed, "dim": step.index > first}
+        _token(inspection, step, lane, text, dola) | {"changed": changed, "dim": step.index > first}
         for step, text, dola, changed in zip(steps, texts, chosen, changes, strict=True)
     ]
     end = trace.ends[lane]
     size = words("strips.one_token") if len(steps) == 1 else words("strips.tokens", n=len(steps))
     return {
         "side": SIDES[lane],
-        "name": settings.name,
-        "subtitle": f"{subtitle} · {size}",
+        "name": trace.lanes[lane].name,
+        "subtitle": f"{_settings(inspection, lane)} · {size}",
         "tokens": tokens,
         "end": words(f"strips.{end}") if end else None,
         "running": running and end is None,
@@ -59,53 +65,75 @@ def _lane(trace: Trace, lane: int, view: View, *, running: bool) -> dict[str, An
     }
 
 
-def _token(trace: Trace, step: Step, lane: int, text: str, dola: int, view: View) -> dict[str, Any]:
-    """One token; `dola` is what DoLa chooses on its prefix with the view's (j*, α)."""
-    other = step.choices[0].id if lane == DOLA else dola
-    own = dola if lane == DOLA else step.choices[0].id
-    differs = own != other
+def _settings(inspection: Inspection, lane: int) -> str:
+    """How a lane decoded, in a few words."""
+    settings, decoding, words = inspection.trace.lanes[lane], inspection.trace.decoding, inspection.words
+    how = words("strips.sampled" if decoding.samples else "strips.greedy")
+    if decoding.num_beams > 1:
+        how = words("strips.beams", n=decoding.num_beams)
+    if settings.layer is None:
+        return f"q_N · {how}"
+    return f"j* = {settings.layer} · α = {settings.alpha:g} · {how}"
+
+
+def _token(inspection: Inspection, step: Step, lane: int, text: str, dola: int) -> dict[str, Any]:
+    """One token of a strip; `dola` is what DoLa chooses on its prefix."""
+    trace, base = inspection.trace, step.choices[0].id
+    ghost = None if dola == base else base if lane == DOLA else dola
     again = token(trace, dola) if lane == DOLA and dola != step.choices[DOLA].id else None
     return {
         "text": text,
-        "differs": differs,
-        "ghost": {"side": SIDES[1 - lane], "text": token(trace, other)} if differs else None,
+        "differs": ghost is not None,
+        "ghost": None if ghost is None else {"side": SIDES[1 - lane], "text": token(trace, ghost)},
         "again": again,
-        "level": _level(trace, step, lane, view),
-        "hint": _hint(trace, step, lane, other if differs else None, again, view),
+        "level": _level(inspection, step, lane),
+        "hint": _hint(inspection, step, lane, ghost, again),
     }
 
 
-def _hint(trace: Trace, step: Step, lane: int, ghost: int | None, again: str | None, view: View) -> str:
-    """One token in words: where and what it is, what the other lane says, the overlay's number, the what-if."""
-    words, choice, other = view.words, step.choices[lane], trace.lanes[1 - lane].name
-    taken = step.taken[step.lanes.index(lane)]
+def _hint(inspection: Inspection, step: Step, lane: int, ghost: int | None, again: str | None) -> str:
+    """A token in words: its step and id, the other lane's choice, the overlay's number, and the what-if."""
+    trace, view, words, choice = inspection.trace, inspection.view, inspection.words, step.choices[lane]
+    other, taken = trace.lanes[1 - lane].name, step.taken[step.lanes.index(lane)]
     says = words("strips.agrees", lane=other)
     if ghost is not None:
         says = words("strips.would_say", lane=other, token=token(trace, ghost))
-    p = words("strips.probability", p=number(choice.p)) if choice.id == taken else ""
+    p = words("strips.probability", p=format_number(choice.p)) if choice.id == taken else ""
     hint = words("strips.hint", step=step.index + 1, id=taken, probability=p, says=says)
     if view.overlay != "agreement":
-        hint += words("strips.reads", quantity=words(f"option.{view.overlay}"), value=_overlay_value(step, lane, view))
+        reading = _reading(inspection, step, lane)
+        hint += words("strips.reads", quantity=words(f"option.{view.overlay}"), value=reading)
     if again is not None:
         hint += words("strips.again", layer=view.layer, alpha=f"{view.alpha:g}", token=again)
     return hint
 
 
-def _level(trace: Trace, step: Step, lane: int, view: View) -> float:
-    """How strongly the overlay tints a token, 0 to 1: fixed ranges, the same for both lanes."""
-    match view.overlay:
+def _overlay_value(inspection: Inspection, step: Step, lane: int) -> float:
+    """What the overlay shows of a token: a probability, or an entropy or a divergence in nats."""
+    match inspection.view.overlay:
         case "agreement":
             return 0
         case "probability":
             return step.choices[lane].p
         case "entropy":
-            return min(1.0, step.choices[lane].entropy / math.log(trace.model.vocab_size))
+            return step.choices[lane].entropy
         case "JSD":
-            return min(1.0, float(step.jsd[view.layer - 1]) / LN_2)
+            return float(step.jsd[inspection.view.layer - 1])
 
 
-def _overlay_value(step: Step, lane: int, view: View) -> str:
-    choice = step.choices[lane]
-    values = {"probability": choice.p, "entropy": choice.entropy, "JSD": float(step.jsd[view.layer - 1])}
-    value = number(values[view.overlay])
-    return value if view.overlay == "probability" else view.words("strips.nats", value=value)
+def _level(inspection: Inspection, step: Step, lane: int) -> float:
+    """How strongly the overlay tints a token, 0 to 1, on a fixed range that is the same for both lanes."""
+    value = _overlay_value(inspection, step, lane)
+    match inspection.view.overlay:
+        case "entropy":
+            return min(1.0, value / math.log(inspection.trace.model.vocab_size))
+        case "JSD":
+            return min(1.0, value / LN_2)
+        case _:
+            return value
+
+
+def _reading(inspection: Inspection, step: Step, lane: int) -> str:
+    """The overlay's number with its unit."""
+    value = format_number(_overlay_value(inspection, step, lane))
+    return value if inspection.view.overlay == "probability" else inspection.words("strips.nats", value=value)

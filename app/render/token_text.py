@@ -1,28 +1,25 @@
-"""How the page writes tokens and numbers: one place that formats them for the eye."""
+"""Tokens of a trace as text for the eye."""
 
 import re
 from collections.abc import Sequence
 
+from dola_core.display import visible_token
 from dola_core.trace.schema import Trace
 
 BYTES = re.compile(r"(<0x[0-9A-F]{2}>)+")
-
-WHITESPACE = str.maketrans({" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"})
-
-
-def visible(text: str) -> str:
-    """`text` of a token with its white space and control characters made visible; never empty."""
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text.translate(WHITESPACE))
-    return shown or "∅"
+"""The text of a token that is no whole character: its bytes."""
 
 
 def token(trace: Trace, token_id: int) -> str:
-    """A recorded token as the eye sees it."""
-    return visible(trace.pieces.get(token_id, f"#{token_id}"))
+    """One token by itself, with its white space visible; `#id` if the trace holds no text for it."""
+    return visible_token(trace.pieces.get(token_id, f"#{token_id}"))
 
 
 def running_text(trace: Trace, ids: Sequence[int]) -> list[str]:
-    """Tokens of a text as the eye sees them there: bytes that only together are a character show it at the last."""
+    """The tokens of a text, one string each.
+
+    Where several tokens are the bytes of one character, the last of them shows the character and the others `…`.
+    """
     shown, pending = [], b""
     for token_id in ids:
         piece = trace.pieces.get(token_id, "")
@@ -32,15 +29,10 @@ def running_text(trace: Trace, ids: Sequence[int]) -> list[str]:
             continue
         pending += bytes.fromhex(piece.replace("<0x", "").replace(">", ""))
         try:
-            shown.append(visible(pending.decode("utf-8")))
+            shown.append(visible_token(pending.decode("utf-8")))
             pending = b""
         except UnicodeDecodeError as error:
-            # "unexpected end" may yet become a character; anything else never will.
+            # "unexpected end" may still become a character with the next token; other errors cannot.
             pending = pending if error.reason == "unexpected end of data" else b""
-            shown.append("…" if pending else visible(piece))
+            shown.append("…" if pending else visible_token(piece))
     return shown
-
-
-def number(p: float) -> str:
-    """A probability or divergence for reading: two digits, or one significant where it is small."""
-    return "0" if p == 0 else f"{p:.2f}" if p >= 0.01 else f"{p:.1g}"

@@ -1,41 +1,47 @@
-"""What a visitor looks at: one step of one lane's text, a (j*, α), and how the charts show it."""
+"""What a visitor looks at: one step of one lane's text, a (j*, α), and what the charts show of it."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
 
 from app.language import ENGLISH, Language
-from dola_core.trace.schema import ALPHA_MIN, Step, Trace
-from dola_core.trace.what_if import rechosen_at
+from dola_core.trace.schema import ALPHA_MIN, Trace
 
 Overlay = Literal["agreement", "probability", "entropy", "JSD"]
-HeadQuantity = Literal["probability", "log-ratio F"]
+PlausibleHeadQuantity = Literal["probability", "log-ratio F"]
 LayerQuantity = Literal["probability", "rank"]
 HeatQuantity = Literal["JSD", "entropy", "p(chosen)", "rank"]
-OVERLAYS, HEAD_QUANTITIES, LAYER_QUANTITIES, HEAT_QUANTITIES = (
-    get_args(kind) for kind in (Overlay, HeadQuantity, LayerQuantity, HeatQuantity)
+OVERLAYS, PLAUSIBLE_HEAD_QUANTITIES, LAYER_QUANTITIES, HEAT_QUANTITIES = (
+    get_args(kind) for kind in (Overlay, PlausibleHeadQuantity, LayerQuantity, HeatQuantity)
 )
 
 MAX_PINNED = 3
-"""Tokens pinned beside the two lanes' own; more lines than that cannot be told apart."""
+"""Tokens that can be pinned beside the two lanes' own; more lines in a chart could not be told apart."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One way of looking at a trace; `index` counts steps from 0 and `lane` is 0 for the baseline, 1 for DoLa."""
+    """The settings of one look at a trace; they refer to the trace but hold nothing of it."""
 
     lane: int
+    """0 for the baseline's text, 1 for DoLa's."""
     index: int
+    """The step of that text, from 0."""
     layer: int
+    """j*"""
     alpha: float
     overlay: Overlay = "agreement"
-    head: HeadQuantity = "probability"
+    plausible_head: PlausibleHeadQuantity = "probability"
+    """What the chart of the plausible head shows."""
     layers: LayerQuantity = "probability"
+    """What the chart through the layers shows."""
     heat: HeatQuantity = "JSD"
+    """What the heatmaps show."""
     pinned: tuple[int, ...] = ()
+    """Token ids that the charts follow beside the lanes' own choices, the oldest first."""
     words: Language = ENGLISH
 
     def within(self, trace: Trace) -> Self | None:
-        """The same, moved to a step that the lane's text has and to a layer and an α that the trace has.
+        """This view moved to a step of the lane's text and to a layer and an α that the trace has.
 
         None if the lane wrote nothing.
         """
@@ -49,24 +55,8 @@ class View:
             alpha=min(max(self.alpha, ALPHA_MIN), 1.0),
         )
 
-    def step(self, trace: Trace) -> Step:
-        """The step looked at."""
-        return trace.lane_steps(self.lane)[self.index]
-
     def pin(self, token: int) -> Self:
-        """The same with a token pinned, or no longer if it was; the oldest gives way."""
+        """This view with `token` pinned, or unpinned if it was; beyond `MAX_PINNED` the oldest is unpinned."""
         others = tuple(pinned for pinned in self.pinned if pinned != token)
         pinned = others if token in self.pinned else (*others, token)[-MAX_PINNED:]
         return replace(self, pinned=pinned)
-
-    def forced(self, trace: Trace) -> int | None:
-        """The token to go on from instead of the lanes' own: the last pinned, if it is a candidate at this step."""
-        return self.pinned[-1] if self.pinned and self.pinned[-1] in self.step(trace).tokens else None
-
-    def as_run(self, trace: Trace) -> bool:
-        """Whether (j*, α) are those that the DoLa lane ran with."""
-        return (self.layer, self.alpha) == (trace.lanes[1].layer, trace.lanes[1].alpha)
-
-    def dola_choice(self, trace: Trace) -> int:
-        """What DoLa chooses at this step with (j*, α); what it chose in the run where the record does not tell."""
-        return rechosen_at(self.step(trace), self.layer, self.alpha, trace.decoding)

@@ -1,1 +1,1 @@
-""""""
+"""The look of the page and its own components, whatever they show."""

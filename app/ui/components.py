@@ -1,7 +1,7 @@
-"""The page's own components: plain data as value, drawn by `assets/page/duet.js`.
+"""The page's own components: their value is plain data, which the scripts in `assets/page` draw.
 
-No prompt or model text ever enters an HTML or CSS template: Gradio evaluates `${…}` and `{{…}}` in them. Templates
-here are constants; the text travels in `value` and is written with `textContent`.
+No prompt or model text ever enters an HTML or CSS template, because Gradio evaluates `${…}` and `{{…}}` in them. The
+templates here are constants; text is passed in `value` and written with `textContent`.
 """
 
 import json
@@ -19,30 +19,38 @@ from app.paths import PAGE_FILES
 from app.ui.palette import TO_DARK
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-# Under gradio_api, which every proxy in front of a Gradio app (the Node server of SSR included) hands to Python.
+# Under gradio_api, because every proxy in front of a Gradio app, such as the Node server of SSR, passes that to Python.
 PREFIX = "gradio_api/duet"
 PLOTLY = f"plotly-{get_plotlyjs_version()}.min.js"
-SCRIPTS = {PLOTLY: PLOTLY_JS, "duet.js": PAGE_FILES / "duet.js"}
-# Addresses are relative, so that they work below a root path.
+PARTS = ("tools", "parts", "strips", "charts", "files")
+"""The scripts in `assets/page`, in the order in which they need each other; the browser gets them as one, `duet.js`."""
+# Relative addresses, so that they work below a root path.
 HEAD = f'<script src="{PREFIX}/duet.js"></script>'
 COLOURS = json.dumps(TO_DARK)
 
 
 def routes() -> list[Route]:
-    """Routes that serve the page's scripts from this machine; nothing else in those folders is reachable."""
+    """Routes that serve the page's scripts, and nothing else of their folders."""
 
     def serve(request: Request) -> Response:
-        file = SCRIPTS.get(request.path_params["name"])
-        if file is None:
+        name = request.path_params["name"]
+        if name == PLOTLY:
+            year = {"Cache-Control": "public, max-age=31536000"}
+            return FileResponse(PLOTLY_JS, media_type="text/javascript", headers=year)
+        if name != "duet.js":
             return Response(status_code=404)
-        age = 31_536_000 if file is PLOTLY_JS else 0
-        return FileResponse(file, media_type="text/javascript", headers={"Cache-Control": f"public, max-age={age}"})
+        return Response(script(), media_type="text/javascript", headers={"Cache-Control": "public, max-age=0"})
 
     return [Route(f"/{PREFIX}/{{name}}", serve)]
 
 
+def script() -> str:
+    """`duet.js`: all scripts of the page in one."""
+    return "\n".join((PAGE_FILES / f"{part}.js").read_text(encoding="utf-8") for part in PARTS)
+
+
 class _Drawn(gr.HTML):
-    """A component whose value, any JSON, `Duet.<kind>` draws into an empty element."""
+    """A component whose value, any JSON, is drawn by `Duet.<kind>` into an empty element."""
 
     kind = ""
 
@@ -60,71 +68,71 @@ class _Drawn(gr.HTML):
         )
 
     def postprocess(self, value: Any) -> str | None:
-        """The value as JSON text. Of an object, Gradio's page would copy and watch every number in it; all charts
-        of a view together take a third of the time as text."""
+        """The value as JSON text: Gradio's page would copy and watch every number of an object. As text, all charts of
+        a view together take a third of the time."""
         return None if value is None else json.dumps(value, ensure_ascii=False)
 
     def get_block_name(self) -> str:
-        """In the browser every one of these is Gradio's own HTML component."""
+        """The component in the browser: Gradio's own HTML."""
         return "html"
 
 
-class Strips(_Drawn):
+class TokenStrips(_Drawn):
     """Both token strips (`token_strips`). A click on a token triggers `select` with `lane` and `step`."""
 
     kind = "strips"
 
 
 class Sentence(_Drawn):
-    """Text in parts (`app.render.figures.step_sentence`), read out when it changes."""
+    """A sentence in parts (see `app.render.sentences`), which screen readers read out when it changes."""
 
     kind = "sentence"
 
 
 class Notice(_Drawn):
-    """One line for the visitor: `{"text": …, "tone": "error" | "busy" | ""}`."""
+    """A message to the visitor: `{"text": …, "tone": "error" | "busy" | ""}`."""
 
     kind = "notice"
 
 
 class Crumbs(_Drawn):
-    """The way from the first run to the one shown, `[text, …]`; clicking one triggers `select` with its `by`."""
+    """The runs from the first to the one shown, `[text, …]`. A click triggers `select` with the run's index as `by`."""
 
     kind = "crumbs"
 
 
 class Outbox(_Drawn):
-    """Hands something over: `{"kind": "file" | "link" | "report", …}` is saved, copied, or put together and saved."""
+    """Hands something out: `{"kind": "file" | "link" | "report", …}` is saved, copied, or assembled and saved."""
 
     kind = "outbox"
 
 
 class Inbox(_Drawn):
-    """Reads a trace that is chosen or dropped on the page, and triggers `upload` with its `text`. Nothing is stored."""
+    """Reads a file that is chosen or dropped on the page and triggers `upload` with its `text`. Nothing is stored."""
 
     kind = "inbox"
 
 
 class Rows(_Drawn):
-    """A table: `{"title", "sub", "head": […], "rows": [[…], …], "open"}`; a row of an open one triggers `select` with
-    its number as `by` when it is clicked or entered."""
+    """A table: `{"title", "sub", "head": […], "rows": [[…], …], "open"}`. If `open`, each row has a button that
+    triggers `select` with the row's index as `by`."""
 
     kind = "rows"
 
 
 class StepSlider(gr.Slider):
-    """A slider whose range follows what is shown: a value that was in range a moment ago is no error."""
+    """A slider whose range follows the text shown; a value that was in range a moment ago must not be an error."""
 
     def get_block_name(self) -> str:
-        """In the browser it is Gradio's own slider."""
+        """The component in the browser: Gradio's own slider."""
         return "slider"
 
     def preprocess(self, payload: float) -> int:
-        """The value as it comes; a view moves it to a step that there is."""
+        """The value unchecked, for `View.within` moves it to a step that exists; 1 if it is no usable number."""
         return int(payload) if isinstance(payload, int | float) and abs(payload) < 1e9 else 1
 
 
 class Chart(_Drawn):
-    """A Plotly figure under a title and one grey line: `{"title", "sub", "figure"}`, redrawn in place."""
+    """A Plotly figure under a title and one grey line: `{"title", "sub", "alt", "figure"}`, redrawn in place."""
 
     kind = "chart"

@@ -1,6 +1,6 @@
-"""The page's colours, once for light and once for dark; CSS, theme and charts all take them from here.
+"""The page's colours in light and in dark, for style sheet, theme and charts.
 
-Two voices, baseline blue and DoLa vermilion, used for nothing else; everything else is grey.
+Blue stands for the baseline and vermilion for DoLa, and for nothing else; everything else is grey.
 """
 
 LIGHT = {
@@ -28,12 +28,13 @@ DARK = {
     "early": "#7b8491",
 }
 
-# Cividis, its light end made the paper and, in the dark, its dark end made the card: what matters less is calm.
+# Cividis with its light end replaced by the paper's colour and, in the dark, its dark end by the card's, so that low
+# values recede into the background.
 SCALE = ("#fbfaf7", "#d9cfa6", "#a59c74", "#7d7c78", "#575d6d", "#31446b", "#00224e")
 DARK_SCALE = ("#171b22", "#26395c", "#4a566c", "#717170", "#a59c75", "#d6c25a", "#fee838")
 
 TO_DARK = {LIGHT[name]: DARK[name] for name in LIGHT} | dict(zip(SCALE, DARK_SCALE, strict=True))
-"""Charts are drawn in light colours; the browser replaces them by these when the page is dark."""
+"""{light colour: dark colour}; charts arrive in light colours, and the browser replaces them when the page is dark."""
 
 
 def css_variables() -> str:

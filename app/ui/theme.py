@@ -1,15 +1,16 @@
-"""Gradio's theme in the page's colours; sizes and the components of our own are in `assets/page/duet.css`."""
+"""Gradio's theme in the page's colours, and the style sheet `assets/page/duet.css` of the page's own parts."""
 
 import gradio as gr
 
-from app.ui.palette import DARK, LIGHT
+from app.paths import PAGE_FILES
+from app.ui.palette import DARK, LIGHT, css_variables
 
 SANS = ("Inter", "system-ui", "DejaVu Sans", "sans-serif")
 MONO = ("JetBrains Mono", "ui-monospace", "DejaVu Sans Mono", "monospace")
 
 
 def theme() -> gr.themes.Base:
-    """Warm paper, hairlines, 12 px cards, one bold action. Fonts are the system's: nothing is fetched."""
+    """Warm paper, hairlines, 12 px cards, one bold button. Only fonts that the system has: none is downloaded."""
     same = {
         "body_background_fill": "paper",
         "background_fill_primary": "card",
@@ -53,3 +54,17 @@ def theme() -> gr.themes.Base:
         **light,
         **dark,
     )
+
+
+def css() -> str:
+    """The style sheet by itself, with the palette as custom properties; a report holds it as it is."""
+    return css_variables() + (PAGE_FILES / "duet.css").read_text(encoding="utf-8")
+
+
+def style() -> str:
+    """The style sheet for Gradio's `css`, twice: as it is, and confined to the page with more weight.
+
+    Where a server renders the page, as on Spaces, Gradio does not confine `css` to the page itself, and its own rules
+    would win over those that stand there once.
+    """
+    return f"{css()}.gradio-container.gradio-container .contain{{{css()}}}"

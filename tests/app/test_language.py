@@ -1,4 +1,4 @@
-"""Both languages say everything, fill in the same places, and nothing in them is dead."""
+"""Both languages hold the same keys with the same placeholders, and no key is unused."""
 
 import re
 import string
@@ -9,40 +9,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.language import CODES, ENGLISH, VisitorError, language, preferred
+from app.ui.components import script
 
 ROOT = Path(__file__).parents[2]
 CHINESE = language("zh")
 
 
-def places(text):
+def placeholders(text):
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
-def test_both_languages_hold_the_same_keys_and_fill_in_the_same_places():
+def test_both_languages_hold_the_same_keys_with_the_same_placeholders():
     assert list(ENGLISH.words) == list(CHINESE.words)
     for key, text in ENGLISH.words.items():
-        assert places(text) == places(CHINESE(key)), key
+        assert placeholders(text) == placeholders(CHINESE(key)), key
 
 
 def test_nothing_is_left_in_english():
     same = {key for key, text in ENGLISH.words.items() if text == CHINESE(key)}
     assert same == {"controls.top_p", "option.JSD", "error.plain"}
-    for key in set(ENGLISH.words) - same - {"sentence.settings", "strips.reads"}:  # they only put others together
+    for key in set(ENGLISH.words) - same - {"sentence.settings", "strips.reads"}:  # these only combine others
         assert re.search(r"[\u4e00-\u9fff]", CHINESE(key)), key
 
 
-BUILT = {"metric", "option", "outcome", "recorded", "controls", "inspector", "strips", "keys", "hand", "file"}
+BUILT_SECTIONS = {
+    "metric", "option", "outcome", "recorded", "controls", "inspector", "strips", "keys", "toolbar", "file",
+}  # fmt: skip
 """Sections whose keys are put together from names, or handed to the browser whole."""
+BUILT_KEYS = re.compile(r"chart\.(heat|layers)_\w+|error\.prompt_\w+|search\.(helps|hurts|chance|points|nats)")
+"""Further keys that are put together from names."""
 
 
-def test_every_key_is_said_somewhere_on_the_page():
+def test_every_key_is_used_somewhere_on_the_page():
     python = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "app").rglob("*.py"))
-    browser = (ROOT / "assets" / "page" / "duet.js").read_text(encoding="utf-8")
+    used = set(re.findall(r"""["'](\w+\.[\w-]+)["']""", python))
+    browser = script()
     for key in ENGLISH.words:
         section, name = key.split(".")
-        built = section in BUILT or re.match(r"(heat|layers|head|stop|prompt)_", name)
-        assert key in python or built, key
-        if section in ("keys", "hand"):
+        assert key in used or section in BUILT_SECTIONS or BUILT_KEYS.fullmatch(key), key
+        if section in ("keys", "toolbar"):
             assert re.search(rf"\b{name}\b", browser), key
 
 
@@ -52,7 +57,10 @@ def test_no_words_stand_outside_the_language_files():
         text = re.sub(r'"""[\s\S]*?"""', "", file.read_text(encoding="utf-8"))
         text = re.sub(r"#.*", "", text).replace('"Value error, "', "")  # pydantic's prefix
         for said in re.findall(r'"([A-Z][a-z]+ [a-z]+[^"]*)"', text):
-            assert file.name in ("settings.py", "examples.py", "theme.py", "guard.py", "request_checks.py"), (file.name, said)
+            assert file.name in ("settings.py", "examples.py", "theme.py", "guard.py", "request_checks.py"), (
+                file.name,
+                said,
+            )
 
 
 @pytest.mark.parametrize(
@@ -73,13 +81,13 @@ def test_any_header_gives_a_language(header, asked):
     assert preferred(header, asked).code in CODES
 
 
-def test_a_mistake_is_told_in_both_languages():
+def test_a_mistake_is_explained_in_both_languages():
     error = VisitorError("error.too_large", size=10)
     assert "10 MB" in str(error)
-    assert error.said(CHINESE) == CHINESE("error.too_large", size=10)
+    assert error.message(CHINESE) == CHINESE("error.too_large", size=10)
 
 
-def test_values_are_never_taken_for_places_to_fill_in():
+def test_values_are_never_taken_for_placeholders():
     assert ENGLISH("error.plain", text="{size} {0} ${x}") == "{size} {0} ${x}"
 
 

@@ -1,4 +1,4 @@
-"""The heatmaps: every layer at every step, one for each lane."""
+"""The heatmaps, one per lane: every layer at every step."""
 
 import base64
 from typing import Any
@@ -6,77 +6,98 @@ from typing import Any
 import numpy as np
 
 from app.render.figures.style import COLOURSCALE, Figure, figure, is_penalised, label, line_at, norm
-from app.render.token_text import number
-from app.render.view_state import View
+from app.render.inspection import Inspection
+from app.render.view_state import HeatQuantity
 from app.ui.palette import LIGHT
 from dola_core.contrast import LN_2
-from dola_core.trace.schema import Step, Trace
+from dola_core.display import format_number
+from dola_core.trace.schema import Step
 
 WINDOW = 8
-"""Steps that the heatmap shows at once, each cell with its token; more would be drawn slowly and read by nobody."""
+"""Steps that are shown in large, each cell with its token. More would be slow to draw and too small to read."""
 LABEL = 8
-"""Characters of a token in a cell of the heatmap."""
+"""Characters of a token in a cell."""
 
 
-def heat_card(trace: Trace, lane: int, view: View) -> dict[str, Any]:
-    """Every layer at the steps around the one looked at, for one lane; both lanes show the same steps on one scale."""
-    words, n = view.words, trace.model.n_layers
-    key = {"p(chosen)": "chosen"}.get(view.heat, view.heat)
-    what = words(f"chart.heat_{key}", vocabulary=f"{trace.model.vocab_size:,}")
-    steps = trace.lane_steps(lane)
-    window = _window(view.index, max(len(trace.lane_steps(n)) for n in range(len(trace.lanes))))
-    sub = words("chart.heat_sub", what=what, norm=norm(trace, words))
+def heat_card(inspection: Inspection, lane: int) -> dict[str, Any]:
+    """Every layer at the steps of `lane` around the one looked at, for `Chart`.
+
+    Both lanes' heatmaps show the same steps on the same scale.
+    """
+    trace, view, words = inspection.trace, inspection.view, inspection.words
+    quantity = words(f"chart.heat_{_key(view.heat)}", vocabulary=f"{trace.model.vocab_size:,}")
+    n, steps, window = trace.model.n_layers, len(inspection.lane_steps[lane]), _window(inspection)
+    sub = words("chart.heat_sub", what=quantity, norm=norm(trace, words))
     if is_penalised(trace, "before"):
         sub += words("chart.last_penalised")
-    first, last = min(window[0] + 1, len(steps)), min(window[-1] + 1, len(steps))
+    first, last = min(window[0] + 1, steps), min(window[-1] + 1, steps)
     return {
         "title": words("chart.heat", lane=trace.lanes[lane].name),
         "sub": sub,
-        "alt": words("chart.heat_alt", what=what, n=n, first=first, last=last, steps=len(steps)),
-        "figure": _heat(trace, lane, view, window),
+        "alt": words("chart.heat_alt", what=quantity, n=n, first=first, last=last, steps=steps),
+        "figure": _heat(inspection, lane, window),
     }
 
 
-def _window(index: int, steps: int) -> range:
-    """The steps shown around `index`: the same for lanes of any length, so that they scroll together."""
-    start = min(max(0, index - WINDOW // 2), max(0, steps - WINDOW))
+def _key(quantity: HeatQuantity) -> str:
+    """What the language files call a quantity."""
+    return "chosen" if quantity == "p(chosen)" else quantity
+
+
+def _longest(inspection: Inspection) -> int:
+    return max(map(len, inspection.lane_steps))
+
+
+def _window(inspection: Inspection) -> range:
+    """The steps shown in large; the same for both lanes whatever their lengths, so that they scroll together."""
+    start = min(max(0, inspection.view.index - WINDOW // 2), max(0, _longest(inspection) - WINDOW))
     return range(start, start + WINDOW)
 
 
-def _quantity(trace: Trace, step: Step, lane: int, view: View) -> np.ndarray:
-    """`[N]`: the heatmap's colours of one step, from 0 (paper) to 1 (deep: the layer has decided)."""
-    match view.heat:
+def _colours(inspection: Inspection, step: Step, lane: int) -> np.ndarray:
+    """`[N]`: where each layer of a step stands on the colour scale, 0 (pale) to 1 (deep: the layer has decided)."""
+    vocab_size = inspection.trace.model.vocab_size
+    match inspection.view.heat:
         case "JSD":
-            return 1 - step.jsd.astype(np.float64) / LN_2
+            values = 1 - step.jsd.astype(np.float64) / LN_2
         case "entropy":
-            return 1 - step.layer_entropy.astype(np.float64) / np.log(trace.model.vocab_size)
+            values = 1 - step.layer_entropy.astype(np.float64) / np.log(vocab_size)
         case "p(chosen)":
-            return np.exp(step.log_q_table[step.place(step.choices[lane].id)].astype(np.float64))
+            values = np.exp(_log_q_of_choice(step, lane).astype(np.float64))
         case "rank":
-            return 1 - np.log(step.rank_table[lane].astype(np.float64)) / np.log(trace.model.vocab_size)
+            values = 1 - np.log(step.rank_table[lane].astype(np.float64)) / np.log(vocab_size)
+    return np.clip(values, 0, 1)
 
 
-def _reading(step: Step, lane: int, view: View) -> list[str]:
+def _readings(step: Step, lane: int, quantity: HeatQuantity) -> list[str]:
     """`[N]`: the same as numbers to read."""
-    if view.heat == "rank":
-        return [f"{rank:,}" for rank in step.rank_table[lane].tolist()]
-    values = {
-        "JSD": step.jsd,
-        "entropy": step.layer_entropy,
-        "p(chosen)": np.exp(step.log_q_table[step.place(step.choices[lane].id)]),
-    }[view.heat]
-    return [number(float(value)) for value in values]
+    match quantity:
+        case "JSD":
+            values = step.jsd
+        case "entropy":
+            values = step.layer_entropy
+        case "p(chosen)":
+            values = np.exp(_log_q_of_choice(step, lane))
+        case "rank":
+            return [f"{rank:,}" for rank in step.rank_table[lane].tolist()]
+    return [format_number(float(value)) for value in values]
 
 
-def _heat(trace: Trace, lane: int, view: View, window: range) -> Figure:
+def _log_q_of_choice(step: Step, lane: int) -> np.ndarray:
+    return step.log_q_table[step.index_of(step.choices[lane].id)]
+
+
+def _heat(inspection: Inspection, lane: int, window: range) -> Figure:
     """The steps of the window with their tokens, and below them, small, all steps of the text."""
-    steps = trace.lane_steps(lane)
+    trace, steps, longest = inspection.trace, inspection.lane_steps[lane], _longest(inspection)
     shown = [steps[index] for index in window if index < len(steps)]
     taken = [label(trace, step.taken[step.lanes.index(lane)]) for step in shown]
-    longest = max(len(trace.lane_steps(n)) for n in range(len(trace.lanes)))
     layers = {"range": [0.5, trace.model.n_layers + 0.5], "showgrid": False}
     return figure(
-        [*([_cells(trace, lane, view, shown)] if shown else []), *([_overview(trace, lane, view)] if steps else [])],
+        [
+            *([_cells(inspection, lane, shown)] if shown else []),
+            *([_overview(inspection, lane)] if steps else []),
+        ],
         height=640,
         margin={"l": 40, "r": 8, "t": 18, "b": 26},
         xaxis={
@@ -85,7 +106,8 @@ def _heat(trace: Trace, lane: int, view: View, window: range) -> Figure:
             "ticktext": [f"{step.index + 1}<br>{_short(name)}" for step, name in zip(shown, taken, strict=True)],
             "showgrid": False,
         },
-        yaxis=layers | {"domain": [0.23, 1], "dtick": 2, "title": {"text": view.words("chart.layer"), "standoff": 4}},
+        yaxis=layers
+        | {"domain": [0.23, 1], "dtick": 2, "title": {"text": inspection.words("chart.layer"), "standoff": 4}},
         xaxis2={
             "range": [0.5, max(longest, WINDOW) + 0.5],
             "dtick": max(1, longest // 8),
@@ -97,15 +119,15 @@ def _heat(trace: Trace, lane: int, view: View, window: range) -> Figure:
         },
         yaxis2=layers
         | {"domain": [0, 0.14], "showticklabels": False, "ticks": "", "fixedrange": True, "zeroline": False},
-        **_marks(trace, view, window),
+        **_marks(inspection, window),
     )
 
 
-def _overview(trace: Trace, lane: int, view: View) -> dict[str, Any]:
-    """All steps of a lane's text as bytes, so that a long text is a small message; which layer is which, not what."""
-    columns = [np.clip(_quantity(trace, step, lane, view), 0, 1) for step in trace.lane_steps(lane)]
-    z = np.round(255 * np.array(columns).reshape(-1, trace.model.n_layers).T).astype(np.uint8)
-    words = view.words
+def _overview(inspection: Inspection, lane: int) -> dict[str, Any]:
+    """Colours of all steps of a lane's text, without tokens; as bytes, so that a long text is a small message."""
+    words, n = inspection.words, inspection.trace.model.n_layers
+    columns = [_colours(inspection, step, lane) for step in inspection.lane_steps[lane]]
+    z = np.round(255 * np.array(columns).reshape(-1, n).T).astype(np.uint8)
     return {
         "type": "heatmap",
         "xaxis": "x2",
@@ -123,11 +145,12 @@ def _overview(trace: Trace, lane: int, view: View) -> dict[str, Any]:
     }
 
 
-def _cells(trace: Trace, lane: int, view: View, shown: list[Step]) -> dict[str, Any]:
-    columns = [np.clip(_quantity(trace, step, lane, view), 0, 1).round(3) for step in shown]
+def _cells(inspection: Inspection, lane: int, shown: list[Step]) -> dict[str, Any]:
+    """The steps of the window: colours, each layer's first choice as text, and the number when pointed at."""
+    trace, words, quantity = inspection.trace, inspection.words, inspection.view.heat
+    columns = [_colours(inspection, step, lane).round(3) for step in shown]
     names = [[label(trace, int(i)) for i in step.top_ids] for step in shown]
-    readings = [_reading(step, lane, view) for step in shown]
-    words, option = view.words, {"p(chosen)": "chosen"}.get(view.heat, view.heat)
+    readings = [_readings(step, lane, quantity) for step in shown]
     return {
         "type": "heatmap",
         "x": [step.index + 1 for step in shown],
@@ -142,14 +165,15 @@ def _cells(trace: Trace, lane: int, view: View, shown: list[Step]) -> dict[str, 
         "textfont": {"size": 9.5, "family": "DejaVu Sans Mono, monospace"},
         "customdata": np.array([names, readings]).transpose(2, 1, 0).tolist(),
         "hovertemplate": f"{words('chart.step')} %{{x}}, {words('chart.layer')} %{{y}}: {words('chart.first_choice')} "
-        f"%{{customdata[0]}}<br>{words(f'option.{option}')} %{{customdata[1]}}<extra></extra>",
+        f"%{{customdata[0]}}<br>{words(f'option.{_key(quantity)}')} %{{customdata[1]}}<extra></extra>",
         "xgap": 2,
         "ygap": 1,
     }
 
 
-def _marks(trace: Trace, view: View, window: range) -> dict[str, Any]:
-    """j* as a line across, the step looked at as a frame, the fork as a dashed line; below, the window as a frame."""
+def _marks(inspection: Inspection, window: range) -> dict[str, Any]:
+    """j* as a horizontal line, the step looked at framed, the fork as a dashed line; below, the window framed."""
+    view, fork = inspection.view, inspection.trace.fork
     marks = line_at("y", view.layer)
     marks["shapes"][0]["line"]["width"] = 2
     for axis, first, last in (("", view.index, view.index), ("2", window[0], window[-1])):
@@ -158,17 +182,17 @@ def _marks(trace: Trace, view: View, window: range) -> dict[str, Any]:
             "yref": f"y{axis} domain", "y0": 0, "y1": 1, "line": {"color": LIGHT["ink"], "width": 1.5},
         }  # fmt: skip
         marks["shapes"].append(frame)
-    if trace.fork in window:
-        fork = line_at("x", trace.fork + 0.5, text=view.words("chart.part"), colour=LIGHT["mute"])
-        fork["shapes"][0] |= {"yref": "y domain"}
-        fork["shapes"][0]["line"]["dash"] = "dash"
-        marks["shapes"] += fork["shapes"]
-        marks["annotations"] += fork["annotations"]
+    if fork is not None and fork in window:
+        line = line_at("x", fork + 0.5, text=inspection.words("chart.part"), colour=LIGHT["mute"])
+        line["shapes"][0] |= {"yref": "y domain"}
+        line["shapes"][0]["line"]["dash"] = "dash"
+        marks["shapes"] += line["shapes"]
+        marks["annotations"] += line["annotations"]
     return marks
 
 
 def _short(name: str) -> str:
-    """A label that fits a cell. A cut entity, as `&lt;`, would show its own letters."""
+    """A label cut to fit a cell. Names with an entity such as `&lt;` stay whole: cut, it would show its letters."""
     if len(name) <= LABEL or "&" in name:
         return name
     return name[: LABEL - 1] + "…"

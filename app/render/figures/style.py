@@ -1,4 +1,4 @@
-"""What all charts share: layout, marks, and the words that say how the numbers were read."""
+"""What all charts share: layout, marks, labels, and the words for how early layers were read."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from dola_core.trace.schema import Trace
 
 Figure = dict[str, Any]
 MARKS = ("●", "◆")
-"""What marks the baseline's and DoLa's choice, beside their colours."""
-COLOURSCALE = [[place / (len(SCALE) - 1), colour] for place, colour in enumerate(SCALE)]
-"""From the paper's colour, where little is decided, to the deepest, where all is."""
+"""The shapes that mark the baseline's and DoLa's choice, beside their colours."""
+COLOURSCALE = [[n / (len(SCALE) - 1), colour] for n, colour in enumerate(SCALE)]
+"""From pale, where a layer has decided little, to deep, where it has decided all."""
 
 
 def figure(data: list[dict[str, Any]], *, height: int, **layout: Any) -> Figure:
-    """A figure in the page's look; `layout` adds to it, axes part by part."""
+    """A figure in the page's look. `layout` overrides its parts; `xaxis` and `yaxis` are merged with the defaults."""
     axis = {"gridcolor": LIGHT["line"], "zeroline": False, "linecolor": LIGHT["line"], "fixedrange": True}
     whole: dict[str, Any] = {
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -39,36 +39,36 @@ LEGEND = {
 }  # fmt: skip
 
 
-def line_at(axis: str, place: float, *, text: str = "", colour: str = LIGHT["ink"]) -> dict[str, list[dict[str, Any]]]:
-    """A dotted line across the chart at `place` of axis `x` or `y`, with a word at its end."""
+def line_at(axis: str, value: float, *, text: str = "", colour: str = LIGHT["ink"]) -> dict[str, list[dict[str, Any]]]:
+    """A dotted line across the chart at `value` of axis "x" or "y", with `text` at its end, as layout parts."""
     other = "y" if axis == "x" else "x"
     shape = {
-        "type": "line", f"{axis}0": place, f"{axis}1": place, f"{other}0": 0, f"{other}1": 1,
+        "type": "line", f"{axis}0": value, f"{axis}1": value, f"{other}0": 0, f"{other}1": 1,
         f"{other}ref": "paper", "line": {"color": colour, "dash": "dot", "width": 1.5},
     }  # fmt: skip
-    word = {
-        axis: place, other: 1.0, f"{other}ref": "paper", "showarrow": False, "text": text,
+    annotation = {
+        axis: value, other: 1.0, f"{other}ref": "paper", "showarrow": False, "text": text,
         "yanchor": "bottom", "font": {"size": 11, "color": LIGHT["mute"]},
     }  # fmt: skip
-    return {"shapes": [shape], "annotations": [word] if text else []}
+    return {"shapes": [shape], "annotations": [annotation] if text else []}
 
 
 def label(trace: Trace, token_id: int) -> str:
-    """A token as text in a chart: Plotly reads a little HTML in labels, and the token is anybody's text."""
+    """A token as text in a chart, escaped: Plotly interprets some HTML in labels, and a token may be any text."""
     return token(trace, token_id).replace("&", "&amp;").replace("<", "&lt;")
 
 
 def marked(trace: Trace, token_id: int, chosen: tuple[int, int]) -> str:
-    """A token as a label, with the mark of every lane that chooses it."""
+    """A token as a label, preceded by the mark of every lane whose choice it is."""
     marks = "".join(mark for mark, choice in zip(MARKS, chosen, strict=True) if choice == token_id)
     return f"{marks} {label(trace, token_id)}" if marks else label(trace, token_id)
 
 
 def norm(trace: Trace, words: Language) -> str:
-    """How early layers were read."""
+    """How early layers were read: with or without the final norm."""
     return words("chart.normed" if trace.decoding.early_norm else "chart.raw")
 
 
 def is_penalised(trace: Trace, position: PenaltyPosition) -> bool:
-    """Whether there is a repetition penalty, and in this place."""
+    """Whether there is a repetition penalty, applied at `position` relative to the contrast."""
     return trace.decoding.repetition_penalty != 1.0 and trace.decoding.penalty_position == position

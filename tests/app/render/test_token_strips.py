@@ -1,12 +1,12 @@
 import pytest
 
-from app.render.token_strips import strips
-from app.render.token_text import running_text, token
-from tests.app.looking import looking
+from app.render.token_strips import running_strips, token_strips
+from app.render.token_text import token
+from tests.app.looking import inspecting
 
 
 def test_the_strips_hold_every_token_of_both_lanes(forked):
-    drawn = strips(forked, looking(forked))
+    drawn = token_strips(inspecting(forked))
     for number, lane in enumerate(drawn["lanes"]):
         assert len(lane["tokens"]) == len(forked.lane_ids(number))
     assert len(drawn["prompt"]) == len(forked.prompt_ids)
@@ -14,7 +14,7 @@ def test_the_strips_hold_every_token_of_both_lanes(forked):
 
 
 def test_lanes_are_alike_up_to_the_fork_and_differ_at_it(forked):
-    a, b = (lane["tokens"] for lane in strips(forked, looking(forked))["lanes"])
+    a, b = (lane["tokens"] for lane in token_strips(inspecting(forked))["lanes"])
     assert [t["text"] for t in a[: forked.fork]] == [t["text"] for t in b[: forked.fork]]
     assert forked.lane_ids(0)[forked.fork] != forked.lane_ids(1)[forked.fork]
     assert a[forked.fork]["differs"]
@@ -22,25 +22,25 @@ def test_lanes_are_alike_up_to_the_fork_and_differ_at_it(forked):
 
 
 def test_a_ghost_at_the_fork_is_the_other_lanes_token(forked):
-    a, b = (lane["tokens"][forked.fork] for lane in strips(forked, looking(forked))["lanes"])
+    a, b = (lane["tokens"][forked.fork] for lane in token_strips(inspecting(forked))["lanes"])
     assert a["ghost"] == {"side": "dola", "text": b["text"]}
     assert b["ghost"] == {"side": "base", "text": a["text"]}
 
 
 def test_every_lane_says_why_it_ended(forked):
-    assert all(lane["end"] for lane in strips(forked, looking(forked))["lanes"])
+    assert all(lane["end"] for lane in token_strips(inspecting(forked))["lanes"])
 
 
 def test_a_running_lane_has_a_caret_and_no_end(forked):
     running = forked.model_copy(update={"ends": (None, "eos")})
-    a, b = strips(running, looking(running), running=True)["lanes"]
+    a, b = running_strips(inspecting(running))["lanes"]
     assert (a["running"], a["end"]) == (True, None)
     assert (b["running"], b["end"]) == (False, "end of text")
 
 
 def test_another_setting_marks_what_would_change_and_dims_what_follows(forked):
     differ = [s.index for s in forked.lane_steps(1) if s.choices[0].id != s.choices[1].id]
-    base, dola = (lane["tokens"] for lane in strips(forked, looking(forked, alpha=1.0))["lanes"])
+    base, dola = (lane["tokens"] for lane in token_strips(inspecting(forked, alpha=1.0))["lanes"])
     assert [i for i, t in enumerate(dola) if t["changed"]] == differ
     assert [i for i, t in enumerate(dola) if t["dim"]] == list(range(differ[0] + 1, len(dola)))
     assert not any(t["changed"] or t["dim"] or t["differs"] for t in base), "at α = 1 both agree on any text"
@@ -50,13 +50,13 @@ def test_another_setting_marks_what_would_change_and_dims_what_follows(forked):
 
 
 def test_the_settings_of_the_run_change_nothing(forked):
-    for lane in strips(forked, looking(forked))["lanes"]:
+    for lane in token_strips(inspecting(forked))["lanes"]:
         assert not any(t["changed"] or t["dim"] or t["again"] for t in lane["tokens"])
 
 
 def test_ghosts_follow_the_settings(forked):
-    view = looking(forked, layer=25, alpha=0.2)
-    for step, shown in zip(forked.lane_steps(0), strips(forked, view)["lanes"][0]["tokens"], strict=True):
+    inspection = inspecting(forked, layer=25, alpha=0.2)
+    for step, shown in zip(forked.lane_steps(0), token_strips(inspection)["lanes"][0]["tokens"], strict=True):
         if step.exact_alpha <= 0.2:
             dola = step.what_if(25, 0.2, forked.decoding)
             assert shown["differs"] == (dola != step.choices[0].id)
@@ -65,25 +65,20 @@ def test_ghosts_follow_the_settings(forked):
 
 @pytest.mark.parametrize("overlay", ["probability", "entropy", "JSD"])
 def test_overlays_tint_by_a_fixed_range_and_say_the_number(forked, overlay):
-    for number, lane in enumerate(strips(forked, looking(forked, overlay=overlay))["lanes"]):
+    for number, lane in enumerate(token_strips(inspecting(forked, overlay=overlay))["lanes"]):
         levels = [t["level"] for t in lane["tokens"]]
         assert all(0 <= level <= 1 for level in levels)
         assert len(set(levels)) > 1
         assert all(overlay in t["hint"] for t in lane["tokens"])
         if overlay == "probability":
             assert levels == [s.choices[number].p for s in forked.lane_steps(number)]
-    assert not any(t["level"] for lane in strips(forked, looking(forked))["lanes"] for t in lane["tokens"])
+    assert not any(t["level"] for lane in token_strips(inspecting(forked))["lanes"] for t in lane["tokens"])
 
 
 @pytest.mark.parametrize("prompt", ["مرحبا", "日本の首都は", "😀👍🏽é", "naïve"])
 def test_characters_of_several_tokens_are_shown_whole(compared, prompt):
     trace = compared(prompt)
-    shown = [piece["text"] for piece in strips(trace, looking(trace))["prompt"][1:]]
+    shown = [piece["text"] for piece in token_strips(inspecting(trace))["prompt"][1:]]
     assert "".join(shown).replace("…", "") == prompt
     assert len(shown) == len(trace.prompt_ids) - 1
     assert "\ufffd" not in "".join(shown)
-
-
-def test_bytes_that_are_no_character_are_shown_as_bytes(forked):
-    broken = dict.fromkeys(forked.pieces, "<0xFF>")
-    assert running_text(forked.model_copy(update={"pieces": broken}), list(broken)[:2]) == ["<0xFF>", "<0xFF>"]

@@ -1,0 +1,103 @@
+"""An inspection knows what its trace and view imply, and works each of it out once for all builders."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from app.render import inspection as module
+from app.render.figures import (
+    changed_by_layer_card,
+    divergence_card,
+    heat_card,
+    layer_card,
+    map_card,
+    plausible_head_card,
+)
+from app.render.inspection import Inspection
+from app.render.plausible_head import PlausibleHead
+from app.render.sentences import difference_sentence, step_sentence
+from app.render.token_strips import running_strips, token_strips
+from dola_core.trace.what_if import what_if_choice, what_if_choices
+from tests.app.looking import inspecting, looking
+
+
+@pytest.fixture
+def counted(monkeypatch) -> Counter[str]:
+    """How often a what-if choice and a plausible head are worked out."""
+    count: Counter[str] = Counter()
+
+    def choice(*args):
+        count["choices"] += 1
+        return what_if_choice(*args)
+
+    class Counting(PlausibleHead):
+        @classmethod
+        def of(cls, *args):
+            count["plausible heads"] += 1
+            return PlausibleHead.of(*args)
+
+    monkeypatch.setattr(module, "what_if_choice", choice)
+    monkeypatch.setattr(module, "PlausibleHead", Counting)
+    return count
+
+
+def test_a_whole_view_works_out_every_choice_and_the_plausible_head_once(forked, counted):
+    inspection = inspecting(forked, layer=5, alpha=0.3)
+    token_strips(inspection)
+    difference_sentence(inspection)
+    step_sentence(inspection)
+    for card in (divergence_card, plausible_head_card, layer_card, map_card, changed_by_layer_card):
+        card(inspection)
+    heat_card(inspection, 0)
+    heat_card(inspection, 1)
+    assert inspection.forced is None
+    assert counted == {"choices": len(forked.steps), "plausible heads": 1}
+
+
+def test_strips_of_a_running_comparison_work_out_no_what_if(forked, counted):
+    running_strips(inspecting(forked, layer=5, alpha=0.3))
+    assert not counted
+
+
+@pytest.mark.parametrize("settings", [{}, {"layer": 5, "alpha": 0.3}, {"layer": 20, "alpha": 0.01}, {"alpha": 1.0}])
+def test_choices_differences_and_changes_are_those_of_the_trace(forked, settings):
+    inspection = inspecting(forked, **settings)
+    layer, alpha = inspection.view.layer, inspection.view.alpha
+    for lane, steps in enumerate(inspection.lane_steps):
+        assert steps == forked.lane_steps(lane)
+        chosen = what_if_choices(forked, lane, layer, alpha)
+        assert inspection.dola_choices[lane] == chosen
+        differing = [s.index for s, dola in zip(steps, chosen, strict=True) if dola != s.choices[0].id]
+        assert inspection.differing[lane] == differing
+    dola = zip(inspection.lane_steps[1], inspection.dola_choices[1], strict=True)
+    assert inspection.changed == [s.index for s, now in dola if now != s.choices[1].id]
+    assert inspection.unavailable == sum(s.exact_alpha > alpha for s in forked.lane_steps(1))
+    assert inspection.as_run == (not settings)
+
+
+def test_choices_at_the_step_are_both_lanes_own_in_the_run(forked):
+    inspection = inspecting(forked)
+    assert inspection.choices == tuple(choice.id for choice in inspection.step.choices)
+
+
+def test_a_view_is_moved_within_the_trace(forked):
+    inspection = Inspection.of(forked, looking(forked, 10**6, layer=99, alpha=7.0))
+    assert inspection.step is forked.lane_steps(1)[-1]
+    assert (inspection.view.layer, inspection.view.alpha) == (forked.model.n_layers - 1, 1.0)
+    assert inspection.at(looking(forked, -5, lane=0)).step is forked.lane_steps(0)[0]
+
+
+def test_without_a_trace_or_a_step_there_is_nothing_to_look_at(forked):
+    empty = forked.model_copy(update={"steps": (), "texts": ("", ""), "ends": ("eos", "eos")})
+    assert Inspection.of(None, looking(forked)) is None
+    assert Inspection.of(empty, looking(forked)) is None
+    assert not any(lane["tokens"] for lane in token_strips(Inspection(empty, looking(forked)))["lanes"])
+
+
+def test_the_last_pinned_token_can_be_forced_if_it_was_recorded_at_the_step(forked):
+    step = inspecting(forked).step
+    recorded, missing = int(step.tokens[1]), next(t for t in forked.pieces if t not in step.tokens)
+    assert inspecting(forked, pinned=(missing, recorded)).forced == recorded
+    assert inspecting(forked, pinned=(recorded, missing)).forced is None
+    assert Inspection(forked, replace(looking(forked), pinned=())).forced is None
