@@ -1,1 +1,1 @@
-"""The page: layout, charts, token strips. Knows `dola_core`, never torch's internals."""
+"""The page: what a visitor asks for, how it runs, and how a trace is shown."""

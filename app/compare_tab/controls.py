@@ -1,4 +1,4 @@
-"""What a visitor sets: prompt, j*, α, decoding. Components in, a checked `Request` out."""
+"""What a visitor sets: prompt, j*, α, decoding. The components, and what they ask for as a `ComparisonRequest`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,22 +8,22 @@ from gradio.components import Component
 
 from app.inputs.examples import EXAMPLES
 from app.inputs.recorded_traces import RECORDED
-from app.jobs.comparison import MAX_BEAMS, Request
+from app.jobs.request import MAX_BEAMS, ComparisonRequest
 from app.language import ENGLISH, Language
 from app.render.view_state import View
 from app.settings import Settings
+from app.ui.events import Changes
 from dola_core.lanes import MAX_SEED
-from dola_core.models.loading import LoadedModel
+from dola_core.models.loaded_model import LoadedModel
 from dola_core.trace.schema import ALPHA_MIN, Trace
 
-Changes = dict[Component, Any]
-ASKED = (
-    "prompt", "layer", "alpha", "max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty",
-    "penalty_position", "early_norm", "num_beams", "seed", "stop_text", "chat",
+LABELLED = (
+    "alpha", "max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "early_norm",
+    "num_beams", "seed", "chat",
 )  # fmt: skip
+"""The controls with nothing but a label to translate."""
+RUN_SETTINGS = ("prompt", "layer", "penalty_position", "stop_text", *LABELLED)
 """The controls that a run reads."""
-LABELLED = (*ASKED[3:8], "alpha", "early_norm", "num_beams", "seed", "chat")
-"""Those with nothing but a label to translate."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Controls:
     temperature: gr.Slider
     top_p: gr.Slider
     top_k: gr.Slider
+    min_p: gr.Slider
     repetition_penalty: gr.Slider
     penalty_position: gr.Radio
     early_norm: gr.Checkbox
@@ -55,7 +56,7 @@ class Controls:
     @property
     def inputs(self) -> set[Component]:
         """Everything a run reads."""
-        return {getattr(self, name) for name in ASKED}
+        return {getattr(self, name) for name in RUN_SETTINGS}
 
     @property
     def everything(self) -> set[Component]:
@@ -64,15 +65,14 @@ class Controls:
 
     def settings(self, values: Changes) -> dict[str, Any]:
         """{control: value}"""
-        return {name: values[getattr(self, name)] for name in ASKED}
+        return {name: values[getattr(self, name)] for name in RUN_SETTINGS}
 
     def layers(self, n_layers: int, words: Language, **more: Any) -> gr.Slider:
         """The slider of j* for a model, or an opened trace, of so many layers."""
         return gr.Slider(maximum=max(2, n_layers - 1), label=words("controls.layer", last=n_layers - 1), **more)
 
-    def own_layers(self, loaded: LoadedModel, values: Changes, words: Language) -> Changes:
+    def own_layers(self, n_layers: int, values: Changes, words: Language) -> Changes:
         """The slider of j* back in the range of the page's own model, should an opened trace have moved it."""
-        n_layers = loaded.readout.n_layers
         return {} if values[self.layer] < n_layers else {self.layer: self.layers(n_layers, words, value=n_layers - 1)}
 
     def at(self, trace: Trace, view: View) -> Changes:
@@ -80,19 +80,21 @@ class Controls:
         slider = self.layers(trace.model.n_layers, view.words, value=view.layer)
         return {self.layer: slider, self.alpha: max(view.alpha, ALPHA_MIN)}
 
-    def request(self, values: Changes) -> Request:
-        """What was asked for, checked; raises `RequestError`."""
+    def request(self, values: Changes) -> ComparisonRequest:
+        """What the controls ask for, checked; raises `RequestError`."""
         asked = self.settings(values)
         prompt, chat, layer, alpha = (asked.pop(name) for name in ("prompt", "chat", "layer", "alpha"))
         stop = asked.pop("stop_text")
         asked["stop"] = (stop.replace("\\n", "\n"),) if stop else ()
-        return Request.of(prompt=prompt or "", chat=bool(chat), layer=layer, alpha=alpha, decoding=asked)
+        return ComparisonRequest.of(prompt=prompt or "", chat=bool(chat), layer=layer, alpha=alpha, decoding=asked)
 
     def translated(self, loaded: LoadedModel, words: Language) -> Changes:
         """Their words in another language; no value changes."""
         changes: Changes = {
             getattr(self, name): type(getattr(self, name))(label=words(f"controls.{name}")) for name in LABELLED
         }
+        titles = zip(self.recorded, RECORDED, strict=True)
+        changes |= {button: gr.Button(words(f"recorded.{trace.name}")) for button, trace in titles}
         return changes | {
             self.prompt: gr.Textbox(label=words("controls.prompt"), placeholder=words("controls.placeholder")),
             self.layer: self.layers(loaded.readout.n_layers, words),
@@ -105,14 +107,10 @@ class Controls:
             self.decoding: gr.Accordion(label=words("controls.decoding")),
             self.examples: gr.Dataset(**_example_words(loaded, words)),
             self.recorded_words: words("controls.recorded"),
-            **{
-                button: gr.Button(words(f"recorded.{one.name}"))
-                for button, one in zip(self.recorded, RECORDED, strict=True)
-            },
         }
 
 
-def controls(loaded: LoadedModel, settings: Settings) -> Controls:
+def lay_out_controls(loaded: LoadedModel, settings: Settings) -> Controls:
     """Lay out the controls, in English; ranges come from the model and the settings."""
 
     def label(name: str) -> dict[str, str]:
@@ -155,17 +153,18 @@ def controls(loaded: LoadedModel, settings: Settings) -> Controls:
             top_p = gr.Slider(0.05, 1.0, value=1.0, step=0.05, **label("top_p"))
             top_k = gr.Slider(0, 200, value=0, step=1, **label("top_k"))
         with gr.Row():
+            min_p = gr.Slider(0.0, 1.0, value=0.0, step=0.01, **label("min_p"))
             repetition_penalty = gr.Slider(1.0, 2.0, value=1.0, step=0.05, **label("repetition_penalty"))
             penalty_position = gr.Radio(_positions(ENGLISH), value="before", **label("penalty_position"))
             num_beams = gr.Slider(1, MAX_BEAMS, value=1, step=1, **label("num_beams"))
-            seed = gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, **label("seed"))
         with gr.Row():
-            early_norm = gr.Checkbox(loaded.preset.early_norm, **label("early_norm"))
+            seed = gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, **label("seed"))
             stop_text = gr.Textbox(max_lines=1, placeholder=ENGLISH("controls.stop_placeholder"), **label("stop_text"))
+            early_norm = gr.Checkbox(loaded.preset.early_norm, **label("early_norm"))
             chat = gr.Checkbox(False, visible=loaded.has_chat_template, **label("chat"))
     examples.click(lambda sample: sample[0], examples, prompt, show_progress="hidden", api_visibility="private")
     return Controls(
-        prompt, layer, alpha, max_new_tokens, temperature, top_p, top_k, repetition_penalty, penalty_position,
+        prompt, layer, alpha, max_new_tokens, temperature, top_p, top_k, min_p, repetition_penalty, penalty_position,
         early_norm, num_beams, seed, stop_text, chat, compare, stop, decoding, examples, recorded_words, recorded,
     )  # fmt: skip
 

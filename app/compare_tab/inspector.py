@@ -5,14 +5,22 @@ from dataclasses import dataclass, fields, replace
 import gradio as gr
 from gradio.components import Component
 
-from app.compare_tab.controls import Changes
 from app.language import ENGLISH, Language, language
-from app.render.figures import head_card, heat_card, layer_card, map_card, spine_card, sweep_card
+from app.render.figures import (
+    changed_by_layer_card,
+    divergence_card,
+    heat_card,
+    layer_card,
+    map_card,
+    plausible_head_card,
+)
+from app.render.inspection import Inspection
 from app.render.sentences import difference_sentence, say, step_sentence
-from app.render.token_strips import strips
+from app.render.token_strips import running_strips, token_strips
 from app.render.token_text import token
-from app.render.view_state import HEAD_QUANTITIES, HEAT_QUANTITIES, LAYER_QUANTITIES, OVERLAYS, View
-from app.ui.components import Chart, Crumbs, Notice, Sentence, StepSlider, Strips
+from app.render.view_state import HEAT_QUANTITIES, LAYER_QUANTITIES, OVERLAYS, PLAUSIBLE_HEAD_QUANTITIES, View
+from app.ui.components import Chart, Crumbs, Notice, Sentence, StepSlider, TokenStrips
+from app.ui.events import Changes
 from dola_core.trace.schema import Trace
 
 LANES = ("Baseline", "DoLa-static")
@@ -39,27 +47,27 @@ class Inspector:
     pinned: gr.State
     notice: Notice
     crumbs: Crumbs
-    lanes: Strips
+    lanes: TokenStrips
     below: gr.Column
     count: Sentence
     previous: gr.Button
     next: gr.Button
     overlay: gr.Radio
-    spine: Chart
+    divergence: Chart
     lane: gr.Radio
     step: gr.Slider
     sentence: Sentence
     run_on: gr.Button
     force: gr.Button
-    head_kind: gr.Radio
-    head: Chart
+    plausible_head_kind: gr.Radio
+    plausible_head: Chart
     layer_kind: gr.Radio
     layers: Chart
     heat_kind: gr.Radio
     heat_base: Chart
     heat_dola: Chart
     map: Chart
-    sweep: Chart
+    changed_by_layer: Chart
 
     @property
     def outputs(self) -> set[Component]:
@@ -69,7 +77,7 @@ class Inspector:
     @property
     def switches(self) -> tuple[Component, ...]:
         """What a visitor moves to look at something else; with the trace, a view is read from them."""
-        return self.lane, self.step, self.overlay, self.head_kind, self.layer_kind, self.heat_kind
+        return self.lane, self.step, self.overlay, self.plausible_head_kind, self.layer_kind, self.heat_kind
 
     @property
     def inputs(self) -> set[Component]:
@@ -83,46 +91,89 @@ class Inspector:
     def view(self, values: Changes, layer: int, alpha: float) -> View:
         """How the visitor looks at the trace now."""
         return View(
-            lane=values[self.lane], index=values[self.step] - 1, layer=layer, alpha=alpha,
-            overlay=values[self.overlay], head=values[self.head_kind], layers=values[self.layer_kind],
-            heat=values[self.heat_kind], pinned=tuple(values[self.pinned]),
+            lane=values[self.lane],
+            index=values[self.step] - 1,
+            layer=layer,
+            alpha=alpha,
+            overlay=values[self.overlay],
+            plausible_head=values[self.plausible_head_kind],
+            layers=values[self.layer_kind],
+            heat=values[self.heat_kind],
+            pinned=tuple(values[self.pinned]),
             words=self.words(values),
-        )  # fmt: skip
+        )
+
+    def inspection(self, values: Changes, layer: int, alpha: float) -> Inspection | None:
+        """The trace that is shown with how the visitor looks at it; None if there is nothing to look at."""
+        return Inspection.of(values[self.trace], self.view(values, layer, alpha))
 
     def streaming(self, trace: Trace, note: str, view: View) -> Changes:
         """A comparison under way: the strips only, nothing selected."""
         return {
             self.trace: trace,
             self.notice: {"text": note, "tone": "busy"},
-            self.lanes: strips(trace, view, running=True),
+            self.lanes: running_strips(Inspection(trace, view)),
         }
 
-    def done(self, trail: list[Crumb], view: View) -> Changes:
-        """The last comparison of a trail at its end; the charts stay as they were if nothing was written."""
+    def finished(self, trail: list[Crumb], view: View) -> Changes:
+        """The last run of a trail at its end; the charts stay as they were if nothing was written."""
         trail = _remembered(trail)
         trace = trail[-1].trace
+        inspection = Inspection.of(trace, view)
         return {
             self.trace: trace,
             self.trail: trail,
             self.notice: None,
             self.crumbs: [crumb.label for crumb in trail] if len(trail) > 1 else [],
-            self.lanes: strips(trace, replace(view, index=0)),
             self.overlay: view.overlay,
-            self.head_kind: view.head,
+            self.plausible_head_kind: view.plausible_head,
             self.layer_kind: view.layers,
             self.heat_kind: view.heat,
-            **self.at(trace, view),
+            **(
+                self.shown(inspection)
+                if inspection
+                else {self.lanes: token_strips(Inspection(trace, replace(view, index=0)))}
+            ),
+        }
+
+    def shown(self, inspection: Inspection) -> Changes:
+        """Everything that shows an inspection."""
+        view = inspection.view
+        return {
+            self.lanes: token_strips(inspection),
+            self.below: gr.Column(visible=True),
+            self.count: say(difference_sentence(inspection)),
+            self.divergence: divergence_card(inspection),
+            self.lane: LANES[view.lane],
+            self.step: StepSlider(value=view.index + 1, maximum=max(2, len(inspection.steps))),
+            self.pinned: list(view.pinned),
+            self.sentence: step_sentence(inspection),
+            self.force: _force_button(inspection),
+            self.plausible_head: plausible_head_card(inspection),
+            self.layers: layer_card(inspection),
+            self.heat_base: heat_card(inspection, 0),
+            self.heat_dola: heat_card(inspection, 1),
+            self.map: map_card(inspection),
+            self.changed_by_layer: changed_by_layer_card(inspection),
         }
 
     def failed(self, sentence: str) -> Changes:
         """One sentence instead of what was asked for; what is on the page stays."""
         return {self.notice: {"text": sentence, "tone": "error"}}
 
+    def noted(self, sentence: str) -> Changes:
+        """One sentence about what was done."""
+        return {self.notice: {"text": sentence, "tone": ""}}
+
+    def unchanged(self) -> Changes:
+        """An answer that changes nothing."""
+        return {self.notice: gr.skip()}
+
     def translated(self, words: Language) -> Changes:
         """The words of its buttons and switches in another language; no value changes."""
         segments = {
             self.overlay: (OVERLAYS, "overlay"),
-            self.head_kind: (HEAD_QUANTITIES, "head_kind"),
+            self.plausible_head_kind: (PLAUSIBLE_HEAD_QUANTITIES, "plausible_head_kind"),
             self.layer_kind: (LAYER_QUANTITIES, "layer_kind"),
             self.heat_kind: (HEAT_QUANTITIES, "heat_kind"),
         }
@@ -138,29 +189,6 @@ class Inspector:
             self.run_on: gr.Button(words("inspector.run_on")),
         }
 
-    def at(self, trace: Trace | None, view: View) -> Changes:
-        """Everything that shows a view; nothing changes if there is nothing to look at."""
-        seen = view.within(trace) if trace is not None else None
-        if trace is None or seen is None:
-            return {}
-        return {
-            self.lanes: strips(trace, seen),
-            self.below: gr.Column(visible=True),
-            self.count: say(difference_sentence(trace, seen)),
-            self.spine: spine_card(trace, seen),
-            self.lane: LANES[seen.lane],
-            self.step: StepSlider(value=seen.index + 1, maximum=max(2, len(trace.lane_steps(seen.lane)))),
-            self.pinned: list(seen.pinned),
-            self.sentence: step_sentence(trace, seen),
-            self.force: _force_button(trace, seen),
-            self.head: head_card(trace, seen),
-            self.layers: layer_card(trace, seen),
-            self.heat_base: heat_card(trace, 0, seen),
-            self.heat_dola: heat_card(trace, 1, seen),
-            self.map: map_card(trace, seen),
-            self.sweep: sweep_card(trace, seen),
-        }
-
 
 def _remembered(trail: list[Crumb]) -> list[Crumb]:
     """The last runs of a trail that a visitor can go back to; at least the last."""
@@ -170,12 +198,13 @@ def _remembered(trail: list[Crumb]) -> list[Crumb]:
     return trail
 
 
-def _force_button(trace: Trace, view: View) -> gr.Button:
+def _force_button(inspection: Inspection) -> gr.Button:
     """The button names the token that was pinned last, if it is one of this step's."""
-    token_id = view.forced(trace)
+    token_id = inspection.forced
     if token_id is None:
         return gr.Button(visible=False)
-    return gr.Button(view.words("inspector.force", token=token(trace, token_id)), visible=True)
+    name = token(inspection.trace, token_id)
+    return gr.Button(inspection.words("inspector.force", token=name), visible=True)
 
 
 def _options(values: tuple[str, ...], words: Language) -> list[tuple[str, str]]:
@@ -192,18 +221,18 @@ def _segments(values: tuple[str, ...], name: str) -> gr.Radio:
     )  # fmt: skip
 
 
-def inspector(switch: gr.Radio) -> Inspector:
+def lay_out_inspector(switch: gr.Radio) -> Inspector:
     """Lay out strips, sentence and charts, in English; `switch` is the switch of the language."""
     trace, trail, pinned, notice = gr.State(), gr.State([]), gr.State([]), Notice()
-    crumbs, lanes = Crumbs(elem_id="crumbs"), Strips()
+    crumbs, lanes = Crumbs(elem_id="crumbs"), TokenStrips()
     with gr.Column(visible=False) as below:
-        with gr.Row(elem_classes="duet-spine"):
+        with gr.Row(elem_classes="duet-row"):
             count = Sentence()
             previous = gr.Button(ENGLISH("inspector.previous"), size="sm", elem_id="previous")
             next_ = gr.Button(ENGLISH("inspector.next"), size="sm", elem_id="next")
             overlay = _segments(OVERLAYS, "overlay")
-        spine = Chart(elem_id="spine")
-        with gr.Row(elem_classes="duet-spine duet-columns"):
+        divergence = Chart(elem_id="divergence")
+        with gr.Row(elem_classes="duet-row duet-columns"):
             lane = gr.Radio(
                 list(LANES), value=LANES[1], type="index", label=ENGLISH("inspector.lane"),
                 elem_id="lane", elem_classes="duet-quiet",
@@ -212,13 +241,13 @@ def inspector(switch: gr.Radio) -> Inspector:
                 1, 2, value=1, step=1, label=ENGLISH("inspector.step"), elem_id="step", elem_classes="duet-quiet"
             )  # fmt: skip
         sentence = Sentence(elem_classes="duet-say")
-        with gr.Row(elem_classes="duet-spine"):
+        with gr.Row(elem_classes="duet-row"):
             run_on = gr.Button(ENGLISH("inspector.run_on"), size="sm", elem_id="run-on")
             force = gr.Button(visible=False, size="sm", elem_id="force")
         with gr.Row(elem_classes="duet-columns"):
             with gr.Column(elem_classes="duet-card"):
-                head_kind = _segments(HEAD_QUANTITIES, "head_kind")
-                head = Chart(elem_id="head")
+                plausible_head_kind = _segments(PLAUSIBLE_HEAD_QUANTITIES, "plausible_head_kind")
+                plausible_head = Chart(elem_id="plausible-head")
             with gr.Column(elem_classes="duet-card"):
                 layer_kind = _segments(LAYER_QUANTITIES, "layer_kind")
                 layers = Chart(elem_id="layers")
@@ -230,8 +259,9 @@ def inspector(switch: gr.Radio) -> Inspector:
             with gr.Column(elem_classes="duet-card"):
                 map_ = Chart(elem_id="map")
             with gr.Column(elem_classes="duet-card"):
-                sweep = Chart(elem_id="sweep")
+                changed_by_layer = Chart(elem_id="changed-by-layer")
     return Inspector(
-        switch, trace, trail, pinned, notice, crumbs, lanes, below, count, previous, next_, overlay, spine, lane, step,
-        sentence, run_on, force, head_kind, head, layer_kind, layers, heat_kind, heat_base, heat_dola, map_, sweep,
+        switch, trace, trail, pinned, notice, crumbs, lanes, below, count, previous, next_, overlay, divergence, lane,
+        step, sentence, run_on, force, plausible_head_kind, plausible_head, layer_kind, layers, heat_kind, heat_base,
+        heat_dola, map_, changed_by_layer,
     )  # fmt: skip

@@ -2,109 +2,93 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
-import gradio as gr
-
+from app.render.inspection import Inspection
 from app.render.view_state import View
-from dola_core.trace.schema import ALPHA_MIN, Trace
-from dola_core.trace.what_if import rechosen
+from dola_core.trace.schema import ALPHA_MIN
 
-Move = Callable[[Trace, View, dict[str, Any]], View]
-"""The data of an event → what is looked at then."""
-FIELDS = ("lane", "step", "x", "y", "custom", "by")
-"""What the data of an event may hold."""
+Move = Callable[[Inspection, dict[str, Any]], View]
+"""What is looked at, and the data of an event → what is looked at next."""
 
 
-def to_token(trace: Trace, view: View, data: dict[str, Any]) -> View:
-    """A token of a strip: `lane` and `step`, counted from 1."""
-    lane = data.get("lane")
-    return _at_step(replace(view, lane=lane) if _whole(lane) and lane in (0, 1) else view, data.get("step"))
+def to_token(inspection: Inspection, data: dict[str, Any]) -> View:
+    """Look at a token of a strip: `lane` and `step`, counted from 1."""
+    lane, view = data.get("lane"), inspection.view
+    return _at_step(replace(view, lane=lane) if _is_whole(lane) and lane in (0, 1) else view, data.get("step"))
 
 
-def to_step(trace: Trace, view: View, data: dict[str, Any]) -> View:
-    """A step of the lane looked at: `x`, counted from 1."""
-    return _at_step(view, data.get("x"))
+def to_step(inspection: Inspection, data: dict[str, Any]) -> View:
+    """Look at step `x`, counted from 1, of the same lane's text."""
+    return _at_step(inspection.view, data.get("x"))
 
 
 def to_cell(lane: int) -> Move:
-    """A cell of a lane's heatmap: its step `x` is looked at, and its layer `y` becomes j*.
+    """Look at a cell of a lane's heatmap: its step `x`, and its layer `y` as j*.
 
-    On the cell where the view is already, the layer's own first choice is pinned or let go.
+    On the cell that is looked at already, the layer's own first choice is pinned or unpinned.
     """
 
-    def move(trace: Trace, view: View, data: dict[str, Any]) -> View:
-        there = _at_layer(trace, _at_step(replace(view, lane=lane), data.get("x")), data.get("y"))
+    def move(inspection: Inspection, data: dict[str, Any]) -> View:
+        view = inspection.view
+        there = _at_layer(inspection, _at_step(replace(view, lane=lane), data.get("x")), data.get("y"))
         if there == view and (data.get("x"), data.get("y")) == (view.index + 1, view.layer):
-            return view.pin(int(view.step(trace).top_ids[view.layer - 1]))
+            return view.pin(int(inspection.step.top_ids[view.layer - 1]))
         return there
 
     return move
 
 
-def to_layer(trace: Trace, view: View, data: dict[str, Any]) -> View:
-    """A layer `x` becomes j*."""
-    return _at_layer(trace, view, data.get("x"))
+def to_layer(inspection: Inspection, data: dict[str, Any]) -> View:
+    """Make layer `x` j*."""
+    return _at_layer(inspection, inspection.view, data.get("x"))
 
 
-def to_setting(trace: Trace, view: View, data: dict[str, Any]) -> View:
-    """A cell of the map: layer `x` becomes j* and `y`, as text, α."""
+def to_setting(inspection: Inspection, data: dict[str, Any]) -> View:
+    """A cell of the what-if map: make layer `x` j*, and `y`, which comes as text, α."""
     try:
-        alpha = float(data.get("y"))
+        alpha = float(data.get("y", ""))
     except (TypeError, ValueError, OverflowError):
-        return view
-    moved = _at_layer(trace, view, data.get("x"))
+        return inspection.view
+    moved = _at_layer(inspection, inspection.view, data.get("x"))
     return replace(moved, alpha=alpha) if ALPHA_MIN <= alpha <= 1 else moved
 
 
-def pin(trace: Trace, view: View, data: dict[str, Any]) -> View:
-    """A token of the head chart, the second of its `custom` data, is pinned or let go."""
+def pin(inspection: Inspection, data: dict[str, Any]) -> View:
+    """Pin or unpin a token of the plausible head's chart, which is the second of its `custom` data."""
     custom = data.get("custom")
     token = custom[1] if isinstance(custom, list) and len(custom) > 1 else None
-    return view.pin(token) if _whole(token) and token in trace.pieces else view
+    view = inspection.view
+    return view.pin(token) if _is_whole(token) and token in inspection.trace.pieces else view
 
 
-def by_layers(trace: Trace, view: View, data: dict[str, Any]) -> View:
-    """j* moves by `by` layers, and stops at the first and the last but one."""
-    by = data.get("by")
-    if not _whole(by):
+def by_layers(inspection: Inspection, data: dict[str, Any]) -> View:
+    """Move j* by `by` layers, at most to the first and the last but one."""
+    by, view = data.get("by"), inspection.view
+    if not _is_whole(by):
         return view
-    return replace(view, layer=min(max(view.layer + by, 1), trace.model.n_layers - 1))
+    return replace(view, layer=min(max(view.layer + by, 1), inspection.trace.model.n_layers - 1))
 
 
 def to_difference(direction: int) -> Move:
-    """The next (1) or previous (−1) step of the lane's text at which the lanes' choices differ, if there is one."""
+    """Look at the next (1) or previous (−1) step of the lane's text at which the choices differ, if there is one."""
 
-    def move(trace: Trace, view: View, data: dict[str, Any]) -> View:
-        chosen = rechosen(trace, view.lane, view.layer, view.alpha)
-        steps = zip(trace.lane_steps(view.lane), chosen, strict=True)
-        differ = [step.index for step, dola in steps if dola != step.choices[0].id]
-        beyond = [index for index in differ if (index - view.index) * direction > 0]
+    def move(inspection: Inspection, data: dict[str, Any]) -> View:
+        view = inspection.view
+        beyond = [index for index in inspection.differing[view.lane] if (index - view.index) * direction > 0]
         return replace(view, index=min(beyond, key=lambda index: abs(index - view.index))) if beyond else view
 
     return move
 
 
-def read(event: gr.EventData) -> dict[str, Any]:
-    """The fields of an event that a move may look at, whatever the browser sent."""
-    return {name: field(event, name) for name in FIELDS}
-
-
-def field(event: gr.EventData, name: str) -> Any:
-    """One field of an event; None if it has none, or no data at all."""
-    try:
-        return getattr(event, name)
-    except (AttributeError, TypeError):
-        return None
-
-
 def _at_step(view: View, step: Any) -> View:
-    return replace(view, index=step - 1) if _whole(step) else view
+    return replace(view, index=step - 1) if _is_whole(step) else view
 
 
-def _at_layer(trace: Trace, view: View, layer: Any) -> View:
-    return replace(view, layer=layer) if _whole(layer) and 1 <= layer < trace.model.n_layers else view
+def _at_layer(inspection: Inspection, view: View, layer: Any) -> View:
+    inside = _is_whole(layer) and 1 <= layer < inspection.trace.model.n_layers
+    return replace(view, layer=layer) if inside else view
 
 
-def _whole(value: Any) -> bool:
+def _is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)

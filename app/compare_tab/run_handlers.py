@@ -1,176 +1,237 @@
-"""Runs on the page: Compare, going on from a step, forcing a token, and Stop."""
+"""Runs on the page: Compare, running on from a step, forcing a token, and Stop."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
-from app.compare_tab.controls import Changes, Controls
+from app.compare_tab.controls import Controls
 from app.compare_tab.inspector import Crumb, Inspector
-from app.jobs.cancellation import Stops
-from app.jobs.comparison import Limits, RequestError, Update, run, run_on
-from app.jobs.run_queue import SPARE, Line
+from app.jobs.cancellation import Cancellations
+from app.jobs.comparison import ComparisonUpdate, run, run_on
+from app.jobs.host import Host
+from app.jobs.request import RequestError
+from app.jobs.run_queue import SPARE, Waiting
 from app.language import Language, VisitorError, language
+from app.render.inspection import Inspection
 from app.render.token_text import token
-from app.sharing.link import Shared
-from app.ui.events import SILENT
-from dola_core.models.loading import LoadedModel, out_of_memory
+from app.sharing.link import SharedLink
+from app.ui.events import SILENT, Changes
+from dola_core.models.devices import out_of_memory
 from dola_core.trace.schema import Trace
 
 LOG = logging.getLogger(__name__)
 
 
-def wire_runs(
-    loaded: LoadedModel,
-    limits: Limits,
-    line: Line,
-    ask: Controls,
-    view: Inspector,
-    shared: gr.State,
-    ran: gr.State,
-) -> None:
-    """Wire what starts and ends a run; runs wait in `line`.
+@dataclass(frozen=True)
+class RunStates:
+    """What the page remembers about a visitor's runs."""
 
-    `ran` gets what the run that is shown was asked for, as long as it is whole and was asked for by the controls;
-    `shared` holds what the link said that brought the visitor.
-    """
-    stops, ticket, seen_digest = Stops(), gr.State(0), gr.State("")
+    shared: gr.State
+    """The `SharedLink` that brought the visitor, or None."""
+    shown_settings: gr.State
+    """The control values that the shown trace was run with; None if it was opened, halted, or run on from another."""
+    number: gr.State
+    """The number of the last run asked for, by which it can be cancelled."""
+    asked_on: gr.State
+    """The digest of the trace that was shown when a run on from it was asked for."""
 
-    def hear(code: str, trace: Trace | None, visitor: gr.Request) -> Changes:
-        waiting = {"text": language(code)("page.waiting"), "tone": "busy"}
+
+@dataclass(frozen=True)
+class RunHandlers:
+    """What happens when a visitor starts or stops a run. Runs wait in the host's queue."""
+
+    host: Host
+    controls: Controls
+    inspector: Inspector
+    states: RunStates
+    cancellations: Cancellations
+
+    def acknowledge(self, code: str, trace: Trace | None, visitor: gr.Request) -> Changes:
+        """Answer at once, without the queue, so that a visitor who has to wait sees that the click counted."""
         return {
-            ticket: stops.ticket(str(visitor.session_hash)),
-            seen_digest: trace.digest if trace else "",
-            view.notice: waiting,
+            self.states.number: self.cancellations.register(str(visitor.session_hash)),
+            self.states.asked_on: trace.digest if trace else "",
+            self.inspector.notice: {"text": language(code)("page.waiting"), "tone": "busy"},
         }
 
-    def stop(visitor: gr.Request) -> None:
-        stops.stop(str(visitor.session_hash))
+    def stop(self, visitor: gr.Request) -> None:
+        """Cancel the visitor's runs."""
+        self.cancellations.cancel(str(visitor.session_hash))
 
-    def stopper(values: Changes, visitor: gr.Request) -> Callable[[], bool]:
-        """Whether this run was stopped by its visitor."""
-        session, number = str(visitor.session_hash), values[ticket]
-        return lambda: stops.stopped(session, number)
-
-    def play(
-        updates: Iterator[Update], trail: list[Crumb], label: str, values: Changes, visitor: gr.Request
-    ) -> Iterator[tuple[Changes, Trace | None]]:
-        """Show a run in line, while it is written and at its end, where the texts part; with the trace once it is
-        finished."""
-        last, words, stopped = None, view.words(values), stopper(values, visitor)
-
-        def done(trace: Trace) -> Changes:
-            lane = trace.lanes[1]
-            seen = replace(view.view(values, lane.layer, lane.alpha), lane=1, index=trace.fork or 0, pinned=())
-            return view.done([*trail, Crumb(label, trace)], seen) | ask.at(trace, seen)
-
+    def compare(self, values: Changes, visitor: gr.Request) -> Iterator[Changes]:
+        """Run what the controls ask for."""
+        words = self.inspector.words(values)
         try:
-            with line.place(str(visitor.session_hash)) as place, closing(updates):
-                for _ in place.waits():
-                    if stopped():
-                        yield {view.notice: None}, None
-                        return
-                    if not place.behind_own:  # else that run is what the page shows
-                        yield {view.notice: {"text": place.said(words), "tone": "busy"}}, None
-                for last in updates:
+            request = self.controls.request(values)
+        except RequestError as error:
+            yield self._refused(error, values)
+            return
+        settings = self.controls.settings(values)
+
+        def start() -> Generator[ComparisonUpdate, None, None]:
+            return run(self.host.engine, request, self.host.limits, cancelled=self._is_cancelled(values, visitor))
+
+        for changes, trace in self._play(start, [], words("page.start"), values, visitor):
+            yield changes | (self._replaced(changes) if trace is None else self._compared(values, settings, trace))
+
+    def run_on_here(self, values: Changes, visitor: gr.Request) -> Iterator[Changes]:
+        """Run on from the step that is looked at."""
+        yield from self._run_on(values, visitor, None)
+
+    def force_here(self, values: Changes, visitor: gr.Request) -> Iterator[Changes]:
+        """Run on with the token that was pinned last instead of the one that was chosen."""
+        yield from self._run_on(values, visitor, lambda inspection: inspection.forced)
+
+    def _run_on(
+        self, values: Changes, visitor: gr.Request, token_of: Callable[[Inspection], int | None] | None
+    ) -> Iterator[Changes]:
+        """Run on from the step that is looked at, after the token that `token_of` names there, if it is given."""
+        inspector = self.inspector
+        inspection = inspector.inspection(values, values[self.controls.layer], values[self.controls.alpha])
+        if inspection is None:
+            yield inspector.failed(inspector.words(values)("error.nothing_to_go_on"))
+            return
+        trace, view = inspection.trace, inspection.view
+        forced = token_of(inspection) if token_of else None
+        if trace.digest != values[self.states.asked_on] or (token_of and forced is None):
+            yield {inspector.notice: None}  # a second click: what it was meant for is no longer shown
+            return
+        label = f"{view.words('inspector.step')} {view.index + 1}"
+        label += "" if forced is None else f" → {token(trace, forced)}"
+
+        def start() -> Generator[ComparisonUpdate, None, None]:
+            return run_on(
+                self.host.engine,
+                trace,
+                lane=view.lane,
+                index=view.index,
+                layer=view.layer,
+                alpha=view.alpha,
+                token=forced,
+                limits=self.host.limits,
+                cancelled=self._is_cancelled(values, visitor),
+            )
+
+        for changes, _ in self._play(start, values[inspector.trail], label, values, visitor):
+            yield changes | self._replaced(changes)
+
+    def _play(
+        self,
+        start: Callable[[], Generator[ComparisonUpdate, None, None]],
+        trail: list[Crumb],
+        label: str,
+        values: Changes,
+        visitor: gr.Request,
+    ) -> Iterator[tuple[Changes, Trace | None]]:
+        """Yield page updates for one run: queue position, streamed text, then the full view at the first differing
+        token. The second value is the trace once the run is finished."""
+        inspector, words, last = self.inspector, self.inspector.words(values), None
+        cancelled = self._is_cancelled(values, visitor)
+        try:
+            updates = self.host.queue.in_turn(str(visitor.session_hash), start, cancelled)
+            with closing(updates):
+                for update in updates:
+                    if isinstance(update, Waiting):
+                        if not update.behind_own:  # else the page shows the visitor's own run that is under way
+                            yield {inspector.notice: {"text": update.message(words), "tone": "busy"}}, None
+                        continue
+                    last = update
                     if last.finished:
-                        yield done(last.trace), last.trace
-                    elif last.halt or stopped():
-                        yield done(last.trace.stopped()) | halted(last, words), None
+                        yield self._at_end(values, [*trail, Crumb(label, last.trace)]), last.trace
+                    elif last.halt or cancelled():
+                        ended = [*trail, Crumb(label, last.trace.stopped())]
+                        yield self._at_end(values, ended) | self._halt_notice(last, words), None
                         return
                     else:
                         note = words(last.note, **last.values) if last.note else ""
-                        yield view.streaming(last.trace, note, view.view(values, 1, 1.0)), None
+                        yield inspector.streaming(last.trace, note, inspector.view(values, 1, 1.0)), None
+            if last is None:  # cancelled before its turn
+                yield {inspector.notice: None}, None
         except VisitorError as error:
-            yield view.failed(error.said(words)) | ask.own_layers(loaded, values, words), None
-        except Exception as error:  # whatever it is, the visitor gets a sentence and the log what it was
-            kept = done(last.trace.stopped()) if last else {}
-            if out_of_memory(error):
-                LOG.warning("a comparison ran out of memory: %s", error)
-                loaded.release()
-                said = words("error.out_of_memory")
-            else:
-                LOG.exception("a comparison failed")
-                said = words("error.failed", what=type(error).__name__)
-            yield {**kept, **view.failed(said)}, None
+            yield self._refused(error, values), None
+        except Exception as error:  # whatever it is, the visitor gets a sentence and the log the error
+            kept = self._at_end(values, [*trail, Crumb(label, last.trace.stopped())]) if last else {}
+            yield kept | inspector.failed(self._failure(error, words)), None
 
-    def halted(last: Update, words: Language) -> Changes:
-        """Why a run ended that was not stopped by its visitor."""
-        if last.halt == "time":
-            return view.failed(words("error.time", seconds=limits.seconds))
-        if last.halt == "broken":
-            return view.failed(words("error.broken", step=1 + max(map(len, map(last.trace.lane_ids, (0, 1))))))
-        return {}
+    def _at_end(self, values: Changes, trail: list[Crumb]) -> Changes:
+        """The last run of a trail with its own settings, where its texts part."""
+        trace = trail[-1].trace
+        lane = trace.lanes[1]
+        view = self.inspector.view(values, lane.layer or 1, lane.alpha)
+        view = replace(view, lane=1, index=trace.fork or 0, pinned=())
+        return self.inspector.finished(trail, view) | self.controls.at(trace, view)
 
-    def compare(values: Changes, visitor: gr.Request) -> Iterator[Changes]:
-        words = view.words(values)
-        try:
-            request = ask.request(values)
-        except RequestError as error:
-            yield view.failed(error.said(words)) | ask.own_layers(loaded, values, words)
-            return
-        asked = ask.settings(values)
-        updates = run(loaded, request, limits, stopped=stopper(values, visitor))
-        for changes, trace in play(updates, [], words("page.start"), values, visitor):
-            yield changes | (instead(changes) if trace is None else finished(values, asked, trace))
-
-    def instead(changes: Changes) -> Changes:
-        """What was run for the controls is shown no more once something else is; while one waits it still is."""
-        return {ran: None} if view.lanes in changes else {}
-
-    def finished(values: Changes, asked: dict[str, Any], trace: Trace) -> Changes:
-        """What a finished run says about the link that brought the visitor; opened at the step that it names."""
-        link: Shared | None = values[shared]
-        verdict = link.verdict(asked, trace.digest) if link else ""
-        if not verdict:
-            return {ran: asked}
-        note = {view.notice: {"text": view.words(values)(verdict), "tone": ""}, ran: asked}
+    def _compared(self, values: Changes, settings: dict[str, Any], trace: Trace) -> Changes:
+        """After a finished run: what it says about the link that brought the visitor, opened at the step it names."""
+        ran, inspector = {self.states.shown_settings: settings}, self.inspector
+        link: SharedLink | None = values[self.states.shared]
+        verdict = link.verdict(settings, trace.digest) if link else ""
+        if link is None or not verdict:
+            return ran
+        note = inspector.noted(inspector.words(values)(verdict)) | ran
         if verdict != "page.same_text":
             return note
         lane = trace.lanes[1]
-        seen = replace(view.view(values, lane.layer, lane.alpha), lane=1, index=link.step - 1, pinned=())
-        return view.at(trace, seen) | note
+        view = replace(inspector.view(values, lane.layer or 1, lane.alpha), lane=1, index=link.step - 1, pinned=())
+        inspection = Inspection.of(trace, view)
+        return (inspector.shown(inspection) if inspection else {}) | note
 
-    def go_on(values: Changes, visitor: gr.Request, *, force: bool) -> Iterator[Changes]:
-        trace, trail = values[view.trace], values[view.trail]
-        seen = view.view(values, values[ask.layer], values[ask.alpha]).within(trace) if trace else None
-        if seen is None:
-            yield view.failed(view.words(values)("error.nothing_to_go_on"))
-            return
-        token_id = seen.forced(trace) if force else None
-        if trace.digest != values[seen_digest] or (force and token_id is None):
-            yield {view.notice: None}  # pressed twice: what it was pressed for is no longer shown
-            return
-        label = f"{seen.words('inspector.step')} {seen.index + 1}"
-        label += "" if token_id is None else f" → {token(trace, token_id)}"
-        updates = run_on(loaded, trace, seen, token_id, limits, stopped=stopper(values, visitor))
-        for changes, _ in play(updates, trail, label, values, visitor):
-            yield changes | instead(changes)
+    def _replaced(self, changes: Changes) -> Changes:
+        """Once something else is shown, its settings are not the controls' any more; a run that waits shows nothing."""
+        return {self.states.shown_settings: None} if self.inspector.lanes in changes else {}
 
-    def run_on_here(values: Changes, visitor: gr.Request) -> Iterator[Changes]:
-        yield from go_on(values, visitor, force=False)
+    def _halt_notice(self, last: ComparisonUpdate, words: Language) -> Changes:
+        """Why a run ended, if its visitor did not stop it."""
+        if last.halt == "time":
+            return self.inspector.failed(words("error.time", seconds=self.host.limits.seconds))
+        if last.halt == "broken":
+            longest = max(len(last.trace.lane_ids(lane)) for lane in (0, 1))
+            return self.inspector.failed(words("error.broken", step=1 + longest))
+        return {}
 
-    def force_here(values: Changes, visitor: gr.Request) -> Iterator[Changes]:
-        yield from go_on(values, visitor, force=True)
+    def _refused(self, error: VisitorError, values: Changes) -> Changes:
+        words = self.inspector.words(values)
+        n_layers = self.host.n_layers
+        return self.inspector.failed(error.message(words)) | self.controls.own_layers(n_layers, values, words)
 
-    # First a word that needs no place in the queue, so that a visitor who has to wait sees that it was heard.
+    def _failure(self, error: Exception, words: Language) -> str:
+        if out_of_memory(error):
+            LOG.warning("a comparison ran out of memory: %s", error)
+            self.host.engine.release()
+            return words("error.out_of_memory")
+        LOG.error("a comparison failed", exc_info=error)
+        return words("error.failed", what=type(error).__name__)
+
+    def _is_cancelled(self, values: Changes, visitor: gr.Request) -> Callable[[], bool]:
+        session, number = str(visitor.session_hash), values[self.states.number]
+        return lambda: self.cancellations.is_cancelled(session, number)
+
+
+def wire_runs(host: Host, controls: Controls, inspector: Inspector, shared: gr.State, shown_settings: gr.State) -> None:
+    """Connect what starts and ends a run."""
+    states = RunStates(shared, shown_settings, gr.State(0), gr.State(""))
+    on = RunHandlers(host, controls, inspector, states, Cancellations())
     at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **SILENT}
-    for asked, answer in (
-        ([ask.compare.click, ask.prompt.submit], compare),
-        ([view.run_on.click], run_on_here),
-        ([view.force.click], force_here),
+    acknowledged = [states.number, states.asked_on, inspector.notice]
+    inputs = controls.inputs | inspector.inputs | {states.number, states.asked_on, shared}
+    outputs = inspector.outputs | {controls.layer, controls.alpha, shown_settings}
+    for triggers, handler in (
+        ([controls.compare.click, controls.prompt.submit], on.compare),
+        ([inspector.run_on.click], on.run_on_here),
+        ([inspector.force.click], on.force_here),
     ):
-        heard = gr.on(asked, hear, [view.language, view.trace], [ticket, seen_digest, view.notice], **at_once)
-        heard.then(
-            answer,
-            ask.inputs | view.inputs | {ticket, seen_digest, shared},
-            view.outputs | {ask.layer, ask.alpha, ran},
-            concurrency_limit=line.most + SPARE,
+        click = gr.on(triggers, on.acknowledge, [inspector.language, inspector.trace], acknowledged, **at_once)
+        click.then(
+            handler,
+            inputs,
+            outputs,
+            concurrency_limit=host.queue.most + SPARE,
             concurrency_id="model",
-            trigger_mode="multiple",  # else a press while the last run still ends would be dropped
+            trigger_mode="multiple",  # else a click while the last run still ends would be dropped
             **SILENT,
         )
-    ask.stop.click(stop, **at_once)
+    controls.stop.click(on.stop, **at_once)

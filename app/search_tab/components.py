@@ -1,11 +1,10 @@
-"""The tab where j* is chosen: its components, and how they show what a search found."""
+"""The tab where j* is chosen: its components, and how they show what a search result."""
 
 from dataclasses import dataclass, fields
 
 import gradio as gr
 from gradio.components import Component
 
-from app.compare_tab.controls import Changes
 from app.inputs.question_file import MOST
 from app.language import ENGLISH, Language
 from app.paths import SHIPPED_SEARCH
@@ -13,16 +12,17 @@ from app.render.figures import curve_card, halves_card
 from app.render.search_summary import domain_rows, error_rows, verdict
 from app.render.sentences import say
 from app.ui.components import Chart, Notice, Rows, Sentence
+from app.ui.events import Changes
 from dola_core.layer_search.metrics import Metric
 from dola_core.layer_search.result import SearchResult
-from dola_core.models.loading import LoadedModel
+from dola_core.models.loaded_model import LoadedModel
 
 
 @dataclass(frozen=True)
-class Choosing:
+class SearchTab:
     """The components of the tab."""
 
-    found: gr.State
+    result: gr.State
     title: gr.Markdown
     verdict: Sentence
     notice: Notice
@@ -44,48 +44,59 @@ class Choosing:
         return {getattr(self, name.name) for name in fields(self)}
 
     @staticmethod
-    def shown(found: SearchResult, metric: object) -> Metric:
-        """The metric to show: the one that was picked, if the result has it."""
-        return metric if isinstance(metric, str) and metric in found.curves else found.asked.metric
+    def metric_of(result: SearchResult, picked: object) -> Metric:
+        """The metric to show: the one that was picked, if the result has it, else the one it was chosen by."""
+        return next((metric for metric in result.curves if metric == picked), result.asked.metric)
 
-    def show(self, found: SearchResult | None, metric: str | None, words: Language) -> Changes:
+    def translated(self, words: Language) -> Changes:
+        """The words around the result in another language."""
+        return {
+            self.title: f"## {words('search.title')}",
+            self.upload: gr.UploadButton(words("search.upload")),
+            self.stop: gr.Button(words("search.stop")),
+            self.back: gr.Button(words("search.back")),
+            self.about: words("search.about", most=MOST),
+            self.notice: None,
+        }
+
+    def show(self, result: SearchResult | None, metric: str | None, words: Language) -> Changes:
         """A result, or that there is none yet."""
-        if found is None:
+        if result is None:
             hidden = {self.metric: gr.Dropdown(visible=False), self.best: gr.Button(visible=False)}
             return {self.verdict: say(words("search.not_here")), **hidden}
-        metric = self.shown(found, metric)
-        names = [(words(f"metric.{name}"), name) for name in found.curves]
+        metric = self.metric_of(result, metric)
+        names = [(words(f"metric.{name}"), name) for name in result.curves]
         return {
-            self.found: found,
-            self.verdict: say(verdict(found, words)),
+            self.result: result,
+            self.verdict: say(verdict(result, words)),
             self.metric: gr.Dropdown(names, value=metric, visible=True, label=words("search.metric")),
-            self.best: gr.Button(_best(found, words), visible=True),
-            self.curve: curve_card(found, metric, words),
-            self.halves: halves_card(found, words),
-            self.domains: domain_rows(found, words),
-            self.harmed: error_rows(found, "baseline", words),
-            self.mended: error_rows(found, "dola", words),
+            self.best: gr.Button(_best(result, words), visible=True),
+            self.curve: curve_card(result, metric, words),
+            self.halves: halves_card(result, words),
+            self.domains: domain_rows(result, words),
+            self.harmed: error_rows(result, "baseline", words),
+            self.mended: error_rows(result, "dola", words),
         }
 
 
-def _best(found: SearchResult, words: Language) -> str:
-    return words("search.take", layer=found.chosen.layer, alpha=f"{found.chosen.alpha:g}")
+def _best(result: SearchResult, words: Language) -> str:
+    return words("search.take", layer=result.chosen.layer, alpha=f"{result.chosen.alpha:g}")
 
 
-def shipped(loaded: LoadedModel) -> SearchResult | None:
+def shipped_search(loaded: LoadedModel) -> SearchResult | None:
     """The search that was made for the shipped model."""
     if not loaded.is_shipped or not SHIPPED_SEARCH.is_file():
         return None
     return SearchResult.model_validate_json(SHIPPED_SEARCH.read_text(encoding="utf-8"))
 
 
-def choosing(loaded: LoadedModel) -> Choosing:
+def lay_out_search_tab(loaded: LoadedModel) -> SearchTab:
     """Lay out the tab, in English."""
-    known = shipped(loaded)
+    known = shipped_search(loaded)
     metric = known.asked.metric if known else "mc1"
-    found = gr.State(known)
+    state = gr.State(known)
     title = gr.Markdown(f"## {ENGLISH('search.title')}", elem_classes="duet-title")
-    said = Sentence(say(verdict(known, ENGLISH) if known else ENGLISH("search.not_here")), elem_classes="duet-say")
+    summary = Sentence(say(verdict(known, ENGLISH) if known else ENGLISH("search.not_here")), elem_classes="duet-say")
     notice = Notice()
     with gr.Row(elem_classes="duet-search"):
         names = [(ENGLISH(f"metric.{name}"), name) for name in known.curves] if known else []
@@ -112,6 +123,6 @@ def choosing(loaded: LoadedModel) -> Choosing:
     with gr.Column(elem_classes="duet-card"):
         harmed = Rows(error_rows(known, "baseline", ENGLISH) if known else None, elem_id="harmed")
         mended = Rows(error_rows(known, "dola", ENGLISH) if known else None, elem_id="mended")
-    return Choosing(
-        found, title, said, notice, choice, best, back, upload, stop, about, curve, halves, domains, harmed, mended
+    return SearchTab(
+        state, title, summary, notice, choice, best, back, upload, stop, about, curve, halves, domains, harmed, mended
     )

@@ -1,199 +1,243 @@
 """What happens on the tab where j* is chosen: settings are taken, questions opened, a visitor's own measured."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from app.compare_tab.controls import Changes, Controls
+from app.compare_tab.controls import Controls
 from app.compare_tab.inspector import Inspector
-from app.compare_tab.navigation import field
-from app.inputs.question_file import MOST, QuestionsError, asked_for, questions_of
-from app.jobs.cancellation import Stops
-from app.jobs.comparison import Limits
-from app.jobs.layer_search import Found, run_search
-from app.jobs.run_queue import SPARE, FullError, Line
+from app.inputs.question_file import MOST, QuestionsError, questions_of, search_config
+from app.jobs.cancellation import Cancellations
+from app.jobs.host import Host
+from app.jobs.layer_search import SearchUpdate, run_search
+from app.jobs.run_queue import SPARE, QueueFullError, Waiting
 from app.language import Language, language
 from app.render.figures import curve_card
 from app.render.search_summary import errors_of
-from app.search_tab.components import Choosing, shipped
-from app.ui.events import QUICK, SILENT
-from dola_core.layer_search.scoring import Rule, TooLongError
-from dola_core.models.loading import LoadedModel
+from app.search_tab.components import SearchTab, shipped_search
+from app.ui.events import EVERY_CLICK, QUICK, SILENT, Changes, event_data
+from dola_core.errors import QuestionTooLongError
+from dola_core.layer_search.result import SearchConfig
+from dola_core.layer_search.scoring import ScoringConfig
 from dola_core.trace.schema import ALPHA_MIN
 
 LOG = logging.getLogger(__name__)
-WHO = ("baseline", "dola")
 
 
-def wire_choosing(
-    loaded: LoadedModel,
-    limits: Limits,
-    line: Line,
-    tab: Choosing,
-    tabs: gr.Tabs,
-    ask: Controls,
-    view: Inspector,
-    code: gr.Radio,
-) -> None:
-    """Wire the tab; a search waits in `line`; `code` is the switch of the language."""
-    stops, ticket = Stops(), gr.State(0)
+@dataclass(frozen=True)
+class SearchHandlers:
+    """What happens when a visitor looks at a search, takes what it says to the comparison, or runs their own."""
 
-    def show_metric(values: Changes) -> Changes:
-        found, words = values[tab.found], language(values[code])
-        return (
-            {tab.curve: curve_card(found, tab.shown(found, values[tab.metric]), words)} if found else {tab.notice: None}
-        )
+    host: Host
+    tab: SearchTab
+    tabs: gr.Tabs
+    controls: Controls
+    inspector: Inspector
+    language: gr.Radio
+    number: gr.State
+    """The number of the last search asked for, by which it can be cancelled."""
+    cancellations: Cancellations
 
-    def go_back(values: Changes) -> Changes:
-        """The shipped questions again, after a visitor's own."""
-        return tab.show(shipped(loaded), None, language(values[code])) | {tab.notice: None}
+    def words(self, values: Changes) -> Language:
+        """The visitor's language."""
+        return language(values[self.language])
 
-    def tell(values: Changes) -> Changes:
-        """What a search has found, by its own metric, in the language that is set by then."""
-        return tab.show(values[tab.found], None, language(values[code]))
+    # Looking at a result
 
-    def translate(values: Changes) -> Changes:
-        words = language(values[code])
-        return tab.show(values[tab.found], values[tab.metric], words) | {
-            tab.title: f"## {words('search.title')}",
-            tab.upload: gr.UploadButton(words("search.upload")),
-            tab.stop: gr.Button(words("search.stop")),
-            tab.back: gr.Button(words("search.back")),
-            tab.about: words("search.about", most=MOST),
-            tab.notice: None,
-        }
+    def show_metric(self, values: Changes) -> Changes:
+        """Draw the curve of the metric that was picked."""
+        result, tab = values[self.tab.result], self.tab
+        if result is None:
+            return {tab.notice: None}
+        return {tab.curve: curve_card(result, tab.metric_of(result, values[tab.metric]), self.words(values))}
 
-    def take(values: Changes, event: gr.EventData) -> Changes:
-        """A point of the curve becomes the setting of the comparison."""
-        found = values[tab.found]
-        layer, custom = field(event, "x"), field(event, "custom")
+    def show_result(self, values: Changes) -> Changes:
+        """Show what a search found, by its own metric, in the language that is set by then."""
+        return self.tab.show(values[self.tab.result], None, self.words(values))
+
+    def show_shipped(self, values: Changes) -> Changes:
+        """Show the shipped questions again, after a visitor's own."""
+        return self.tab.show(shipped_search(self.host.loaded), None, self.words(values)) | {self.tab.notice: None}
+
+    def translate(self, values: Changes) -> Changes:
+        """Put the tab into another language."""
+        words, tab = self.words(values), self.tab
+        return tab.show(values[tab.result], values[tab.metric], words) | tab.translated(words)
+
+    # Taking it to the comparison
+
+    def take_point(self, values: Changes, event: gr.EventData) -> Changes:
+        """Make a point of the curve the comparison's setting."""
+        result, data = values[self.tab.result], event_data(event)
+        layer, custom = data["x"], data["custom"]
         alpha = custom[0] if isinstance(custom, list) and custom else None
-        if found is None or isinstance(layer, bool) or layer not in found.layers or alpha not in found.asked.alphas:
-            return {tab.notice: gr.skip()}
-        return taken(values, int(layer), float(alpha))
+        if result is None or isinstance(layer, bool) or layer not in result.layers or alpha not in result.asked.alphas:
+            return self._unchanged()
+        return self._take(values, int(layer), float(alpha))
 
-    def take_best(values: Changes) -> Changes:
-        """So does what was chosen, by keyboard as well."""
-        found = values[tab.found]
-        return taken(values, found.chosen.layer, found.chosen.alpha) if found else {tab.notice: gr.skip()}
+    def take_best(self, values: Changes) -> Changes:
+        """Make the chosen setting the comparison's; a button, so that the keyboard can do it."""
+        result = values[self.tab.result]
+        return self._take(values, result.chosen.layer, result.chosen.alpha) if result else self._unchanged()
 
-    def taken(values: Changes, layer: int, alpha: float) -> Changes:
+    def open_question(self, who: str) -> Callable[[Changes, gr.EventData], Changes]:
+        """The handler that opens a question which `who` alone had right, as the comparison's prompt."""
+
+        def handler(values: Changes, event: gr.EventData) -> Changes:
+            result, index = values[self.tab.result], event_data(event)["by"]
+            cases = errors_of(result, who) if result else []
+            if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(cases):
+                return self._unchanged()
+            layer, alpha = result.chosen.layer, max(result.chosen.alpha, ALPHA_MIN)
+            note = self.words(values)("search.open", layer=layer, alpha=f"{alpha:g}")
+            return (
+                self._compare_at(values, layer, alpha)
+                | {self.controls.prompt: cases[index].prompt, self.tabs: gr.Tabs(selected="compare")}
+                | self.inspector.noted(note)
+            )
+
+        return handler
+
+    def _take(self, values: Changes, layer: int, alpha: float) -> Changes:
         alpha = max(alpha, ALPHA_MIN)
-        said = language(values[code])("search.taken", layer=layer, alpha=f"{alpha:g}")
-        return compare_with(values, layer, alpha) | {tab.notice: {"text": said, "tone": ""}}
+        note = self.words(values)("search.taken", layer=layer, alpha=f"{alpha:g}")
+        return self._compare_at(values, layer, alpha) | {self.tab.notice: {"text": note, "tone": ""}}
 
-    def compare_with(values: Changes, layer: int, alpha: float) -> Changes:
-        """The controls of the comparison at a setting, and what is shown there as it would have been with it."""
-        trace, words = values[view.trace], language(values[code])
+    def _compare_at(self, values: Changes, layer: int, alpha: float) -> Changes:
+        """The comparison's controls at a setting, and the trace that is shown there as it would be with it."""
+        controls, inspector = self.controls, self.inspector
+        inspection = inspector.inspection(values, layer, alpha)
         own = {
-            ask.layer: ask.layers(loaded.readout.n_layers, words, value=layer),
-            ask.alpha: alpha,
-            ask.early_norm: values[tab.found].asked.rule.early_norm,
+            controls.layer: controls.layers(self.host.n_layers, self.words(values), value=layer),
+            controls.alpha: alpha,
+            controls.early_norm: values[self.tab.result].asked.rule.early_norm,
         }
-        seen = view.view(values, layer, alpha).within(trace) if trace else None
-        return own if seen is None else view.at(trace, seen) | ask.at(trace, seen)
+        if inspection is None:
+            return own
+        return own | inspector.shown(inspection) | controls.at(inspection.trace, inspection.view)
 
-    def open_item(values: Changes, event: gr.EventData, who: str) -> Changes:
-        found, words, at = values[tab.found], language(values[code]), field(event, "by")
-        cases = errors_of(found, who) if found else []
-        if not isinstance(at, int) or isinstance(at, bool) or not 0 <= at < len(cases):
-            return {tab.notice: gr.skip()}
-        layer, alpha = found.chosen.layer, max(found.chosen.alpha, ALPHA_MIN)
-        text = words("search.open", layer=layer, alpha=f"{alpha:g}")
-        return compare_with(values, layer, alpha) | {
-            ask.prompt: cases[at].prompt,
-            tabs: gr.Tabs(selected="compare"),
-            view.notice: {"text": text, "tone": ""},
-        }
+    def _unchanged(self) -> Changes:
+        return {self.tab.notice: gr.skip()}
 
-    def open_harmed(values: Changes, event: gr.EventData) -> Changes:
-        return open_item(values, event, WHO[0])
+    # A visitor's own questions
 
-    def open_mended(values: Changes, event: gr.EventData) -> Changes:
-        return open_item(values, event, WHO[1])
+    def acknowledge(self, code: str, visitor: gr.Request) -> Changes:
+        """Answer an upload at once, without the queue, so that a visitor who has to wait sees that it counted."""
+        waiting = {"text": language(code)("page.waiting"), "tone": "busy"}
+        return {self.number: self.cancellations.register(str(visitor.session_hash)), self.tab.notice: waiting}
 
-    def hear(words: str, visitor: gr.Request) -> Changes:
-        waiting = {"text": language(words)("page.waiting"), "tone": "busy"}
-        return {ticket: stops.ticket(str(visitor.session_hash)), tab.notice: waiting}
+    def stop(self, visitor: gr.Request) -> None:
+        """Cancel the visitor's searches."""
+        self.cancellations.cancel(str(visitor.session_hash))
 
-    def stop(visitor: gr.Request) -> None:
-        stops.stop(str(visitor.session_hash))
+    def search(self, values: Changes, visitor: gr.Request) -> Iterator[Changes]:
+        """Measure an uploaded file of questions, in the visitor's turn."""
+        words, file = self.words(values), values[self.tab.upload]
+        session, number = str(visitor.session_hash), values[self.number]
 
-    def search(values: Changes, visitor: gr.Request) -> Iterator[Changes]:
-        words, session, number = language(values[code]), str(visitor.session_hash), values[ticket]
-
-        def stopped() -> bool:
-            return stops.stopped(session, number)
+        def cancelled() -> bool:
+            return self.cancellations.is_cancelled(session, number)
 
         try:
-            items, sha256 = questions_of(values[tab.upload])
-            taken = items[:MOST]
-            asked = asked_for(taken, Rule(early_norm=loaded.preset.early_norm))
-            name = Path(values[tab.upload]).name
-            with line.place(session) as place:
-                for _ in place.waits():
-                    if stopped():
-                        break
-                    yield {tab.notice: {"text": place.said(words), "tone": "busy"}}
-                if stopped():
-                    yield {tab.notice: None}
-                    return
-                updates = run_search(loaded, taken, asked, name, sha256, limits, True, stopped=stopped)
-                yield from grow(updates, len(items), words, stopped)
-        except (QuestionsError, FullError) as error:
-            yield {tab.notice: {"text": error.said(words), "tone": "error"}}
-        except TooLongError as error:
-            text = words("search.too_many_tokens", n=error.number, size=error.size, most=error.most)
-            yield {tab.notice: {"text": text, "tone": "error"}}
+            questions, sha256 = questions_of(file)
+            items = questions[:MOST]
+            config = search_config(items, ScoringConfig(early_norm=self.host.loaded.preset.early_norm))
+            start = self._starter(items, config, Path(file).name, sha256, cancelled)
+            updates = self.host.queue.in_turn(session, start, cancelled)
+            yield from self._stream(updates, len(questions), words, cancelled)
+        except (QuestionsError, QueueFullError) as error:
+            yield self._failed(error.message(words))
+        except QuestionTooLongError as error:
+            yield self._failed(words("search.too_many_tokens", n=error.number, size=error.size, most=error.most))
         except Exception as error:  # whatever it is, the visitor gets a sentence and the log the traceback
             LOG.exception("a search failed")
-            yield {tab.notice: {"text": words("search.failed", what=type(error).__name__), "tone": "error"}}
+            yield self._failed(words("search.failed", what=type(error).__name__))
 
-    def grow(updates: Iterator[Found], held: int, words: Language, stopped: Callable[[], bool]) -> Iterator[Changes]:
-        """The curve while it is measured, and the whole result at its end or where it was stopped."""
+    def _starter(
+        self, items: list[Any], config: SearchConfig, name: str, sha256: str, cancelled: Callable[[], bool]
+    ) -> Callable[[], Generator[SearchUpdate, None, None]]:
+        engine, limits = self.host.engine, self.host.limits
+        return lambda: run_search(engine, items, config, name, sha256, limits, True, cancelled=cancelled)
+
+    def _stream(
+        self,
+        updates: Generator[Waiting | SearchUpdate, None, None],
+        held: int,
+        words: Language,
+        cancelled: Callable[[], bool],
+    ) -> Iterator[Changes]:
+        """The queue position, the curve while it is measured, and the result at its end or where it was cancelled."""
+        last: SearchUpdate | None = None
         with closing(updates):
-            for found in updates:
-                part, halt = found.result, found.halt or ("stopped" if stopped() else None)
-                if found.finished or halt:
+            for update in updates:
+                if isinstance(update, Waiting):
+                    yield self._busy(update.message(words))
+                    continue
+                last = update
+                if update.finished or cancelled():
                     break
-                said = words("search.reading", done=found.done, of=found.of)
-                yield {
-                    tab.curve: curve_card(part, part.asked.metric, words),
-                    tab.notice: {"text": said, "tone": "busy"},
-                }
-        text = ""
-        if halt:
-            text = words("search.kept", done=part.data.items, of=part.data.of)
-            text += f" {words('error.time', seconds=limits.seconds)}" if halt == "time" else ""
-        elif held > part.data.of:
-            text = words("search.cut", done=part.data.of, of=f"{held:,}")
-        yield {tab.found: part, tab.notice: {"text": text, "tone": ""} if text else None}
+                progress = words("search.reading", done=update.done, of=update.of)
+                curve = curve_card(update.result, update.result.asked.metric, words)
+                yield {self.tab.curve: curve} | self._busy(progress)
+        if last is None:  # cancelled before its turn
+            yield {self.tab.notice: None}
+            return
+        text = self._summary(last, held, words, stopped=cancelled())
+        yield {self.tab.result: last.result, self.tab.notice: {"text": text, "tone": ""} if text else None}
 
-    read: set[Component] = {tab.found, tab.metric, code}
-    seen = read | view.inputs
-    tab.metric.input(show_metric, read, [tab.curve, tab.notice], **QUICK)
-    tab.back.click(go_back, {code}, tab.outputs, **QUICK)
-    code.change(translate, read, tab.outputs, **QUICK)
-    opened = view.outputs | {ask.layer, ask.alpha, ask.early_norm, ask.prompt, tabs, tab.notice}
-    tab.best.click(take_best, seen, opened, **QUICK)
-    tab.curve.select(take, seen, opened, trigger_mode="multiple", **QUICK)
-    tab.harmed.select(open_harmed, seen, opened, trigger_mode="multiple", **QUICK)
-    tab.mended.select(open_mended, seen, opened, trigger_mode="multiple", **QUICK)
+    def _summary(self, last: SearchUpdate, held: int, words: Language, *, stopped: bool) -> str:
+        """What was left out of a search: questions that were not read before it ended, or that were too many."""
+        data, halt = last.result.data, last.halt or ("stopped" if stopped else None)
+        if halt:
+            text = words("search.kept", done=data.items, of=data.of)
+            return text + (f" {words('error.time', seconds=self.host.limits.seconds)}" if halt == "time" else "")
+        return words("search.cut", done=data.of, of=f"{held:,}") if held > data.of else ""
+
+    def _busy(self, text: str) -> Changes:
+        return {self.tab.notice: {"text": text, "tone": "busy"}}
+
+    def _failed(self, sentence: str) -> Changes:
+        return {self.tab.notice: {"text": sentence, "tone": "error"}}
+
+
+def wire_search(
+    host: Host, tab: SearchTab, tabs: gr.Tabs, controls: Controls, inspector: Inspector, code: gr.Radio
+) -> None:
+    """Connect the tab; `code` is the language switch."""
+    on = SearchHandlers(host, tab, tabs, controls, inspector, code, gr.State(0), Cancellations())
+    shown: set[Component] = {tab.result, tab.metric, code}
+    inputs = shown | inspector.inputs
+    outputs = inspector.outputs | {
+        controls.layer,
+        controls.alpha,
+        controls.early_norm,
+        controls.prompt,
+        tabs,
+        tab.notice,
+    }
+    tab.metric.input(on.show_metric, shown, [tab.curve, tab.notice], **QUICK)
+    tab.back.click(on.show_shipped, {code}, tab.outputs, **QUICK)
+    code.change(on.translate, shown, tab.outputs, **QUICK)
+    tab.best.click(on.take_best, inputs, outputs, **QUICK)
+    tab.curve.select(on.take_point, inputs, outputs, **EVERY_CLICK)
+    tab.harmed.select(on.open_question("baseline"), inputs, outputs, **EVERY_CLICK)
+    tab.mended.select(on.open_question("dola"), inputs, outputs, **EVERY_CLICK)
     at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **SILENT}
-    heard = tab.upload.upload(hear, [code], [ticket, tab.notice], **at_once)
-    ended = heard.then(
-        search,
-        {tab.upload, code, ticket},
+    uploaded = tab.upload.upload(on.acknowledge, [code], [on.number, tab.notice], **at_once)
+    searched = uploaded.then(
+        on.search,
+        {tab.upload, code, on.number},
         tab.outputs,
-        concurrency_limit=line.most + SPARE,
+        concurrency_limit=host.queue.most + SPARE,
         concurrency_id="model",
-        trigger_mode="multiple",  # else a file that is brought while a search still ends would be dropped
+        trigger_mode="multiple",  # else a file that is uploaded while a search still ends would be dropped
         **SILENT,
     )
-    ended.then(tell, read, tab.outputs, trigger_mode="multiple", **QUICK)
-    tab.stop.click(stop, **at_once)
+    searched.then(on.show_result, shown, tab.outputs, **EVERY_CLICK)
+    tab.stop.click(on.stop, **at_once)

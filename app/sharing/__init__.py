@@ -1,1 +1,1 @@
-""""""
+"""What a visitor takes along: links and reports."""

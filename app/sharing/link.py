@@ -1,7 +1,7 @@
 """A link that brings somebody else to the same settings: readable, short, and nothing but settings.
 
-Prompt, j*, α and the length are always written, the rest where it differs from how the page starts. Whatever stands in
-a link that somebody opens, values that the controls take come out of it; what is not understood is passed over.
+Prompt, j*, α and the length are always written, the rest where it differs from how the page starts. A link may hold
+anything; values that the controls take come out of it, and what is not understood is ignored.
 """
 
 import math
@@ -13,15 +13,15 @@ from urllib.parse import urlencode
 import gradio as gr
 from gradio.components import Component
 
-from app.compare_tab.controls import Controls
-from dola_core.models.loading import well_formed
+from dola_core.models.loaded_model import well_formed
 
 ALWAYS = {"prompt": "prompt", "j": "layer", "a": "alpha", "new": "max_new_tokens"}
-"""Names in a link and the controls they set."""
+"""{name in a link: the control it sets} for what every link holds."""
 NAMES = ALWAYS | {
     "t": "temperature",
     "p": "top_p",
     "k": "top_k",
+    "min": "min_p",
     "penalty": "repetition_penalty",
     "at": "penalty_position",
     "norm": "early_norm",
@@ -34,10 +34,13 @@ MAX_TEXT = 4000
 """Characters of a prompt that a link carries; longer ones do not fit every address bar."""
 MAX_NAME = 200
 
+Components = Mapping[str, Any]
+"""{control: its component}, whose range, choices and start value count."""
+
 
 @dataclass(frozen=True)
-class Shared:
-    """What a link said, to be compared with what comes of it."""
+class SharedLink:
+    """What a link says, to be compared with the result of running it."""
 
     settings: dict[str, Any]
     """{control: value}"""
@@ -48,43 +51,50 @@ class Shared:
     """The step they looked at, from 1."""
 
     def verdict(self, ran: Mapping[str, Any], digest: str) -> str:
-        """The key of the words that say whether a result is the one that was shared; "" if another was asked for."""
+        """The language key that says whether a result equals the shared one; "" if other settings were run."""
         if not self.digest or any(ran.get(name) != value for name, value in self.settings.items()):
             return ""
         return "page.same_text" if digest == self.digest else "page.other_text"
 
 
-def query(controls: Controls, settings: Mapping[str, Any], *, model: str, step: int, digest: str) -> str:
+def query(components: Components, settings: Mapping[str, Any], *, model: str, step: int, digest: str) -> str:
     """The query string for control values, the step looked at, and the digest of their result, if there is one."""
-    said = {}
+    parameters = {}
     for name, control in NAMES.items():
         value = settings[control]
         if name == "prompt" or isinstance(value, str):
             value = well_formed(value or "")
-        if name in ALWAYS or value != getattr(controls, control).value:
-            said[name] = int(value) if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
-    if len(said["prompt"]) > MAX_TEXT:
-        said["prompt"], digest = said["prompt"][:MAX_TEXT], ""
-    return urlencode(said | {"step": step, "model": model} | ({"hash": digest} if digest else {}))
+        if name in ALWAYS or value != components[control].value:
+            parameters[name] = _as_text(value)
+    if len(parameters["prompt"]) > MAX_TEXT:
+        parameters["prompt"], digest = parameters["prompt"][:MAX_TEXT], ""
+    return urlencode(parameters | {"step": step, "model": model} | ({"hash": digest} if digest else {}))
 
 
-def read(controls: Controls, parameters: Mapping[str, str]) -> Shared | None:
+def read(components: Components, parameters: Mapping[str, str]) -> SharedLink | None:
     """What a link's parameters say, clamped to what the controls take; None if they say nothing.
 
-    A setting that it does not mention is as the page starts with it.
+    A setting that the link does not mention is as the page starts with it.
     """
     settings = {}
     for name, control in NAMES.items():
-        component = getattr(controls, control)
+        component = components[control]
         value = _value(component, str(parameters[name])) if name in parameters and component.visible else None
         if value is not None:
             settings[control] = value
     if not settings:
         return None
-    settings = {control: getattr(controls, control).value for control in NAMES.values()} | settings
+    settings = {control: components[control].value for control in NAMES.values()} | settings
     step = _whole(str(parameters.get("step", "1")))
     model, digest = (well_formed(str(parameters.get(name, "")))[:MAX_NAME] for name in ("model", "hash"))
-    return Shared(settings, model, digest, max(1, step) if step is not None else 1)
+    return SharedLink(settings, model, digest, max(1, step) if step is not None else 1)
+
+
+def _as_text(value: Any) -> Any:
+    """A value as it stands in a link."""
+    if isinstance(value, bool):
+        return int(value)
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 def _value(component: Component, text: str) -> Any:

@@ -1,1 +1,1 @@
-""""""
+"""The page's corner: links, files and the language, for all tabs."""

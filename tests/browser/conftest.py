@@ -1,76 +1,14 @@
 """A served page and a real browser."""
 
-import os
-import re
 import shutil
-import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 import torch
 from playwright.sync_api import Browser, Page
 from transformers import AutoConfig, AutoModelForCausalLM
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass
-class Server:
-    """`python app.py` as a user starts it."""
-
-    process: subprocess.Popen
-    url: str = ""
-    log: list[str] = field(default_factory=list)
-
-    def read(self, until: str | None = None) -> None:
-        """Follow what it prints, to `until` or to its end."""
-        for line in self.process.stdout:
-            self.log.append(line)
-            if until and (found := re.search(until, line)):
-                self.url = f"{found.group(1).rstrip('/')}/"
-                return
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@contextmanager
-def serve(
-    *arguments: str, script: tuple[str, ...] = ("app.py",), python: str = sys.executable, **environment: str
-) -> Iterator[Server]:
-    """Start the page, wait for its address, and stop it in the end."""
-    quiet = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
-    process = subprocess.Popen(
-        [python, *script, "--device", "cpu", "--dtype", "float32", *arguments],
-        cwd=ROOT,
-        env=os.environ | quiet | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    started = Server(process)
-    reader = threading.Thread(target=started.read)
-    try:
-        started.read(until=r"Running on local URL:\s+(http://\S+)")
-        assert started.url, "".join(started.log)
-        reader.start()
-        yield started
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-        if reader.is_alive():
-            reader.join()
-        process.stdout.close()
+from tests.server import ROOT, Server, free_port, serve
 
 
 @pytest.fixture(scope="session")

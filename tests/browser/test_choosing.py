@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from app.inputs.question_file import MOST
 from app.language import ENGLISH
 from app.render.search_summary import verdict
-from app.search_tab.components import shipped
+from app.search_tab.components import shipped_search
 from dola_core.layer_search.dataset import Item, write_items
 from dola_core.models.loading import load_model
 from tests.browser.test_inspector import click_point, drawn
@@ -35,7 +35,7 @@ def upload(page: Page, file) -> None:
 
 
 def test_the_shipped_search_is_there_at_once_and_a_point_sets_the_comparison(tab):
-    found = shipped(load_model(device="cpu", dtype="float32"))
+    found = shipped_search(load_model(device="cpu", dtype="float32"))
     expect(tab.locator(".duet-say.block:visible .duet-sentence")).to_have_text(verdict(found, ENGLISH))
     metric = next(name for name in found.curves if name != found.asked.metric)
     tab.locator("#metric input").click()
@@ -120,7 +120,7 @@ def test_of_a_large_file_the_first_questions_are_taken(tab, tmp_path):
 
 
 def test_what_was_chosen_is_taken_by_keyboard(tab):
-    chosen = shipped(load_model(device="cpu", dtype="float32")).chosen
+    chosen = shipped_search(load_model(device="cpu", dtype="float32")).chosen
     tab.get_by_role("tab", name=ENGLISH("page.compare_tab")).click()
     set_slider(tab, "layer", 3)
     tab.get_by_role("tab", name=ENGLISH("search.tab")).click()
@@ -139,7 +139,7 @@ def test_the_comparison_follows_a_point_of_the_curve(page):
     line = drawn(page, "#curve").evaluate("plot => plot.data.at(-1)")
     click_point(page, "#curve", 4, line["y"][3])
     page.get_by_role("tab", name=ENGLISH("page.compare_tab")).click()
-    expect(page.locator("#head .sub")).to_contain_text("q_4")
+    expect(page.locator("#plausible-head .sub")).to_contain_text("q_4")
     expect(page.locator("#layers .plot")).to_contain_text("j* = 4")
 
 

@@ -52,9 +52,9 @@ def test_at_alpha_one_dola_agrees_and_the_strip_says_what_would_change(run):
     expect(run.locator(".lane.dola .t.w")).to_have_count(different)
     if different:
         expect(run.locator(".lane.dola .t.dim").first).to_be_visible()
-        expect(run.locator(".duet-spine").first).to_contain_text("would change")
-    expect(run.locator("#sweep .sub")).to_contain_text("at α = 1")
-    expect(run.locator("#spine")).to_be_visible()
+        expect(run.locator(".duet-row").first).to_contain_text("would change")
+    expect(run.locator("#changed-by-layer .sub")).to_contain_text("at α = 1")
+    expect(run.locator("#divergence")).to_be_visible()
 
 
 FIRST_LATE = """() => {
@@ -75,8 +75,8 @@ def test_a_late_answer_to_one_slider_does_not_undo_the_other(run):
     set_slider(run, "layer", 5)
     set_slider(run, "alpha", 0.5)
     run.wait_for_timeout(1500)
-    expect(run.locator("#sweep .sub")).to_contain_text("at α = 0.5")
-    expect(run.locator("#head .sub")).to_contain_text("q_5")
+    expect(run.locator("#changed-by-layer .sub")).to_contain_text("at α = 0.5")
+    expect(run.locator("#plausible-head .sub")).to_contain_text("q_5")
 
 
 def test_the_whole_page_is_driven_by_keys(run):
@@ -94,7 +94,7 @@ def test_the_whole_page_is_driven_by_keys(run):
     before = int(layer(page))
     page.keyboard.press("[")
     expect(page.locator("#layer input[type=number]")).to_have_value(str(before - 1))
-    expect(page.locator("#head .sub")).to_contain_text(f"q_{before - 1}")
+    expect(page.locator("#plausible-head .sub")).to_contain_text(f"q_{before - 1}")
     page.keyboard.press("]")
     expect(page.locator("#layer input[type=number]")).to_have_value(str(before))
     page.keyboard.press("?")
@@ -149,13 +149,13 @@ def test_a_cell_of_the_map_and_a_bar_of_the_sweep_become_the_setting(run):
     click_point(run, "#map", 5, 7)
     expect(run.locator("#layer input[type=number]")).to_have_value("5")
     expect(run.locator("#alpha input[type=number]")).to_have_value("0.5")
-    expect(run.locator("#sweep .sub")).to_contain_text("at α = 0.5")
+    expect(run.locator("#changed-by-layer .sub")).to_contain_text("at α = 0.5")
 
 
 def test_a_token_of_the_head_is_pinned_into_the_layer_chart(run):
     expect(run.locator("#layers .legendtext")).to_have_count(2)
     # The bar of q_N of the third token, however short, begins at 0.
-    click_point(run, "#head", 0.0001, 2 - 0.27)
+    click_point(run, "#plausible-head", 0.0001, 2 - 0.27)
     expect(run.locator("#layers .legend")).to_contain_text("■")
     run.locator("#layer-kind").get_by_text("rank", exact=True).click()
     expect(run.locator("#layers .sub")).to_contain_text("a pinned token's rank")
@@ -189,7 +189,7 @@ def test_marks_that_move_alone_stand_where_a_chart_drawn_anew_has_them(run):
 @pytest.mark.parametrize(
     ("switch", "option", "chart", "said"),
     [
-        ("head-kind", "log-ratio F", "#head", "a log-ratio and no probability"),
+        ("plausible-head-kind", "log-ratio F", "#plausible-head", "a log-ratio and no probability"),
         ("layer-kind", "rank", "#layers", "rank in every layer"),
         ("heat-kind", "entropy", "#heat-dola", "entropy, nats"),
         ("heat-kind", "p(chosen)", "#heat-base", "probability of the lane's choice"),

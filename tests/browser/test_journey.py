@@ -47,7 +47,7 @@ def test_a_visit_from_a_recorded_run_to_a_shared_one(browser: Browser, server, t
     differ = page.locator(".lane.dola .t.d").evaluate_all("nodes => nodes.map(n => +n.dataset.index)")
     assert differ
     expect(page.locator(".lane.dola .ghost")).to_contain_text(words("strips.ghost", lane="Baseline").strip())
-    assert ink(page, "#head") == ink(page, "#heat-dola") == (DARK if theme == "dark" else LIGHT)["ink"]
+    assert ink(page, "#plausible-head") == ink(page, "#heat-dola") == (DARK if theme == "dark" else LIGHT)["ink"]
 
     # Read the strips, walk the steps.
     page.locator("#overlay").get_by_text(words("option.entropy"), exact=True).click()
@@ -75,8 +75,8 @@ def test_a_visit_from_a_recorded_run_to_a_shared_one(browser: Browser, server, t
     click_point(page, "#map", 5, 7)
     expect(page.locator("#alpha input[type=number]")).to_have_value("0.5")
     set_slider(page, "alpha", 1)
-    asked = words("sentence.asked", layer=5, alpha="1")
-    expect(page.locator(".duet-spine").first).to_contain_text(asked)
+    asked = words("sentence.setting", layer=5, alpha="1")
+    expect(page.locator(".duet-row").first).to_contain_text(asked)
     if locale.startswith("zh"):
         assert english_in(page) == []
 
@@ -89,7 +89,7 @@ def test_a_visit_from_a_recorded_run_to_a_shared_one(browser: Browser, server, t
     before = texts(page)
     page.locator(".lane.dola .t[data-index='1']").click()
     expect(page.locator(STEP)).to_have_value("2")
-    click_point(page, "#head", 0.0001, 2 - 0.27)
+    click_point(page, "#plausible-head", 0.0001, 2 - 0.27)
     page.locator("#force").click()
     expect(page.locator(".duet-crumbs")).to_be_visible()
     finished(page)

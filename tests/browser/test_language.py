@@ -26,13 +26,13 @@ def test_a_chinese_browser_gets_the_page_in_chinese_and_the_switch_leads_back(br
     expect(page.locator(".lane.dola .end")).to_have_text(
         re.compile("|".join(CHINESE(f"strips.{end}") for end in ("eos", "length")))
     )
-    expect(page.locator("#head h3")).to_have_text(CHINESE("chart.head"))
+    expect(page.locator("#plausible-head h3")).to_have_text(CHINESE("chart.plausible_head"))
     set_slider(page, "alpha", 1)
-    expect(page.locator(".duet-spine").first).to_contain_text("若 j* = ")
+    expect(page.locator(".duet-row").first).to_contain_text("若 j* = ")
     assert english_in(page) == []
     page.locator("#language").get_by_text("English", exact=True).click()
     expect(page.locator("#compare")).to_have_text(ENGLISH("controls.compare"))
-    expect(page.locator("#head h3")).to_have_text(ENGLISH("chart.head"))
+    expect(page.locator("#plausible-head h3")).to_have_text(ENGLISH("chart.plausible_head"))
     expect(page.locator("#alpha input[type=number]")).to_have_value("1")
     assert errors == []
     context.close()

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 LANES = (".lane.base", ".lane.dola")
-CHARTS = ("#spine", "#head", "#layers", "#heat-base", "#heat-dola", "#map", "#sweep")
+CHARTS = ("#divergence", "#plausible-head", "#layers", "#heat-base", "#heat-dola", "#map", "#changed-by-layer")
 expect.set_options(timeout=30_000)
 
 
@@ -73,10 +73,10 @@ def test_compare_move_the_layer_click_a_token_and_read_the_head(page):
     for lane in LANES:
         assert page.locator(f"{lane} .t[data-index]").count() >= 2
     layer = page.locator("#layer input[type=number]").input_value()
-    expect(page.locator("#head .sub")).to_contain_text(f"q_{layer}")
+    expect(page.locator("#plausible-head .sub")).to_contain_text(f"q_{layer}")
 
     set_slider(page, "layer", 12)
-    expect(page.locator("#head .sub")).to_contain_text("q_12")
+    expect(page.locator("#plausible-head .sub")).to_contain_text("q_12")
     expect(page.locator("#layers .plot")).to_contain_text("j* = 12")
 
     second = page.locator(".lane.dola .t[data-index='1']")
@@ -84,10 +84,10 @@ def test_compare_move_the_layer_click_a_token_and_read_the_head(page):
     expect(second).to_have_class(re.compile(r"\bsel\b"))
     expect(page.locator(".duet-say.block")).to_contain_text("Step 2.")
     expect(page.locator("#step input[type=number]")).to_have_value("2")
-    chart = page.locator("#head .plot")
+    chart = page.locator("#plausible-head .plot")
     for label in ("q_N", "q_12", "p̂ DoLa", "α·max"):
         expect(chart).to_contain_text(label)
-    assert page.locator("#head .plot .bars .point").count() >= 6
+    assert page.locator("#plausible-head .plot .bars .point").count() >= 6
 
 
 def test_the_lanes_stream_token_by_token(page, endless):
@@ -123,7 +123,7 @@ def test_the_first_difference_is_marked_and_opened(page):
     after_fork = page.locator(".lane.dola .fork + .t")
     expect(after_fork).to_have_class(re.compile(r"\bd\b.*\bsel\b"))
     expect(page.locator(".lane.dola .ghost")).to_contain_text("Baseline would say")
-    expect(page.locator(".duet-spine").first).to_contain_text("the first at step")
+    expect(page.locator(".duet-row").first).to_contain_text("the first at step")
 
 
 def test_the_step_slider_and_the_lane_switch_move_the_selection(page):
@@ -155,7 +155,7 @@ def test_stop_keeps_the_text_says_so_and_the_next_run_works(page, endless):
     for lane in LANES:
         expect(page.locator(f"{lane} .end")).to_have_text("stopped by you")
         assert 9 <= page.locator(f"{lane} .t[data-index]").count() < 256
-    expect(page.locator("#head .main-svg").first).to_be_visible()
+    expect(page.locator("#plausible-head .main-svg").first).to_be_visible()
     set_number(page, "new tokens", 5)
     compare(page, "The capital of Japan is")
     expect(page.locator(".lane.dola .end")).to_have_text("length limit")
@@ -331,7 +331,7 @@ def test_the_page_can_be_used_before_its_charts_can_be_drawn(page, server):
     compare(page, "The capital of Australia is")
     for lane in LANES:
         expect(page.locator(f"{lane} .end")).to_be_visible()
-    expect(page.locator("#head .plot")).to_have_attribute("aria-busy", "true")
+    expect(page.locator("#plausible-head .plot")).to_have_attribute("aria-busy", "true")
     assert len(asked) == 1
     asked[0].abort()
     page.wait_for_function("!document.querySelector('script[src*=plotly]')")

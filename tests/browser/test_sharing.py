@@ -109,7 +109,7 @@ def test_markup_in_a_dropped_trace_is_only_text(page, tmp_path):
     (tmp_path / "nasty.json").write_text(json.dumps(document))
     page.locator("#inbox input").set_input_files(tmp_path / "nasty.json")
     expect(page.locator(".lane.base h2")).to_contain_text("${alert(1)}")
-    expect(page.locator("#head .plot")).to_contain_text("onerror")
+    expect(page.locator("#plausible-head .plot")).to_contain_text("onerror")
     assert page.locator(".duet-strips img, .duet-chart img, .duet-strips script").count() == 0
 
 
@@ -140,8 +140,8 @@ def test_a_pinned_token_is_forced_and_the_crumbs_lead_back(page):
     expect(page.locator("#step input[type=number]")).to_have_value("2")
     expect(page.locator("#force")).to_be_hidden()
     before = texts(page)
-    token = drawn(page, "#head").evaluate("plot => plot.data[0].customdata[2][0]")
-    click_point(page, "#head", 0.0001, 2 - 0.27)
+    token = drawn(page, "#plausible-head").evaluate("plot => plot.data[0].customdata[2][0]")
+    click_point(page, "#plausible-head", 0.0001, 2 - 0.27)
     expect(page.locator("#force")).to_contain_text("Continue both from")
     page.click("#force")
     expect(page.locator(".duet-crumbs")).to_contain_text("step 2 →")
@@ -162,7 +162,7 @@ def test_running_on_writes_what_the_what_if_said(page, step, layer, alpha):
     expect(page.locator("#step input[type=number]")).to_have_value(str(step))
     set_slider(page, "layer", layer)
     set_slider(page, "alpha", alpha)
-    expect(page.locator("#sweep .sub")).to_contain_text(f"at α = {alpha:g}")
+    expect(page.locator("#changed-by-layer .sub")).to_contain_text(f"at α = {alpha:g}")
     expect(page.locator("#layers .plot")).to_contain_text(f"j* = {layer}")
     said = [page.locator(f".duet-say .voice.{side}") for side in ("dola", "base")]
     expected = next(voice.inner_text() for voice in said if voice.count())

@@ -3,45 +3,46 @@
 import hashlib
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from app.inputs.question_file import QuestionsError, asked_for, questions_of
+from app.inputs.question_file import QuestionsError, questions_of, search_config
 from app.language import ENGLISH, language
+from app.paths import SHIPPED_SEARCH
 from app.render.figures import curve_card, halves_card
 from app.render.search_summary import domain_rows, error_rows, verdict
-from app.search_tab.components import SHIPPED, Choosing, shipped
-from dola_core.layer_search.dataset import WRONG, Item
+from app.search_tab.components import SearchTab, shipped_search
+from dola_core.errors import DATASET_ERRORS
+from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.result import SearchResult
-from dola_core.layer_search.scoring import Rule
-from dola_core.layer_search.search import layer_search
-from dola_core.layer_search.selection import FEWEST
-from dola_core.models.loading import SHIPPED_MODEL
-from tests.dola_core.layer_search.test_search import ASKED, ITEMS
+from dola_core.layer_search.scoring import ScoringConfig
+from dola_core.layer_search.search import search_layers
+from dola_core.layer_search.selection import MIN_CLUSTERS
+from dola_core.paths import SHIPPED_MODEL
+from tests.dola_core.layer_search.questions import CONFIG, ITEMS
 
 CHINESE = language("zh")
 
 
 @pytest.fixture(scope="module")
 def found(loaded) -> SearchResult:
-    return layer_search(loaded, ITEMS, ASKED)
+    return search_layers(loaded, ITEMS, CONFIG)
 
 
 def test_the_shipped_search_is_of_the_shipped_model_and_questions(loaded):
-    result = shipped(loaded)
+    result = shipped_search(loaded)
     data = SHIPPED_MODEL / "validation.jsonl"
     assert result.complete
     assert result.data.sha256 == hashlib.sha256(data.read_bytes()).hexdigest()
     assert result.data.items == len(data.read_text(encoding="utf-8").splitlines())
     assert result.layers == tuple(range(1, 30))
-    assert (SHIPPED.parent / "report.html").is_file()
+    assert (SHIPPED_SEARCH.parent / "report.html").is_file()
 
 
 def test_the_shipped_search_and_the_models_evaluation_measured_the_same(loaded):
-    result = shipped(loaded)
+    result = shipped_search(loaded)
     evaluation = json.loads((SHIPPED_MODEL / "evaluation.json").read_text(encoding="utf-8"))["validation"]["curve"]
     for metric in ("said", "chose"):
         curve, said = result.curves[metric], evaluation[metric]
@@ -57,8 +58,8 @@ def test_the_curves_are_the_results_and_a_point_knows_its_alpha(found):
     for metric in found.curves:
         figure = go.Figure(curve_card(found, metric, ENGLISH)["figure"])
         lines = [line for line in figure.data if line.name and line.name.startswith("α")]
-        assert len(lines) == len(ASKED.alphas)
-        for n, (line, alpha) in enumerate(zip(lines, ASKED.alphas, strict=True)):
+        assert len(lines) == len(CONFIG.alphas)
+        for n, (line, alpha) in enumerate(zip(lines, CONFIG.alphas, strict=True)):
             assert list(line.x) == list(found.layers)
             np.testing.assert_allclose(line.y, [row[n][0] for row in found.curves[metric].settings])
             assert {point[0] for point in line.customdata} == {alpha}
@@ -80,7 +81,7 @@ def test_the_verdict_says_what_the_core_says(found, words):
     assert gain in found.verdict
     if words is ENGLISH:
         assert said.startswith(found.verdict.partition(":")[0])
-    assert verdict(found.model_copy(update={"stability": None}), words) == words("search.few", fewest=FEWEST)
+    assert verdict(found.model_copy(update={"stability": None}), words) == words("search.few", fewest=MIN_CLUSTERS)
 
 
 def test_domains_that_disagree_are_named(found):
@@ -121,7 +122,7 @@ def test_a_strangers_file_is_bounded_and_its_mistake_told_in_both_languages(tmp_
     file.write_text(json.dumps(line))
     with pytest.raises(QuestionsError, match=said) as refused:
         questions_of(str(file))
-    assert re.search("[\u4e00-\u9fff]", refused.value.said(CHINESE))
+    assert re.search("[\u4e00-\u9fff]", refused.value.message(CHINESE))
 
 
 @pytest.mark.parametrize(
@@ -133,20 +134,20 @@ def test_a_strangers_file_is_bounded_and_its_mistake_told_in_both_languages(tmp_
     ],
 )
 def test_what_is_measured_follows_the_questions(items, metric):
-    assert asked_for(items, Rule()).metric == metric
+    assert search_config(items, ScoringConfig()).metric == metric
 
 
 @pytest.mark.parametrize("metric", [None, "nothing", ["said"], {"said": 1}, 3])
 def test_whatever_metric_a_browser_sends_one_of_the_results_is_shown(found, metric):
-    assert Choosing.shown(found, metric) == found.asked.metric
-    assert Choosing.shown(found, "said") == "said"
+    assert SearchTab.metric_of(found, metric) == found.asked.metric
+    assert SearchTab.metric_of(found, "said") == "said"
 
 
 def test_another_model_has_no_shipped_search(loaded, monkeypatch):
     monkeypatch.setattr(loaded.model, "name_or_path", "elsewhere")
-    assert shipped(loaded) is None
-    assert Path(SHIPPED).is_file()
+    assert shipped_search(loaded) is None
+    assert SHIPPED_SEARCH.is_file()
 
 
 def test_what_may_be_wrong_with_a_file_reads_the_same_on_the_page_as_in_python():
-    assert ENGLISH.section("file") == WRONG
+    assert ENGLISH.section("file") == DATASET_ERRORS

@@ -6,20 +6,21 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 import pytest
+from gradio.components import Component
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from app.compare_tab.controls import ASKED, Controls, controls
+from app.compare_tab.controls import RUN_SETTINGS, Controls, lay_out_controls
 from app.settings import Settings
 from app.sharing import link
 
 
 @pytest.fixture(scope="module")
-def ask(loaded) -> Controls:
+def controls(loaded) -> Controls:
     async def make() -> Controls:
         with gr.Blocks():
-            return controls(loaded, Settings())
+            return lay_out_controls(loaded, Settings())
 
     # Outside of a running loop Gradio would make loops of its own and leave them open; in a thread there is none yet.
     with ThreadPoolExecutor(1) as thread:
@@ -27,36 +28,41 @@ def ask(loaded) -> Controls:
 
 
 @pytest.fixture(scope="module")
-def start(ask):
+def components(controls) -> dict[str, Component]:
+    return vars(controls)
+
+
+@pytest.fixture(scope="module")
+def start(components):
     """How the page starts."""
-    return {name: getattr(ask, name).value for name in ASKED}
+    return {name: components[name].value for name in RUN_SETTINGS}
 
 
-def made(ask, settings, **more):
-    said = link.query(ask, settings, **({"model": "atlas-30l", "step": 1, "digest": ""} | more))
-    return said, dict(parse_qsl(said, keep_blank_values=True))
+def made(components, settings, **more):
+    text = link.query(components, settings, **({"model": "atlas-30l", "step": 1, "digest": ""} | more))
+    return text, dict(parse_qsl(text, keep_blank_values=True))
 
 
-def test_a_short_prompt_makes_a_short_readable_link(ask, start):
-    said, _ = made(ask, start | {"prompt": "The capital of Peru is", "layer": 12, "alpha": 0.1})
-    assert said == "prompt=The+capital+of+Peru+is&j=12&a=0.1&new=48&step=1&model=atlas-30l"
+def test_a_short_prompt_makes_a_short_readable_link(components, start):
+    text, _ = made(components, start | {"prompt": "The capital of Peru is", "layer": 12, "alpha": 0.1})
+    assert text == "prompt=The+capital+of+Peru+is&j=12&a=0.1&new=48&step=1&model=atlas-30l"
 
 
-def test_settings_survive_a_link(ask, start):
+def test_settings_survive_a_link(components, start):
     settings = start | {
         "prompt": "naïve & ü? 100 % = 😀\n${x}", "layer": 3, "alpha": 0.25, "max_new_tokens": 7, "temperature": 0.7,
-        "top_p": 0.9, "top_k": 5, "repetition_penalty": 1.2, "penalty_position": "after", "early_norm": False,
-        "num_beams": 2, "seed": 99, "stop_text": "\\n",
+        "top_p": 0.9, "top_k": 5, "min_p": 0.05, "repetition_penalty": 1.2, "penalty_position": "after",
+        "early_norm": False, "num_beams": 2, "seed": 99, "stop_text": "\\n",
     }  # fmt: skip
-    _, parameters = made(ask, settings, step=9, digest="abc")
-    shared = link.read(ask, parameters)
+    _, parameters = made(components, settings, step=9, digest="abc")
+    shared = link.read(components, parameters)
     assert shared.settings == settings
     assert (shared.step, shared.model, shared.digest) == (9, "atlas-30l", "abc")
 
 
-def test_a_plain_address_is_no_link(ask):
-    assert link.read(ask, {}) is None
-    assert link.read(ask, {"__theme": "dark", "logs": "x"}) is None
+def test_a_plain_address_is_no_link(components):
+    assert link.read(components, {}) is None
+    assert link.read(components, {"__theme": "dark", "logs": "x"}) is None
 
 
 TEXTS = st.text(st.characters(), max_size=200)
@@ -69,68 +75,68 @@ SEPARATORS = st.sampled_from(["&", "=", "%", "%00", "%ff", "+", "prompt=", "&j="
 
 
 @given(parameters=st.one_of(PARAMETERS, st.lists(st.one_of(SEPARATORS, st.text())).map("".join).map(QueryParams)))
-def test_whatever_a_link_says_it_can_be_run(ask, start, parameters):
-    shared = link.read(ask, parameters)
+def test_whatever_a_link_says_it_can_be_run(controls, components, start, parameters):
+    shared = link.read(components, parameters)
     if shared is None:
         return
     for text in (shared.settings["prompt"], shared.settings["stop_text"], shared.model, shared.digest):
         (text or "").encode("utf-8")
     assert set(shared.settings) == set(start)
-    values = {getattr(ask, name): value for name, value in (start | shared.settings).items()}
-    if values[ask.num_beams] > 1:
-        values[ask.temperature] = 0.0
-    request = ask.request(values)
+    values = {components[name]: value for name, value in (start | shared.settings).items()}
+    if values[components["num_beams"]] > 1:
+        values[components["temperature"]] = 0.0
+    request = controls.request(values)
     assert 1 <= request.layer <= 29
     assert shared.step >= 1
     assert len(request.prompt) <= link.MAX_TEXT
 
 
 @given(data=st.data(), prompt=TEXTS, stop=TEXTS)
-def test_whatever_is_set_comes_out_of_its_link(ask, start, data, prompt, stop):
+def test_whatever_is_set_comes_out_of_its_link(components, start, data, prompt, stop):
     settings = start | {"prompt": prompt, "stop_text": stop}
     for name in ("layer", "max_new_tokens", "top_k", "num_beams", "seed"):
-        control = getattr(ask, name)
+        control = components[name]
         settings[name] = data.draw(st.integers(int(control.minimum), int(control.maximum)))
     for name in ("alpha", "temperature", "top_p", "repetition_penalty"):
-        control = getattr(ask, name)
+        control = components[name]
         steps = round((control.maximum - control.minimum) / control.step)
         settings[name] = round(control.minimum + control.step * data.draw(st.integers(0, steps)), 2)
-    said, parameters = made(ask, settings, model=prompt, digest=stop)
-    shared = link.read(ask, parameters)
-    assert said.isascii()
+    text, parameters = made(components, settings, model=prompt, digest=stop)
+    shared = link.read(components, parameters)
+    assert text.isascii()
     for name in set(settings) - {"prompt", "stop_text"}:
         assert shared.settings[name] == settings[name], name
     for name in ("prompt", "stop_text"):
         assert shared.settings[name] == settings[name].encode("utf-8", "replace").decode("utf-8")
 
 
-def test_a_prompt_that_a_link_cannot_hold_carries_no_digest(ask, start):
-    said, parameters = made(ask, start | {"prompt": "x" * 5000}, digest="abc")
+def test_a_prompt_that_a_link_cannot_hold_carries_no_digest(components, start):
+    text, parameters = made(components, start | {"prompt": "x" * 5000}, digest="abc")
     assert "hash" not in parameters
-    assert len(said) < 4200
+    assert len(text) < 4200
 
 
-def test_what_the_visitor_cannot_see_is_not_set(ask):
-    assert not ask.chat.visible, "the shipped model has no chat template"
-    assert link.read(ask, {"prompt": "p", "chat": "1"}).settings["chat"] is False
+def test_what_the_visitor_cannot_see_is_not_set(components):
+    assert not components["chat"].visible, "the shipped model has no chat template"
+    assert link.read(components, {"prompt": "p", "chat": "1"}).settings["chat"] is False
 
 
 @pytest.mark.parametrize(
     ("text", "layer"),
     [("0", 1), ("-7", 1), ("1e9", 29), ("inf", 29), ("22.4", 22), ("nan", None), ("x", None), ("", None)],
 )
-def test_a_layer_is_clamped_or_passed_over(ask, text, layer):
-    shared = link.read(ask, {"prompt": "p", "j": text})
-    assert shared.settings["layer"] == (ask.layer.value if layer is None else layer)
+def test_a_layer_is_clamped_or_passed_over(components, text, layer):
+    shared = link.read(components, {"prompt": "p", "j": text})
+    assert shared.settings["layer"] == (components["layer"].value if layer is None else layer)
 
 
-def test_the_verdict_compares_only_what_was_shared(ask, start):
+def test_the_verdict_compares_only_what_was_shared(components, start):
     settings = start | {"prompt": "p", "layer": 5}
-    _, parameters = made(ask, settings, digest="abc")
-    shared = link.read(ask, parameters)
+    _, parameters = made(components, settings, digest="abc")
+    shared = link.read(components, parameters)
     assert shared.verdict(settings, "abc") == "page.same_text"
     assert shared.verdict(settings, "abd") == "page.other_text"
     assert shared.verdict(settings | {"layer": 6}, "abc") == ""
     assert shared.verdict(settings | {"temperature": 1.0}, "abc") == "", "what a link leaves out is part of it"
-    _, silent = made(ask, settings)
-    assert link.read(ask, silent).verdict(settings, "abc") == ""
+    _, silent = made(components, settings)
+    assert link.read(components, silent).verdict(settings, "abc") == ""

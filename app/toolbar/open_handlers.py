@@ -1,0 +1,71 @@
+"""Traces that were not run here: opened from a file, recorded with the page, or an earlier one of this visitor."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import gradio as gr
+
+from app.compare_tab.controls import Controls
+from app.compare_tab.inspector import Crumb, Inspector
+from app.inputs.recorded_traces import RECORDED, RecordedTrace
+from app.inputs.trace_file import TraceError, check_size, open_trace
+from app.render.sentences import settings_sentence
+from app.toolbar.components import Toolbar
+from app.ui.events import EVERY_CLICK, Changes, event_data
+from dola_core.trace.schema import ALPHA_MIN, Trace
+
+
+@dataclass(frozen=True)
+class OpenHandlers:
+    """What happens when a visitor opens a trace."""
+
+    controls: Controls
+    inspector: Inspector
+    shown_settings: gr.State
+    """The control values that the shown trace was run with; an opened one has none."""
+
+    def open_file(self, values: Changes, event: gr.EventData) -> Changes:
+        """Show a trace from a file, which the browser reads and sends as text."""
+        data = event_data(event)
+        try:
+            check_size(data["size"])  # of a file that is too large to be sent, only the size comes
+            trace = open_trace(data["text"])
+        except TraceError as error:
+            return self.inspector.failed(error.message(self.inspector.words(values)))
+        return self._show(values, trace, "page.opened")
+
+    def open_recorded(self, recorded: RecordedTrace) -> Callable[[Changes], Changes]:
+        """The handler that shows one of the recorded traces."""
+        return lambda values: self._show(values, recorded.read(), "page.recorded")
+
+    def back(self, values: Changes, event: gr.EventData) -> Changes:
+        """Show an earlier run of the trail again."""
+        trail, index = values[self.inspector.trail], event_data(event)["by"]
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(trail) - 1:
+            return self.inspector.unchanged()
+        return self._show_last(values, trail[: index + 1])
+
+    def _show(self, values: Changes, trace: Trace, label_key: str) -> Changes:
+        """A trace with the settings of its own run, and a note that nothing was run."""
+        words = self.inspector.words(values)
+        note = words("page.nothing_run", settings=settings_sentence(trace, words))
+        return self._show_last(values, [Crumb(words(label_key), trace)]) | self.inspector.noted(note)
+
+    def _show_last(self, values: Changes, trail: list[Crumb]) -> Changes:
+        """The last run of a trail, at the step where its texts part or else the first."""
+        trace = trail[-1].trace
+        lane = trace.lanes[1]
+        view = self.inspector.view(values, lane.layer or 1, max(lane.alpha, ALPHA_MIN))
+        view = replace(view, lane=1, index=trace.fork or 0, pinned=())
+        return self.inspector.finished(trail, view) | self.controls.at(trace, view) | {self.shown_settings: None}
+
+
+def wire_opening(on: OpenHandlers, toolbar: Toolbar) -> None:
+    """Connect the file box, the recorded traces and the crumbs."""
+    controls, inspector = on.controls, on.inspector
+    inputs = controls.inputs | inspector.inputs | {on.shown_settings}
+    outputs = inspector.outputs | {controls.layer, controls.alpha, on.shown_settings}
+    toolbar.inbox.upload(on.open_file, inputs, outputs, **EVERY_CLICK)
+    for button, recorded in zip(controls.recorded, RECORDED, strict=True):
+        button.click(on.open_recorded(recorded), inputs, outputs, **EVERY_CLICK)
+    inspector.crumbs.select(on.back, inputs, outputs, **EVERY_CLICK)
