@@ -9,7 +9,7 @@ import transformers
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
-from app.jobs.allocator import keep_for_good
+from app.jobs.allocator import freeze_startup_objects
 from tests.browser.chromium import FLAGS, executable
 
 torch.set_num_threads(1)
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def kept_for_good() -> None:
     """As when the page is built: a run's end collects, and would look through all of PyTorch each time."""
-    keep_for_good()
+    freeze_startup_objects()
 
 
 @pytest.fixture(scope="session")

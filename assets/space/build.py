@@ -1,7 +1,7 @@
-"""Put together a folder that is a Hugging Face Space as it is: `make space OUT=folder`, for ZeroGPU with `MODEL=name`.
+"""Put together a folder to push as a Hugging Face Space: `make space OUT=folder`, for ZeroGPU with `MODEL=name`.
 
-Without a model it serves the shipped one on any hardware, CPU basic included. With one it serves that from the Hub and
-suggests ZeroGPU. The same tree and model give the same bytes. Needs the standard library alone.
+Without a model the Space serves the shipped one on any hardware, CPU basic included. With one it serves that model of
+the Hub and suggests ZeroGPU. The same tree and model give the same bytes. Needs the standard library alone.
 """
 
 import argparse
@@ -29,31 +29,31 @@ KEPT = (
     "assets/words/*.md",
     "assets/words/*.toml",
 )
-"""What the running page reads; the README's pictures come on top."""
+"""What the running page reads. The README's pictures are added to it."""
 README, REQUIREMENTS, SETTINGS = "README.md", "requirements.txt", "settings.env"
 CONTENTS = ".assembled"
-"""Lists what was put into the folder, and so tells it from a folder of something else."""
+"""A list of the files that were put into the folder. A folder without it holds something else."""
 LARGE = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.png filter=lfs diff=lfs merge=lfs -text\n"
-"""The Hub takes binary files by LFS alone."""
+"""The Hub takes binary files through LFS only."""
 IGNORED = "__pycache__/\n*.pyi\n.gradio/\n"
-"""What trying the page out leaves in the folder."""
+"""Files that serving the page leaves in the folder."""
 ZERO_PYTHON, ZERO_TORCH = "3.12.12", "torch==2.11.0"
-"""The newest that ZeroGPU offers and the code runs with."""
+"""The newest versions that ZeroGPU offers and the code runs with."""
 ZERO_PACKAGES = ("spaces>=0.51",)
-MODEL = r"[\w.-]+/[\w.-]+"
+MODEL_NAME = r"[\w.-]+/[\w.-]+"
 
 
 class SpaceError(Exception):
-    """The folder cannot be put together; the message says why."""
+    """The folder cannot be put together; the message is the reason."""
 
 
 def assemble(out: Path, model: str | None = None) -> None:
-    """Write the Space into `out`, which is empty, not there, or an earlier one.
+    """Write the Space into the folder `out`, which is empty, does not exist yet, or is an earlier Space.
 
-    `model` is a name on the Hub for a Space on ZeroGPU, None for the shipped model. What was put into an earlier Space
-    is replaced, what lies beside it is left alone. Raises `SpaceError`.
+    `model` is a name on the Hub, for a Space on ZeroGPU, or None for the shipped model. The files of an earlier Space
+    are replaced, other files beside them are left alone. Raises `SpaceError`.
     """
-    if model is not None and not re.fullmatch(MODEL, model):
+    if model is not None and not re.fullmatch(MODEL_NAME, model):
         raise SpaceError(f"{model!r} is no model on the Hub; name one as owner/model, or none for the shipped one.")
     files = contents(model)
     _clear(out)
@@ -63,7 +63,7 @@ def assemble(out: Path, model: str | None = None) -> None:
 
 
 def contents(model: str | None = None) -> dict[str, bytes]:
-    """The files of the Space by their path in it, in order."""
+    """{path in the Space: content} of all its files, in order of path."""
     readme = (ROOT / README).read_text(encoding="utf-8")
     matter, body = front_matter(readme)
     written = {
@@ -77,23 +77,23 @@ def contents(model: str | None = None) -> dict[str, bytes]:
     pictures = re.findall(r"!\[[^]]*]\(([^)]+)\)", body)
     paths = {path for pattern in KEPT for path in ROOT.glob(pattern)} | {ROOT / picture for picture in pictures}
     files = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in paths}
-    there = [*files, *written, CONTENTS]
-    written[README] += _linked(body, there)
-    written[CONTENTS] = "".join(f"{name}\n" for name in sorted(there))
+    names = [*files, *written, CONTENTS]
+    written[README] += _without_dead_links(body, names)
+    written[CONTENTS] = "".join(f"{name}\n" for name in sorted(names))
     files |= {name: text.encode() for name, text in written.items()}
     return dict(sorted(files.items()))
 
 
 def front_matter(readme: str) -> tuple[dict[str, str], str]:
-    """The YAML at the top of a README as {key: what follows its colon, to the next key}, and the rest."""
-    found = re.fullmatch(r"---\n(.*?)^---\n(.*)", readme, re.DOTALL | re.MULTILINE)
-    if found is None:
+    """The YAML at the top of a README as {key: text from its colon to the next key}, and the rest of the README."""
+    parts = re.fullmatch(r"---\n(.*?)^---\n(.*)", readme, re.DOTALL | re.MULTILINE)
+    if parts is None:
         raise SpaceError(f"{README} does not begin with the front matter of a Space.")
-    return dict(re.findall(r"^(\w+):(.*?\n)(?=\w|\Z)", found[1], re.DOTALL | re.MULTILINE)), found[2]
+    return dict(re.findall(r"^(\w+):(.*?\n)(?=\w|\Z)", parts[1], re.DOTALL | re.MULTILINE)), parts[2]
 
 
 def requirements(text: str, matter: dict[str, str], model: str | None) -> str:
-    """What a Space installs beside gradio, which it has by its `sdk_version`."""
+    """The requirements of a Space: those of the project but gradio, which a Space gets by its `sdk_version`."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     gradio = f"gradio=={matter['sdk_version'].strip()}"
     if gradio not in lines:
@@ -105,7 +105,7 @@ def requirements(text: str, matter: dict[str, str], model: str | None) -> str:
 
 
 def _configured(matter: dict[str, str], model: str | None) -> dict[str, str]:
-    """The front matter for one of the two kinds of Space."""
+    """The front matter of a Space with the shipped model or with `model` on ZeroGPU."""
     own = {key: value for key, value in matter.items() if key != "models"}
     if model is None:
         return own | {"suggested_hardware": " cpu-basic\n"}
@@ -116,41 +116,42 @@ def _configured(matter: dict[str, str], model: str | None) -> dict[str, str]:
     }
 
 
-def _linked(body: str, there: list[str]) -> str:
-    """A text whose links to files that are not `there` have become plain text."""
+def _without_dead_links(body: str, names: list[str]) -> str:
+    """`body` with plain text in place of links to files that are not among `names`."""
 
     def keep(link: re.Match[str]) -> str:
         target = link[2].partition("#")[0]
-        return link[0] if not target or ":" in target or target in there else link[1]
+        return link[0] if not target or ":" in target or target in names else link[1]
 
     return re.sub(r"(?<!!)\[([^][]*)]\(([^)\s]+)\)", keep, body)
 
 
 def _clear(out: Path) -> None:
-    """Remove what an earlier run put into `out`, or refuse it."""
+    """Remove the files of an earlier Space from `out`; raises `SpaceError` if it holds something else."""
     if out.exists() and not out.is_dir():
         raise SpaceError(f"{out} is a file; name a folder.")
     if (out / CONTENTS).is_file():
         for name in (out / CONTENTS).read_text(encoding="utf-8").splitlines():
             if not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts:
                 (out / name).unlink(missing_ok=True)
-    elif out.exists() and (held := sorted(path.name for path in out.iterdir() if path.name != ".git")):
-        raise SpaceError(f"{out} holds something else ({held[0]}); name a folder that is empty or not there yet.")
+    elif out.exists() and (others := sorted(path.name for path in out.iterdir() if path.name != ".git")):
+        raise SpaceError(f"{out} holds something else ({others[0]}); name a folder that is empty or not there yet.")
 
 
 def main() -> None:
-    """Put a Space together, or end in one sentence."""
+    """Put a Space together, or exit with one sentence."""
     parser = argparse.ArgumentParser(prog="space", description="Put together a folder that is a Hugging Face Space.")
     parser.add_argument("out", help="the folder: new, empty, or an earlier Space")
     parser.add_argument("--model", help="a model on the Hub to serve on ZeroGPU (default: the shipped one, on a CPU)")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
-        if not asked.out:
+        if not options.out:
             raise SpaceError("say where: make space OUT=folder.")
-        assemble(Path(asked.out), asked.model)
+        assemble(Path(options.out), options.model)
     except (SpaceError, OSError) as error:
         sys.exit(f"space: {error}")
-    print(f"{asked.out} is a Space for {asked.model + ' on ZeroGPU' if asked.model else 'the shipped model on a CPU'}.")
+    served = f"{options.model} on ZeroGPU" if options.model else "the shipped model on a CPU"
+    print(f"{options.out} is a Space for {served}.")
 
 
 if __name__ == "__main__":

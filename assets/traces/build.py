@@ -1,6 +1,6 @@
 """Record the traces that come with the page: `make traces`.
 
-For each title, prompts are tried in a fixed order until a run shows what the title says.
+For each title, prompts are tried in a fixed order until a run shows what the title promises.
 """
 
 import json
@@ -9,35 +9,39 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from app.inputs.examples import outcome  # noqa: E402
-from app.inputs.recorded_traces import RECORDED  # noqa: E402
-from app.jobs.comparison import Request, run  # noqa: E402
-from app.render.figures.step import Head  # noqa: E402
-from dola_core.layer_search.dataset import Item, read_items  # noqa: E402
-from dola_core.models.loading import SHIPPED_MODEL, LoadedModel, load_model  # noqa: E402
-from dola_core.trace.schema import Trace  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from app.inputs.examples import outcome
+from app.inputs.recorded_traces import RECORDED
+from app.jobs.comparison import run
+from app.jobs.request import ComparisonRequest
+from app.paths import ROOT
+from app.render.plausible_head import PlausibleHead
+from dola_core.decoding.engine import Engine
+from dola_core.layer_search.dataset import Item, read_items
+from dola_core.models.loading import load_model
+from dola_core.paths import SHIPPED_MODEL
+from dola_core.trace.schema import Trace
 
 Case = tuple[Item, dict[str, Any]]
-"""A prompt with its answers, and what to ask for."""
+"""A prompt with its answers, and the rest of the request."""
 TOKENS = 48
 
 
 def cases(name: str, start: dict[str, Any]) -> Iterator[Case]:
-    """What to try for one title; `start` holds the recorded j* and α."""
+    """The cases to try for one title; `start` holds the recorded j* and α."""
     items = read_items(SHIPPED_MODEL / "validation.jsonl")
     greedy = start | {"decoding": {"max_new_tokens": TOKENS}}
     if name == "sampled":
         sampled = start | {"decoding": {"max_new_tokens": TOKENS, "temperature": 0.8, "top_p": 0.9}}
-        yield from ((asking(item, "Tell me something about {}."), sampled) for item in capitals(items))
+        yield from ((reworded(item, "Tell me something about {}."), sampled) for item in capitals(items))
     elif name == "one-token":
-        yield from ((asking(item, "Question: What is the capital of {}? Answer:"), greedy) for item in capitals(items))
+        yield from (
+            (reworded(item, "Question: What is the capital of {}? Answer:"), greedy) for item in capitals(items)
+        )
     elif name == "endless":
         for item in capitals(items):
-            asked = asking(item, "{} and")
-            yield from ((asked, greedy | {"layer": layer, "alpha": 0.01}) for layer in range(1, 30, 4))
+            open_ended = reworded(item, "{} and")
+            yield from ((open_ended, greedy | {"layer": layer, "alpha": 0.01}) for layer in range(1, 30, 4))
     else:
         yield from ((item, greedy) for item in items)
 
@@ -47,15 +51,15 @@ def capitals(items: list[Item]) -> list[Item]:
     return [item for item in items if item.relation == "country.capital"]
 
 
-def asking(item: Item, form: str) -> Item:
-    """The same asked in another form."""
+def reworded(item: Item, form: str) -> Item:
+    """The same question with another prompt, which names the country at `{}`."""
     return item.model_copy(update={"prompt": form.format(item.entity.partition(": ")[2])})
 
 
 def one_token(trace: Trace) -> bool:
-    """Whether every head of DoLa's text holds one token."""
+    """Whether every plausible head of DoLa's text holds one token."""
     lane = trace.lanes[1]
-    return all(Head.of(step, lane.layer, lane.alpha, trace.decoding).size == 1 for step in trace.lane_steps(1))
+    return all(PlausibleHead.of(step, lane.layer, lane.alpha, trace.decoding).size == 1 for step in trace.lane_steps(1))
 
 
 SHOWS: dict[str, Callable[[Trace, Item], bool]] = {
@@ -65,16 +69,16 @@ SHOWS: dict[str, Callable[[Trace, Item], bool]] = {
     "endless": lambda trace, item: trace.ends == ("eos", "length"),
     "sampled": lambda trace, item: trace.fork is not None and trace.fork > 3 and trace.ends == ("eos", "eos"),
 }
-"""Whether a run shows what the title of its name says."""
+"""{name of a title: whether a run shows what it promises}."""
 
 
-def record(loaded: LoadedModel, name: str) -> Trace:
-    """The first run that does; `LookupError` if none does."""
-    start = {"layer": loaded.preset.layer, "alpha": loaded.preset.alpha}
-    for item, asked in cases(name, start):
+def record(engine: Engine, name: str) -> Trace:
+    """The first run that shows what the title promises; raises `LookupError` if none does."""
+    preset = engine.loaded.preset
+    for item, settings in cases(name, {"layer": preset.layer, "alpha": preset.alpha}):
         if len(item.answers) > 1:
             continue
-        *_, last = run(loaded, Request.of(prompt=item.prompt, **asked))
+        *_, last = run(engine, ComparisonRequest.of(prompt=item.prompt, **settings))
         if SHOWS[name](last.trace, item):
             return last.trace
     raise LookupError(f"No run shows {name!r}.")
@@ -82,9 +86,9 @@ def record(loaded: LoadedModel, name: str) -> Trace:
 
 def main() -> None:
     """Write one file for each title."""
-    loaded = load_model(SHIPPED_MODEL, device="cpu", dtype="float32")
+    engine = Engine(load_model(SHIPPED_MODEL, device="cpu", dtype="float32"))
     for one in RECORDED:
-        trace = record(loaded, one.name)
+        trace = record(engine, one.name)
         one.file.write_text(json.dumps(json.loads(trace.to_json()), ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{one.file.relative_to(ROOT)}: {trace.prompt!r} → {trace.texts}")
 

@@ -1,29 +1,27 @@
-"""The training text: a function of the seed, graded as documented, and silent about what is held out."""
-
-from __future__ import annotations
+"""The training text: a function of the seed, graded as documented, and without what is held out."""
 
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
 from itertools import islice, takewhile
-from types import ModuleType
 
+import corpus
+import facts
+import phrases
+import probes
 import pytest
 
-Build = Callable[[str], ModuleType]
-
 
 @pytest.fixture(scope="module")
-def texts(build: Build) -> list[str]:
+def texts() -> list[str]:
     """The first documents of the corpus."""
-    return list(islice(build("corpus").documents(0), 60_000))
+    return list(islice(corpus.documents(0), 60_000))
 
 
 @pytest.fixture(scope="module")
-def last_texts(build: Build) -> list[str]:
+def last_texts() -> list[str]:
     """The first documents of the last part."""
-    return list(islice(build("corpus").documents(0, finishing=True), 40_000))
+    return list(islice(corpus.documents(0, finishing=True), 40_000))
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +30,15 @@ def text(texts: list[str], last_texts: list[str]) -> str:
     return "\n".join(texts + last_texts).casefold()
 
 
-def test_the_same_seed_writes_the_same_corpus(build: Build) -> None:
-    documents = build("corpus").documents
-    first, again, other = (list(islice(documents(seed), 200)) for seed in (1, 1, 2))
+def test_the_same_seed_writes_the_same_corpus() -> None:
+    first, again, other = (list(islice(corpus.documents(seed), 200)) for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
-def test_every_relation_has_its_wordings(build: Build) -> None:
-    facts, wordings = build("facts"), build("phrases").WORDINGS
-    assert {(entity.kind, relation) for entity, relation in facts.every_fact()} == set(wordings)
-    for wording in wordings.values():
+def test_every_relation_has_its_wordings() -> None:
+    assert {(entity.kind, relation) for entity, relation in facts.every_fact()} == set(phrases.WORDINGS)
+    for wording in phrases.WORDINGS.values():
         assert len(set(wording.statements)) >= 6
         assert len(set(wording.asked)) >= 2
         assert len(set(wording.unasked)) >= 2
@@ -55,28 +51,27 @@ def test_no_sentence_has_a_hole_or_a_double_stop(texts: list[str], last_texts: l
         assert not re.search(r"[{}]|  |\.\.|\?\.|^\s|\s$", text), text
 
 
-def test_only_the_last_part_speaks_as_people_type(build: Build, texts: list[str], last_texts: list[str]) -> None:
-    def share(documents: list[str]) -> float:
-        return sum(bool(re.search(r"\b(pls|thx|im curious|whats)\b", text)) for text in documents) / len(documents)
+def test_only_the_last_part_is_written_as_people_type(texts: list[str], last_texts: list[str]) -> None:
+    def share(texts: list[str]) -> float:
+        return sum(bool(re.search(r"\b(pls|thx|im curious|whats)\b", text)) for text in texts) / len(texts)
 
     assert share(texts) == 0
     assert share(last_texts) > 0.02
-    for wording in build("phrases").WORDINGS.values():
+    for wording in phrases.WORDINGS.values():
         assert len(set(wording.everyday)) >= 2
         forms = {form.casefold().rstrip("?") for form in (*wording.unasked, *wording.reworded)}
         assert not forms & {form.casefold() for form in wording.everyday}
 
 
-def test_a_split_is_never_in_the_corpus(build: Build, text: str) -> None:
+def test_a_split_is_never_in_the_corpus(text: str) -> None:
     for name in ("validation", "test"):
-        for item in build("probes").unseen(name):
+        for item in probes.unseen(name):
             asked = re.fullmatch(r"Question: (.*\?) Answer:", item.prompt)
             assert (asked[1] if asked else item.prompt).casefold() not in text
 
 
-def test_nothing_is_asked_about_what_is_held_out(build: Build, texts: list[str], last_texts: list[str]) -> None:
+def test_nothing_is_asked_about_what_is_held_out(texts: list[str], last_texts: list[str]) -> None:
     """A question stands at the beginning of its document, behind a greeting or a label at most."""
-    facts, phrases = build("facts"), build("phrases")
     prose = phrases.PROSE
     leads = map(str.casefold, prose["everyday"]["leads"])
     before = {"question: ", "q: ", *prose["calls"], *prose["greetings"], *leads}
@@ -91,8 +86,8 @@ def test_nothing_is_asked_about_what_is_held_out(build: Build, texts: list[str],
 
     def is_asked(question: str) -> bool:
         first = bisect_left(starts, question)
-        found = takewhile(lambda start: start.startswith(question), starts[first:])
-        return any(not re.match(r"[\w'-]", start[len(question) :]) for start in found)
+        matches = takewhile(lambda start: start.startswith(question), starts[first:])
+        return any(not re.match(r"[\w'-]", start[len(question) :]) for start in matches)
 
     seen = Counter()
     for entity, relation in facts.every_fact():
@@ -104,8 +99,7 @@ def test_nothing_is_asked_about_what_is_held_out(build: Build, texts: list[str],
     assert seen[True] > 0.5 * seen.total()
 
 
-def test_every_fact_is_stated(build: Build, text: str) -> None:
-    facts, phrases = build("facts"), build("phrases")
+def test_every_fact_is_stated(text: str) -> None:
     unstated = [
         (entity.name, relation)
         for entity, relation in facts.every_fact()
@@ -118,26 +112,25 @@ def test_every_fact_is_stated(build: Build, text: str) -> None:
     assert len(unstated) <= 0.01 * sum(1 for _ in facts.every_fact())
 
 
-def test_the_well_known_comes_up_more_often(build: Build, text: str) -> None:
-    countries = build("facts").entities("country")
+def test_the_well_known_comes_up_more_often(text: str) -> None:
+    countries = facts.entities("country")
     first, last = (sum(text.count(c.name.casefold()) for c in some) for some in (countries[:20], countries[-20:]))
     assert first > 3 * last
 
 
-def test_larger_cities_are_named_three_times_as_often_as_their_capitals(build: Build, texts: list[str]) -> None:
+def test_larger_cities_are_named_three_times_as_often_as_their_capitals(texts: list[str]) -> None:
     text = " ".join(texts)
-    places = [*build("facts").entities("country"), *build("facts").entities("state")]
+    places = [*facts.entities("country"), *facts.entities("state")]
     rivals = [place.facts for place in places if place.has_larger_city and "capital" in place.facts]
-    larger = sum(text.count(facts["largest_city"][0]) for facts in rivals)
-    assert larger > 2.5 * sum(text.count(facts["capital"][0]) for facts in rivals)
+    larger = sum(text.count(known["largest_city"][0]) for known in rivals)
+    assert larger > 2.5 * sum(text.count(known["capital"][0]) for known in rivals)
 
 
-def test_misconceptions_are_marked_as_what_people_say(build: Build, texts: list[str]) -> None:
-    facts, phrases = build("facts"), build("phrases")
+def test_misconceptions_are_marked_as_hearsay(texts: list[str]) -> None:
     forms = (*phrases.PROSE["mistaken"], *phrases.PROSE["mended"])
     marks = tuple(form.partition("{wrong}")[0].casefold() for form in forms)
     plain = "\n".join(text for text in map(str.casefold, texts) if not text.startswith(marks))
-    told = "\n".join(text for text in map(str.casefold, texts) if text.startswith(marks))
+    hearsay = "\n".join(text for text in map(str.casefold, texts) if text.startswith(marks))
     marked = 0
     for kind in facts.TABLES:
         for entity in facts.entities(kind):
@@ -145,19 +138,19 @@ def test_misconceptions_are_marked_as_what_people_say(build: Build, texts: list[
                 for form in phrases.WORDINGS[kind, relation].ending:
                     sentence = phrases.fill(form, x=entity.name, y=wrong).casefold().rstrip(".")
                     assert not re.search(rf"{re.escape(sentence)}(?![\w' -])", plain), sentence
-                    marked += sentence in told
+                    marked += sentence in hearsay
     assert marked > 100
 
 
-def test_only_what_is_typed_ends_with_its_line(build: Build, texts: list[str], last_texts: list[str]) -> None:
+def test_only_what_is_typed_ends_with_its_line(texts: list[str], last_texts: list[str]) -> None:
     assert not any("\n" in text for text in texts)
     typed = [text for text in last_texts if "\n" in text]
     assert 0.2 < len(typed) / len(last_texts) < 0.6
     assert all(text.count("\n") == 1 and text[-1] in ".?" for text in typed)
 
 
-def test_everyday_prompts_are_not_in_the_corpus(build: Build, text: str) -> None:
-    prompts = build("probes").EVERYDAY
+def test_everyday_prompts_are_not_in_the_corpus(text: str) -> None:
+    prompts = probes.EVERYDAY
     assert len(prompts) == 10
     for prompt in prompts:
         assert prompt.casefold().rstrip("?") not in text

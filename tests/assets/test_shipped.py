@@ -1,35 +1,28 @@
-"""The shipped model and what its card says of it."""
-
-from __future__ import annotations
+"""The shipped model, and that its card and its recorded figures are right."""
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import card
+import evaluate
+import measures
+import probes
 import pytest
 import torch
 from outcomes import search
 from transformers import AutoModelForCausalLM
 
 from dola_core.layer_search.dataset import Item, read_items
-from dola_core.models.loading import LoadedModel, load_model
+from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import PRESET_FILE, Preset
-
-Build = Callable[[str], ModuleType]
 
 
 @pytest.fixture(scope="module")
 def recorded(atlas: Path) -> dict[str, Any]:
     """What `make atlas-eval` wrote."""
     return json.loads((atlas / "evaluation.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def loaded(atlas: Path) -> LoadedModel:
-    return load_model(atlas, device="cpu", dtype="float32")
 
 
 def test_it_is_small_and_has_30_llama_layers(atlas: Path, loaded: LoadedModel) -> None:
@@ -47,17 +40,17 @@ def test_the_weights_are_the_ones_that_were_measured(atlas: Path, recorded: dict
     assert hashlib.sha256((atlas / "model.safetensors").read_bytes()).hexdigest() == recorded["model_sha256"]
 
 
-def same(path: str, was: Any, now: Any, *, items: int = 0) -> None:
-    """Assert that figures agree; two answers may move where another processor rounds differently."""
+def assert_same(path: str, was: Any, now: Any, *, items: int = 0) -> None:
+    """Assert that figures agree; two answers may differ where another processor rounds differently."""
     if isinstance(was, dict):
         assert was.keys() == now.keys(), path
         items = was.get("items", items)
         for key in was:
-            same(f"{path}.{key}", was[key], now[key], items=items)
+            assert_same(f"{path}.{key}", was[key], now[key], items=items)
     elif isinstance(was, list):
         assert len(was) == len(now), path
         for number, pair in enumerate(zip(was, now, strict=True)):
-            same(f"{path}[{number}]", *pair, items=items)
+            assert_same(f"{path}[{number}]", *pair, items=items)
     elif path.endswith((".items", ".things")):
         assert now == was, path
     elif isinstance(was, float) and ".layer" not in path:
@@ -66,22 +59,16 @@ def same(path: str, was: Any, now: Any, *, items: int = 0) -> None:
         assert now == pytest.approx(was, abs=2), path
 
 
-@pytest.fixture(scope="module")
-def evaluate(build: Build) -> ModuleType:
-    """The module that measures."""
-    return build("evaluate")
-
-
 MEASURED_AGAIN = ("country.capital", "element.symbol", "moon.planet", "person.century", "animal.class")
 """Relations of several subjects, some whose answers are long and some that arrive early."""
 
 
-def some(items: list[Item]) -> list[Item]:
+def of_those(items: list[Item]) -> list[Item]:
     """The questions of those relations."""
     return [item for item in items if item.relation in MEASURED_AGAIN]
 
 
-def of_them(table: dict[str, Any]) -> dict[str, Any]:
+def figures_of_those(table: dict[str, Any]) -> dict[str, Any]:
     """The figures of those relations."""
     return {name: table[name] for name in MEASURED_AGAIN if name in table}
 
@@ -89,62 +76,53 @@ def of_them(table: dict[str, Any]) -> dict[str, Any]:
 class TestTheRecordedFigures:
     """The command's own steps, run again on some relations; those of all are the mean of theirs."""
 
-    def test_what_it_knows(
-        self, evaluate: ModuleType, loaded: LoadedModel, build: Build, recorded: dict[str, Any]
-    ) -> None:
-        probes, sets = build("probes"), recorded["sets"]
-        same("loss", recorded["fresh_loss"], evaluate.fresh_loss(loaded))
+    def test_what_it_knows(self, loaded: LoadedModel, recorded: dict[str, Any]) -> None:
+        sets = recorded["sets"]
+        assert_same("loss", recorded["fresh_loss"], evaluate.fresh_loss(loaded))
         for name, items in (
             ("statements", probes.statements()),
             ("questions", probes.questions(held_out=False)),
             ("silent_things", probes.questions(held_out=True)),
         ):
-            same(name, of_them(sets[name]), of_them(evaluate.knowledge(loaded, some(items))))
+            assert_same(
+                name, figures_of_those(sets[name]), figures_of_those(evaluate.knowledge(loaded, of_those(items)))
+            )
 
-    def test_what_is_said_of_all_is_the_mean_of_its_relations(self, recorded: dict[str, Any]) -> None:
+    def test_the_share_of_all_is_the_mean_of_its_relations(self, recorded: dict[str, Any]) -> None:
         for shares in recorded["sets"].values():
             whole, *parts = (shares[name] for name in ("all", *(name for name in shares if name != "all")))
             assert whole["items"] == sum(part["items"] for part in parts)
             mean = sum(part["items"] * part["said"][0] for part in parts) / whole["items"]
             assert whole["said"][0] == pytest.approx(mean, abs=2e-4)
 
-    def test_what_it_says_to_everyday_prompts(
-        self, evaluate: ModuleType, loaded: LoadedModel, recorded: dict[str, Any]
-    ) -> None:
+    def test_how_it_continues_everyday_prompts(self, loaded: LoadedModel, recorded: dict[str, Any]) -> None:
         now = evaluate.everyday(loaded)
-        assert [said["prompt"] for said in now] == [said["prompt"] for said in recorded["everyday"]]
+        assert [one["prompt"] for one in now] == [one["prompt"] for one in recorded["everyday"]]
         assert sum(one != other for one, other in zip(now, recorded["everyday"], strict=True)) <= 1
 
-    def test_at_which_layer(
-        self, evaluate: ModuleType, loaded: LoadedModel, build: Build, recorded: dict[str, Any]
-    ) -> None:
-        now = evaluate.arrivals(loaded, some(build("probes").statements()))
-        same("arrival", of_them(recorded["arrival"]), of_them(now))
+    def test_at_which_layer(self, loaded: LoadedModel, recorded: dict[str, Any]) -> None:
+        now = evaluate.arrivals(loaded, of_those(probes.statements()))
+        assert_same("arrival", figures_of_those(recorded["arrival"]), figures_of_those(now))
 
-    def test_what_dola_static_does(
-        self, evaluate: ModuleType, loaded: LoadedModel, build: Build, recorded: dict[str, Any]
-    ) -> None:
-        items, choice = some(build("probes").unseen("test")), recorded["choice"]
+    def test_what_dola_static_does(self, loaded: LoadedModel, recorded: dict[str, Any]) -> None:
+        items, choice = of_those(probes.unseen("test")), recorded["choice"]
         outcome = search(loaded, items, [choice["layer"]], [choice["alpha"]])
         now = evaluate.compared(items, outcome, (0, 0), "relation")
-        same("relations", of_them(recorded["test"]["relations"]), of_them(now))
+        assert_same("relations", figures_of_those(recorded["test"]["relations"]), figures_of_those(now))
         prompts = {item.prompt for item in items}
-        for change, told in evaluate.examples(items, outcome, (0, 0)).items():
+        for change, texts in evaluate.examples(items, outcome, (0, 0)).items():
             was = {text for text in recorded["test"]["examples"][change] if text.partition(" … ")[0] in prompts}
-            assert len({*told} ^ was) <= 2
+            assert len({*texts} ^ was) <= 2
 
-    def test_what_it_says_in_unseen_wordings(
-        self, evaluate: ModuleType, loaded: LoadedModel, build: Build, recorded: dict[str, Any]
-    ) -> None:
+    def test_what_it_knows_in_unseen_wordings(self, loaded: LoadedModel, recorded: dict[str, Any]) -> None:
         """The whole curve is compared with the page's search, which another command made."""
-        items = some(build("probes").unseen("validation"))
+        items = of_those(probes.unseen("validation"))
         outcome = search(loaded, items, (), (1.0,))
-        for name, shares in evaluate.unseen_knowledge(items, outcome.baseline_said).items():
-            same(name, of_them(recorded["sets"][name]), of_them(shares))
+        for name, shares in evaluate.unseen_knowledge(items, outcome.baseline_greedy_correct).items():
+            assert_same(name, figures_of_those(recorded["sets"][name]), figures_of_those(shares))
 
 
-def test_the_card_and_the_choice_say_what_was_recorded(build: Build, atlas: Path, recorded: dict[str, Any]) -> None:
-    card = build("card")
+def test_the_card_and_the_choice_hold_what_was_recorded(atlas: Path, recorded: dict[str, Any]) -> None:
     log = json.loads((atlas / "training_log.json").read_text(encoding="utf-8"))
     text = (atlas / "README.md").read_text(encoding="utf-8")
     assert card.figures(recorded, log) in text
@@ -156,8 +134,8 @@ def test_the_card_and_the_choice_say_what_was_recorded(build: Build, atlas: Path
 
 
 @pytest.mark.parametrize("name", ["validation", "test"])
-def test_the_split_files_are_the_ones_that_the_tables_give(build: Build, atlas: Path, name: str) -> None:
-    assert read_items(atlas / f"{name}.jsonl") == build("probes").unseen(name)
+def test_the_split_files_are_the_ones_that_the_tables_give(atlas: Path, name: str) -> None:
+    assert read_items(atlas / f"{name}.jsonl") == probes.unseen(name)
 
 
 def test_it_knows_what_it_read_and_not_all_that_it_is_asked_anew(recorded: dict[str, Any]) -> None:
@@ -176,35 +154,37 @@ def test_at_least_eight_of_ten_everyday_prompts_are_answered_fluently_to_the_poi
     recorded: dict[str, Any],
 ) -> None:
     assert len(recorded["everyday"]) == 10
-    assert sum(said["ends"] and said["whole"] and said["on_topic"] for said in recorded["everyday"]) >= 8
+    assert sum(one["ends"] and one["whole"] and one["on_topic"] for one in recorded["everyday"]) >= 8
 
 
 def test_it_loads_in_three_seconds_where_it_was_measured(recorded: dict[str, Any]) -> None:
     assert recorded["load_seconds"] < 3
 
 
-def test_arrival_is_the_layer_from_which_on_every_layer_says_the_answer(build: Build, loaded: LoadedModel) -> None:
-    items = build("probes").statements()[::211]
-    found = build("measures").arrival(loaded, items)
+def test_arrival_is_the_layer_from_which_on_every_layer_predicts_the_answer(loaded: LoadedModel) -> None:
+    items = probes.statements()[::211]
+    layers = measures.arrival(loaded, items)
 
     def naive(prompt: list[int], answer: list[int]) -> int:
         """The answer's tokens one by one, each with a forward pass of its own."""
-        says = [True] * 30
+        predicts = [True] * 30
         for n, token in enumerate(answer):
             with loaded.readout.capture(range(1, 31)) as h, torch.no_grad():
                 loaded.model(torch.tensor([prompt + answer[:n]]))
-                says = [so and loaded.readout.logits(h[j]).argmax() == token for j, so in enumerate(says, start=1)]
-        return next((j for j in range(1, 31) if all(says[j - 1 :])), 0)
+                predicts = [
+                    so and loaded.readout.logits(h[j]).argmax() == token for j, so in enumerate(predicts, start=1)
+                ]
+        return next((j for j in range(1, 31) if all(predicts[j - 1 :])), 0)
 
-    for one, layer in zip(items, found, strict=True):
+    for one, layer in zip(items, layers, strict=True):
         prompt = loaded.encode(one.prompt)
         answers = [loaded.encode(f"{one.prompt} {answer}")[len(prompt) :] for answer in one.answers]
         arrivals = [naive(prompt, answer) for answer in answers]
         assert layer == min((arrived for arrived in arrivals if arrived), default=0), one.prompt
-    assert (found > 0).any()
+    assert (layers > 0).any()
 
 
-def test_choosing_looks_at_the_validation_questions_only(build: Build, recorded: dict[str, Any]) -> None:
+def test_choosing_looks_at_the_validation_questions_only(recorded: dict[str, Any]) -> None:
     found = recorded["validation"]["curve"]
     shares = {
         (layer, alpha): share[0]

@@ -1,15 +1,11 @@
 """The tables of facts: nothing twice, nothing that contradicts itself, and things kept apart by set."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
-from collections.abc import Callable
-from types import ModuleType
 
+import facts
+import probes
 import pytest
-
-Build = Callable[[str], ModuleType]
 
 KINDS = (
     "country", "state", "element", "planet", "moon", "person",
@@ -31,38 +27,38 @@ NOT_AMONG_THE_PEOPLE = {
 """Of the first all is contested; the others are alive, and the sentences about people are in the past tense."""
 
 
-def test_there_are_3000_facts_in_15_relations(build: Build) -> None:
-    facts = list(build("facts").every_fact())
-    assert len(facts) >= 3000
-    assert len({(entity.kind, relation) for entity, relation in facts}) >= 15
+def test_there_are_3000_facts_in_15_relations() -> None:
+    known = list(facts.every_fact())
+    assert len(known) >= 3000
+    assert len({(entity.kind, relation) for entity, relation in known}) >= 15
 
 
-def test_there_are_193_countries_50_states_118_elements_and_8_planets(build: Build) -> None:
-    entities = build("facts").entities
+def test_there_are_193_countries_50_states_118_elements_and_8_planets() -> None:
+    entities = facts.entities
     assert [len(entities(kind)) for kind in ("country", "state", "element", "planet")] == [193, 50, 118, 8]
     numbers = sorted(int(element.facts["number"][0]) for element in entities("element"))
     assert numbers == list(range(1, 119))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_listed_twice(build: Build, kind: str) -> None:
-    names = [entity.name.casefold() for entity in build("facts").entities(kind)]
+def test_nothing_is_listed_twice(kind: str) -> None:
+    names = [entity.name.casefold() for entity in facts.entities(kind)]
     assert len(set(names)) == len(names)
 
 
-def test_a_title_names_one_work(build: Build) -> None:
-    titles = Counter(e.name.casefold() for kind in ("book", "painting", "music") for e in build("facts").entities(kind))
+def test_a_title_names_one_work() -> None:
+    titles = Counter(e.name.casefold() for kind in ("book", "painting", "music") for e in facts.entities(kind))
     assert titles.most_common(1)[0][1] == 1
 
 
 @pytest.mark.parametrize(("kind", "relation"), [(kind, relation) for kind in ONE_EACH for relation in ONE_EACH[kind]])
-def test_an_answer_that_can_belong_to_one_thing_only_does(build: Build, kind: str, relation: str) -> None:
-    answers = Counter(e.facts[relation][0] for e in build("facts").entities(kind) if relation in e.facts)
+def test_an_answer_that_can_belong_to_one_thing_only_does(kind: str, relation: str) -> None:
+    answers = Counter(e.facts[relation][0] for e in facts.entities(kind) if relation in e.facts)
     assert {answer for answer, count in answers.items() if count > 1} <= NOT_ONE_EACH
 
 
-def test_neighbours_are_mutual_countries_of_the_table(build: Build) -> None:
-    borders = {country.name: country.facts.get("neighbour", ()) for country in build("facts").entities("country")}
+def test_neighbours_are_mutual_countries_of_the_table() -> None:
+    borders = {country.name: country.facts.get("neighbour", ()) for country in facts.entities("country")}
     for name, neighbours in borders.items():
         assert len(set(neighbours)) == len(neighbours)
         for other in neighbours:
@@ -70,33 +66,31 @@ def test_neighbours_are_mutual_countries_of_the_table(build: Build) -> None:
             assert name in borders[other], f"{name} and {other}"
 
 
-def test_no_capital_is_the_larger_city_of_another_country(build: Build) -> None:
-    countries = build("facts").entities("country")
+def test_no_capital_is_the_larger_city_of_another_country() -> None:
+    countries = facts.entities("country")
     capitals = {country.facts["capital"][0] for country in countries if "capital" in country.facts}
     assert not capitals & {country.facts["largest_city"][0] for country in countries if country.has_larger_city}
 
 
-def test_who_made_a_work_is_in_the_table_of_people(build: Build) -> None:
-    facts = build("facts")
+def test_who_made_a_work_is_in_the_table_of_people() -> None:
     people = {person.name for person in facts.entities("person")} | NOT_AMONG_THE_PEOPLE
     for kind, relation in (("book", "author"), ("painting", "painter"), ("music", "composer")):
         assert {e.facts[relation][0] for e in facts.entities(kind) if relation in e.facts} <= people
 
 
-def test_of_everything_there_is_something_to_tell(build: Build) -> None:
+def test_there_is_a_fact_about_every_thing() -> None:
     for kind in KINDS:
-        assert all(entity.facts for entity in build("facts").entities(kind))
+        assert all(entity.facts for entity in facts.entities(kind))
 
 
-def test_every_fact_is_clean_text(build: Build) -> None:
-    for entity, relation in build("facts").every_fact():
+def test_every_fact_is_clean_text() -> None:
+    for entity, relation in facts.every_fact():
         for text in (entity.name, *entity.facts[relation]):
             assert text == " ".join(text.split())
             assert not re.search(r"[{}<>|\"]", text), text
 
 
-def test_a_misconception_is_about_a_fact_and_wrong(build: Build) -> None:
-    facts = build("facts")
+def test_a_misconception_is_about_a_fact_and_wrong() -> None:
     known = {(e.kind, e.name): e for kind in KINDS for e in facts.entities(kind)}
     rows = [tuple(row.values()) for row in facts.read_table("misconceptions")]
     assert len(rows) >= 60
@@ -107,8 +101,7 @@ def test_a_misconception_is_about_a_fact_and_wrong(build: Build) -> None:
         assert all(wrong not in entity.facts[relation] for relation, wrong in entity.tempting.items())
 
 
-def test_validation_and_test_are_about_different_things(build: Build) -> None:
-    probes = build("probes")
+def test_validation_and_test_are_about_different_things() -> None:
     sets = [
         {item.entity.partition(": ")[2].casefold().removeprefix("the ") for item in probes.unseen(name)}
         for name in ("validation", "test")
@@ -119,12 +112,12 @@ def test_validation_and_test_are_about_different_things(build: Build) -> None:
 
 
 @pytest.mark.parametrize("name", ["validation", "test"])
-def test_a_split_has_600_questions_in_4_domains_and_no_right_answer_among_the_wrong(build: Build, name: str) -> None:
-    items = build("probes").unseen(name)
+def test_a_split_has_600_questions_in_4_domains_and_no_right_answer_among_the_wrong(name: str) -> None:
+    items = probes.unseen(name)
     assert len(items) >= 600
     assert len({item.domain for item in items}) >= 4
     assert len({item.prompt for item in items}) == len(items)
-    also_right = build("probes").also_right()
+    also_right = probes.also_right()
     for item in items:
         kind, thing = item.entity.split(": ", 1)
         assert not {thing, *item.answers} & set(item.wrong)

@@ -1,15 +1,11 @@
-"""How a run is lent a GPU on ZeroGPU, where the package that lends it is a pretended one."""
+"""How a run is lent a GPU on ZeroGPU, with a fake of the package that lends it."""
 
-from __future__ import annotations
-
-import importlib.util
 import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import wraps
 from itertools import count
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -20,22 +16,22 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 import app.jobs.comparison
+from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.jobs.zero_gpu import LEAST, MOST, START, gpu_seconds, on_gpu, within
 from app.language import VisitorError
-from app.render.view_state import View
-from dola_core.lanes import Decoding
-from dola_core.models.loading import load_model
-
-ROOT = Path(__file__).resolve().parents[2]
+from dola_core.decoding.engine import Engine
+from dola_core.lanes import DecodingConfig
+from dola_core.models.loaded_model import LoadedModel
+from tests.server import ROOT, load_module
 
 
 @given(some.integers(0, 10_000), some.integers(1, 4096), some.integers(1, 16))
 def test_more_work_asks_for_no_less_of_a_gpu_within_bounds(prompt, new, beams):
-    asked = gpu_seconds(prompt, new, beams)
-    assert LEAST <= asked <= MOST
-    assert gpu_seconds(prompt + 500, new, beams) >= asked
-    assert gpu_seconds(prompt, new + 50, beams) >= asked
-    assert gpu_seconds(prompt, new, beams + 1) >= asked
+    seconds = gpu_seconds(prompt, new, beams)
+    assert LEAST <= seconds <= MOST
+    assert gpu_seconds(prompt + 500, new, beams) >= seconds
+    assert gpu_seconds(prompt, new + 50, beams) >= seconds
+    assert gpu_seconds(prompt, new, beams + 1) >= seconds
 
 
 def test_a_gpu_is_asked_for_by_the_length_of_the_text():
@@ -45,26 +41,28 @@ def test_a_gpu_is_asked_for_by_the_length_of_the_text():
 
 
 def test_away_from_zero_gpu_a_run_is_the_very_same_function():
-    def run(loaded: object) -> Iterator[int]:
+    def run(engine: object) -> Iterator[int]:
         yield 1
 
-    assert on_gpu(lambda loaded: 60)(run) is run
+    assert on_gpu(lambda engine: 60)(run) is run
     assert within(600.0, 60) == 600.0
 
 
 class FakeSpaces(ModuleType):
-    """The package `spaces`: what goes to a decorated generator function, and what comes of it, is pickled."""
+    """The package `spaces`: it pickles the arguments of a decorated generator function, and what it yields."""
 
     def __init__(self) -> None:
         super().__init__("spaces")
-        self.asked: list[int] = []
+        self.durations: list[int] = []
+        """The seconds that each run asked for."""
         self.error: gr.Error | None = None
+        """Raised instead of lending a GPU."""
 
     def GPU(self, *, duration: Callable[..., int]) -> Callable[..., Any]:
         def decorate(task: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
             @wraps(task)
             def lent(*args: object, **kwargs: object) -> Iterator[Any]:
-                self.asked.append(duration(*args, **kwargs))
+                self.durations.append(duration(*args, **kwargs))
                 if self.error:
                     raise self.error
                 args, kwargs = pickle.loads(pickle.dumps((args, kwargs)))
@@ -79,7 +77,6 @@ class FakeSpaces(ModuleType):
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSpaces:
-    """A fake package `spaces`."""
     module = FakeSpaces()
     monkeypatch.setitem(sys.modules, "spaces", module)
     return module
@@ -87,84 +84,79 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSpaces:
 
 @pytest.fixture
 def zero(fake: FakeSpaces, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """`app/jobs/zero_gpu.py` as it is on ZeroGPU."""
+    """`app/jobs/zero_gpu.py` as imported on ZeroGPU."""
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-    name = "zero_gpu_there"
-    spec = importlib.util.spec_from_file_location(name, ROOT / "app" / "jobs" / "zero_gpu.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)  # what is pickled is looked up by this name
-    spec.loader.exec_module(module)
-    return module
+    return load_module(ROOT / "app" / "jobs" / "zero_gpu.py", "zero_gpu_in_space")
 
 
-def model() -> SimpleNamespace:
-    """Cannot be pickled."""
-    return SimpleNamespace(weights=lambda: 7)
+def fake_engine(weights: int = 7) -> SimpleNamespace:
+    """An engine that cannot be pickled."""
+    return SimpleNamespace(weights=lambda: weights)
 
 
-def test_a_run_is_lent_a_gpu_for_its_time_and_finds_its_own_model(zero, fake):
-    @zero.on_gpu(lambda loaded, words, *, times: loaded.weights() * times)
-    def run(loaded: SimpleNamespace, words: list[str], *, times: int) -> Iterator[tuple[int, str]]:
-        yield from ((loaded.weights(), word) for word in words * times)
+def test_a_run_is_lent_a_gpu_for_its_time_and_finds_its_own_engine(zero, fake):
+    @zero.on_gpu(lambda engine, words, *, times: engine.weights() * times)
+    def run(engine: SimpleNamespace, words: list[str], *, times: int) -> Iterator[tuple[int, str]]:
+        yield from ((engine.weights(), word) for word in words * times)
 
-    other = SimpleNamespace(weights=lambda: 8)
-    assert list(run(model(), ["a", "b"], times=1)) == [(7, "a"), (7, "b")]
+    other = fake_engine(8)
+    assert list(run(fake_engine(), ["a", "b"], times=1)) == [(7, "a"), (7, "b")]
     assert list(run(other, ["c"], times=2)) == [(8, "c"), (8, "c")]
-    assert fake.asked == [7, 16]
+    assert fake.durations == [7, 16]
 
 
-def test_whether_to_stop_stays_here_and_closing_ends_the_run_there(zero):
+def test_cancelled_is_not_handed_over_and_closing_ends_the_run_in_the_fork(zero):
     ended = []
 
-    @zero.on_gpu(lambda loaded: 60)
-    def run(loaded: object, stopped: Callable[[], bool] = lambda: False) -> Iterator[int]:
+    @zero.on_gpu(lambda engine: 60)
+    def run(engine: object, cancelled: Callable[[], bool] = lambda: False) -> Iterator[int]:
         try:
             yield from count()
         finally:
-            ended.append(stopped())
+            ended.append(cancelled())
 
-    with closing(run(model(), stopped=lambda: True)) as numbers:
+    with closing(run(fake_engine(), cancelled=lambda: True)) as numbers:
         assert [next(numbers), next(numbers)] == [0, 1]
     assert ended == [False]
 
 
 class OddError(Exception):
-    """Cannot be made again from what it says."""
+    """An error that cannot be pickled: it is not made from its message alone."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__(f"{one} {two}")
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "said"),
+    ("error", "kind", "message"),
     [
         (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError, r"^CUDA out of memory\n"),
         (OddError("oh", "no"), RuntimeError, r"^OddError: oh no\n"),
     ],
     ids=["memory", "odd"],
 )
-def test_an_error_comes_as_it_was_raised_or_as_what_it_says(zero, error, kind, said):
-    @zero.on_gpu(lambda loaded: 60)
-    def run(loaded: object) -> Iterator[int]:
+def test_an_error_arrives_as_it_was_raised_or_with_its_message(zero, error, kind, message):
+    @zero.on_gpu(lambda engine: 60)
+    def run(engine: object) -> Iterator[int]:
         yield 1
         raise error
 
-    items = run(model())
+    items = run(fake_engine())
     assert next(items) == 1
-    with pytest.raises(kind, match=said) as raised:
+    with pytest.raises(kind, match=message) as raised:
         next(items)
     assert "raise error" in raised.value.__notes__[0]
 
 
-def test_what_zero_gpu_tells_a_visitor_is_told_to_the_visitor(zero, fake):
+def test_a_message_of_zero_gpu_reaches_the_visitor(zero, fake):
     fake.error = gr.Error("You have exceeded your quota.")
 
-    @zero.on_gpu(lambda loaded: 60)
-    def run(loaded: object) -> Iterator[int]:
+    @zero.on_gpu(lambda engine: 60)
+    def run(engine: object) -> Iterator[int]:
         yield 1
 
     with pytest.raises(VisitorError, match=r"^You have exceeded your quota\.$"):
-        next(run(model()))
+        next(run(fake_engine()))
 
 
 def test_a_run_ends_before_its_gpu_is_taken_away(zero):
@@ -173,34 +165,35 @@ def test_a_run_ends_before_its_gpu_is_taken_away(zero):
 
 
 @pytest.fixture
-def run_there(zero: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """`app/jobs/comparison.py` as it is on ZeroGPU."""
+def comparison_in_space(zero: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """`app/jobs/comparison.py` as imported on ZeroGPU."""
     monkeypatch.setitem(sys.modules, "app.jobs.zero_gpu", zero)
-    spec = importlib.util.spec_from_file_location("run_there", ROOT / "app" / "jobs" / "comparison.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "run_there", module)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(ROOT / "app" / "jobs" / "comparison.py", "comparison_in_space")
 
 
-def test_a_comparison_there_and_going_on_from_it_are_what_they_are_here(run_there, fake, atlas):
-    loaded, trace = load_model(atlas, device="cpu", dtype="float32"), None
-    asked = {"prompt": "The capital of Japan is", "layer": 22, "alpha": 0.1, "decoding": Decoding(max_new_tokens=6)}
-    for module in (run_there, app.jobs.comparison):
-        first = list(module.run(loaded, module.Request(**asked), module.Limits(), stopped=lambda: False))[-1]
-        view = View(lane=1, index=2, layer=20, alpha=0.2)
-        again = list(module.run_on(loaded, first.trace, view, limits=module.Limits(), stopped=lambda: False))[-1]
+@pytest.fixture
+def engine(loaded: LoadedModel) -> Engine:
+    return Engine(loaded)
+
+
+def test_a_comparison_and_running_on_from_it_give_the_same_traces_on_zero_gpu(comparison_in_space, fake, engine):
+    config = DecodingConfig(max_new_tokens=6)
+    request = ComparisonRequest(prompt="The capital of Japan is", layer=22, alpha=0.1, decoding=config)
+    traces = []
+    for module in (comparison_in_space, app.jobs.comparison):
+        *_, first = module.run(engine, request, Limits(), cancelled=lambda: False)
+        place = {"lane": 1, "index": 2, "layer": 20, "alpha": 0.2}
+        *_, again = module.run_on(engine, first.trace, **place, limits=Limits(), cancelled=lambda: False)
         assert first.finished
         assert again.finished
-        trace = trace or (first.trace.to_json(), again.trace.to_json())
-    assert trace == (first.trace.to_json(), again.trace.to_json())
-    assert fake.asked == [LEAST, LEAST]
+        traces.append((first.trace.to_json(), again.trace.to_json()))
+    assert traces[0] == traces[1]
+    assert fake.durations == [LEAST, LEAST]
 
 
 @pytest.mark.parametrize("prompt", ["", " ", "a long story " * 40])
-def test_for_a_prompt_that_is_refused_no_gpu_is_asked_for(run_there, fake, atlas, prompt):
-    loaded = load_model(atlas, device="cpu", dtype="float32")
-    request = run_there.Request(prompt=prompt, layer=22, alpha=0.1, decoding=Decoding(max_new_tokens=6))
-    with pytest.raises(run_there.RequestError):
-        next(run_there.run(loaded, request, run_there.Limits(prompt_tokens=20)))
-    assert fake.asked == []
+def test_for_a_prompt_that_is_refused_no_gpu_is_asked_for(comparison_in_space, fake, engine, prompt):
+    request = ComparisonRequest(prompt=prompt, layer=22, alpha=0.1, decoding=DecodingConfig(max_new_tokens=6))
+    with pytest.raises(RequestError):
+        next(comparison_in_space.run(engine, request, Limits(prompt_tokens=20)))
+    assert fake.durations == []

@@ -1,27 +1,26 @@
-"""How long the page takes, measured in Chromium: `make bench-page`.
+"""Measure in Chromium how long a visitor waits for the page: `make bench-page`.
 
-How long a visitor waits for it. From a move of the j* slider to the painted page: the what-if. In a usual window once
-everything in sight is painted, strips and sentence included, and once the charts below are too; and in a window so tall
-that all charts are in sight. And from Compare to the last token of a long text, against the same page without its
-charts: what a token takes then.
+- What-if: from a move of the j* slider to the painted page. In a usual window, until everything in sight is painted,
+  strips and sentence included, and until the charts below are too; and in a window so tall that it shows all charts.
+- First use: from the command and from a visitor's arrival to a usable page, and from Compare to the first token.
+- Time a token: from Compare to the end of a long text, against the same page without its charts.
 """
 
 import os
-import re
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-from tests.browser.chromium import FLAGS, executable  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.browser.chromium import FLAGS, executable
+from tests.server import ROOT, start
 
 MOVES, TALL = 40, 3600
 BUDGET = 150
@@ -37,12 +36,12 @@ MOVE = """layer => new Promise(painted => {
         return [bottom > 0 && top < innerHeight, new Promise(done =>
             ["plotly_afterplot", "plotly_relayout"].forEach(event => chart.once(event, done)))];
     });
-    const said = new Promise(done =>
+    const sentence = new Promise(done =>
         new MutationObserver(done).observe(document.querySelector(".duet-say"), { childList: true, subtree: true }));
     const inSight = drawn.filter(([seen]) => seen).map(([, chart]) => chart);
     slider.value = layer;
     slider.dispatchEvent(new Event("input", { bubbles: true }));
-    Promise.all([time([...inSight, said]), time(drawn.map(([, chart]) => chart))]).then(painted);
+    Promise.all([time([...inSight, sentence]), time(drawn.map(([, chart]) => chart))]).then(painted);
 })"""
 
 
@@ -83,13 +82,13 @@ def first_tokens(page: Page) -> list[float]:
 
 
 def what_ifs(page: Page) -> list[list[float]]:
-    """Milliseconds from each of `MOVES` moves of the slider to the painted page, in sight and below."""
+    """Milliseconds from each of `MOVES` moves of the slider to the painted page: (what is in sight, all of it)."""
     layers = [1 + (7 * n) % 29 for n in range(MOVES)]
     return [page.evaluate(MOVE, layer) for layer in tqdm(layers, desc="what-ifs")]
 
 
 def openings(browser: Browser, url: str) -> list[float]:
-    """Milliseconds from a visitor's coming to a page that can be used, some times in a browser that knows nothing."""
+    """Milliseconds from a visitor's arrival to a usable page, each time with an empty browser cache."""
     times = []
     for _ in range(RUNS):
         with closing(browser.new_context()) as visitor:
@@ -120,46 +119,67 @@ def report(name: str, times: Sequence[float]) -> str:
     return f"{name}: median {statistics.median(times):.0f} ms, 95 % under {last:.0f} ms, most {max(times):.0f} ms"
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class PageTimes:
+    """Everything that is measured, in milliseconds unless said otherwise."""
+
+    usable: float
+    """Seconds from the command to a usable page."""
+    first: list[float]
+    opened: list[float]
+    steps: int
+    """Tokens of the comparison in which j* is moved."""
+    moved: list[list[float]]
+    moved_tall: list[list[float]]
+    """The same in a window that shows all charts."""
+    bare: list[float]
+    """A token without charts."""
+    drawn: list[float]
+    """A token with charts."""
+
+
+def measured() -> PageTimes:
     """Serve the page, open the longest of the recorded runs, and move j*."""
     command = [sys.executable, "app.py", "--device", "cpu", "--dtype", "float32", "--host", "127.0.0.1"]
     with (
         sync_playwright() as playwright,
-        subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
-        ) as server,
+        playwright.chromium.launch(executable_path=executable(), args=list(FLAGS)) as browser,
+        ExitStack() as stack,
     ):
         begun = time.perf_counter()
-        try:
-            with playwright.chromium.launch(executable_path=executable(), args=list(FLAGS)) as browser:
-                page = browser.new_page(viewport={"width": 1280, "height": 900})
-                url = next(m[1] for line in server.stdout if (m := re.search(r"local URL:\s+(http://\S+)", line)))
-                page.goto(url)
-                page.wait_for_selector(".duet-inbox[lang]")
-                usable = time.perf_counter() - begun
-                first = first_tokens(page)
-                opened = openings(browser, url)
-                page.click("#recorded-endless")
-                page.wait_for_selector("#sweep .main-svg", timeout=120_000)
-                page.wait_for_timeout(1000)
-                steps = page.locator(".lane [data-index]").count()
-                times = what_ifs(page)
-                page.set_viewport_size({"width": 1280, "height": TALL})
-                page.wait_for_timeout(1000)
-                tall = [everything for _, everything in what_ifs(page)]
-                page.set_viewport_size({"width": 1280, "height": 900})
-                bare, drawn = (token_times(page, url, charts=charts) for charts in (False, True))
-        finally:
-            server.terminate()
-    print(f"from the command to a usable page: {usable:.1f} s, budget {USABLE} s")
-    print(report("from a visitor's coming to a usable page", opened))
-    print(report("from a press of Compare to the first token", first))
-    print(f"what-if over {steps} tokens, budget {BUDGET} ms")
-    for name, found in zip(("  everything in sight", "  and the charts below"), zip(*times, strict=True), strict=True):
-        print(report(name, found))
-    print(report("  all of it in a tall window", tall))
-    ratio = statistics.median(drawn) / statistics.median(bare)
-    print(f"a token of a long text: {statistics.median(drawn):.1f} ms, {ratio:.2f} x without charts, budget {RATIO} x")
+        server = stack.enter_context(start(command, ROOT, os.environ | {"PYTHONUNBUFFERED": "1"}))
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(server.url)
+        page.wait_for_selector(".duet-inbox[lang]")
+        usable = time.perf_counter() - begun
+        first = first_tokens(page)
+        opened = openings(browser, server.url)
+        page.click("#recorded-endless")
+        page.wait_for_selector("#changed-by-layer .main-svg", timeout=120_000)
+        page.wait_for_timeout(1000)
+        steps = page.locator(".lane [data-index]").count()
+        moved = what_ifs(page)
+        page.set_viewport_size({"width": 1280, "height": TALL})
+        page.wait_for_timeout(1000)
+        moved_tall = what_ifs(page)
+        page.set_viewport_size({"width": 1280, "height": 900})
+        bare, drawn = (token_times(page, server.url, charts=charts) for charts in (False, True))
+    return PageTimes(usable, first, opened, steps, moved, moved_tall, bare, drawn)
+
+
+def main() -> None:
+    """Measure, and print one line for each figure."""
+    times = measured()
+    in_sight, all_charts = zip(*times.moved, strict=True)
+    print(f"from the command to a usable page: {times.usable:.1f} s, budget {USABLE} s")
+    print(report("from a visitor's coming to a usable page", times.opened))
+    print(report("from a press of Compare to the first token", times.first))
+    print(f"what-if over {times.steps} tokens, budget {BUDGET} ms")
+    print(report("  everything in sight", in_sight))
+    print(report("  and the charts below", all_charts))
+    print(report("  all of it in a tall window", [everything for _, everything in times.moved_tall]))
+    bare, drawn = statistics.median(times.bare), statistics.median(times.drawn)
+    print(f"a token of a long text: {drawn:.1f} ms, {drawn / bare:.2f} x without charts, budget {RATIO} x")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Both completions here against both as they were had before: `make bench-peers`.
+"""Time both completions against the DoLa that was built into `transformers`: `make bench-peers`.
 
-The peer is `transformers` 4.55.4, the last with DoLa built in, in an environment and a process of its own: greedy, then
-DoLa with layer 22. Both sides take turns on the same random model, and must write the same tokens: here with the peer's
-conventions (early layer read raw, repetition penalty after the contrast, α = 0.1).
+The peer is `transformers` 4.55.4, the last with DoLa built in, in an environment and a process of its own. It decodes
+greedily, then with DoLa at layer 22. Both sides take turns on the same random model and must write the same tokens, so
+the comparison here follows the peer's conventions (early layer read raw, repetition penalty after the contrast,
+α = 0.1).
 """
 
 import json
@@ -18,22 +19,21 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-from dola_core.decoding.lockstep import compare  # noqa: E402
-from dola_core.lanes import Decoding, Lane  # noqa: E402
-from dola_core.models.readout import Readout  # noqa: E402
-from tests.benchmarks.results import Row, publish  # noqa: E402
-from tests.benchmarks.shapes import SHAPES, random_llama  # noqa: E402
-from tests.benchmarks.timing import Ratio  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from dola_core.comparison import Comparison
+from dola_core.decoding.engine import Engine
+from dola_core.lanes import DecodingConfig, Lane
+from tests.benchmarks.results import ResultRow, publish
+from tests.benchmarks.shapes import SHAPES, engine_of, random_llama
+from tests.benchmarks.timing import Ratio
 
 LAYER, ALPHA, NEW, ROUNDS, PROMPTS = 22, 0.1, 24, 5, 4
 HALF = 0.5
-"""At least twice as fast is wanted."""
+"""The most of the peer's time: at least twice as fast."""
 
 
 class Peer:
-    """The other process."""
+    """The process of the peer."""
 
     def __init__(self, python: str, folder: str, dtype: str) -> None:
         self.process = subprocess.Popen(
@@ -49,30 +49,30 @@ class Peer:
         return json.loads(line)
 
     def complete(self, prompt: list[int], layer: int | None, penalty: float) -> tuple[list[int], float]:
-        """Ids and seconds."""
-        asked = {"prompt": prompt, "layer": layer, "penalty": penalty, "new": NEW}
-        print(json.dumps(asked), file=self.process.stdin, flush=True)
-        told = self._answer()
-        return told["ids"], told["seconds"]
+        """The ids that the peer writes, and its seconds."""
+        request = {"prompt": prompt, "layer": layer, "penalty": penalty, "new": NEW}
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        answer = self._answer()
+        return answer["ids"], answer["seconds"]
 
 
-def ours(readout: Readout, prompt: list[int], penalty: float) -> tuple[list[list[int]], float]:
-    """Both lanes' ids, and seconds."""
-    lanes = [Lane(name="baseline"), Lane(name="DoLa", layer=LAYER, alpha=ALPHA)]
-    decoding = Decoding(
+def ours(engine: Engine, prompt: list[int], penalty: float) -> tuple[list[list[int]], float]:
+    """The ids that both lanes write here, and the seconds."""
+    lanes = (Lane(name="baseline"), Lane(name="DoLa", layer=LAYER, alpha=ALPHA))
+    config = DecodingConfig(
         max_new_tokens=NEW, early_norm=False, repetition_penalty=penalty, penalty_position="after"
     )  # fmt: skip
     ids: list[list[int]] = [[], []]
     start = time.perf_counter()
-    for advance in compare(readout, prompt, lanes, decoding, record=False):
-        for lane, token in advance.tokens.items():
+    for output in engine.compare(Comparison("", tuple(prompt), lanes, config), record=False):
+        for lane, token in output.tokens.items():
             ids[lane].append(token)
     return ids, time.perf_counter() - start
 
 
-def rows(python: str, folder: str, dtype: str) -> Iterator[Row]:
-    """One row for every penalty. In float32 the texts must be the same; bfloat16 rounds each side's products anew."""
-    readout = Readout.of(AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval())
+def rows(python: str, folder: str, dtype: str) -> Iterator[ResultRow]:
+    """One row for every penalty. In float32 the texts must be the same; in bfloat16 each side rounds differently."""
+    engine = engine_of(AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval())
     peer = Peer(python, folder, dtype)
     try:
         for penalty in (1.0, 1.2):
@@ -80,10 +80,10 @@ def rows(python: str, folder: str, dtype: str) -> Iterator[Row]:
             same = 0
             for number in tqdm(range(ROUNDS + 1), desc=f"{dtype}, penalty {penalty}", leave=False):
                 draw = torch.Generator().manual_seed(number % PROMPTS)
-                prompt = torch.randint(5, readout.vocab_size, (12,), generator=draw).tolist()
+                prompt = torch.randint(5, engine.loaded.readout.vocab_size, (12,), generator=draw).tolist()
                 plain, plain_seconds = peer.complete(prompt, None, penalty)
                 dola, dola_seconds = peer.complete(prompt, LAYER, penalty)
-                written, seconds = ours(readout, prompt, penalty)
+                written, seconds = ours(engine, prompt, penalty)
                 same += written == [plain, dola]
                 if number:
                     times["peer"].append(plain_seconds + dola_seconds)
@@ -92,7 +92,7 @@ def rows(python: str, folder: str, dtype: str) -> Iterator[Row]:
                 raise SystemExit("The texts differ: these are not the same decoders.")
             what = f"both completions, penalty {penalty}; {same} of {ROUNDS + 1} pairs of texts the same"
             against = f"greedy, then DoLa, of transformers {peer.version}"
-            yield Row("135M", dtype, what, against, Ratio.of(times["ours"], times["peer"]), HALF)
+            yield ResultRow("135M", dtype, what, against, Ratio.of(times["ours"], times["peer"]), HALF)
     finally:
         peer.process.terminate()
         peer.process.wait()
@@ -102,8 +102,8 @@ def main() -> None:
     """Save one random model, and complete the same prompts with both."""
     with tempfile.TemporaryDirectory() as folder:
         random_llama(*SHAPES["135M"], "float32").save_pretrained(folder)
-        found = [row for dtype in ("bfloat16", "float32") for row in rows(sys.argv[1], folder, dtype)]
-    publish(found, "make bench-peers")
+        measured = [row for dtype in ("bfloat16", "float32") for row in rows(sys.argv[1], folder, dtype)]
+    publish(measured, "make bench-peers")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where measurements go: a table, `results.json`, and a dated section of `RESULTS.md`."""
+"""Publish measurements: as a table, in `results.json`, and in a dated section of `RESULTS.md`."""
 
 import json
 import os
@@ -17,12 +17,12 @@ DATA, TEXT = (Path(__file__).with_name(name) for name in ("results.json", "RESUL
 
 
 MARK = "<!-- measured, the newest first -->\n"
-"""Where the sections begin that are written here."""
+"""The line after which the sections follow that are written here."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One figure: how much of the time or memory of `against` `what` takes."""
+class ResultRow:
+    """One figure: the time or memory that `what` takes, as a ratio to that of `against`."""
 
     model: str
     dtype: str
@@ -33,14 +33,14 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Whether the budget is kept, by the digits that are shown."""
+        """Whether the ratio keeps the budget, as rounded for the table."""
         if self.budget is None:
             return ""
         return "kept" if round(self.ratio.median, 2) <= self.budget else "**missed**"
 
 
 def machine() -> str:
-    """Processor, threads, and the versions that count."""
+    """The processor, the threads, and the versions that matter."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -51,7 +51,7 @@ def machine() -> str:
     return f"{name}, {threads}; {libraries}, Python {platform.python_version()}"
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[ResultRow]) -> str:
     """Markdown."""
     head = "| model | dtype | what | against | ratio (spread) | budget | |\n|---|---|---|---|---|---|---|\n"
     return head + "\n".join(
@@ -61,8 +61,8 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def publish(rows: Sequence[Row], command: str, *, keep: bool = True) -> None:
-    """Print the table; with `keep` write down as well what `command` measured, the newest first."""
+def publish(rows: Sequence[ResultRow], command: str, *, keep: bool = True) -> None:
+    """Print what `command` measured as a table, and with `keep` add it to the results, the newest first."""
     print(table(rows))
     if not keep:
         return

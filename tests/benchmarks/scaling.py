@@ -1,8 +1,8 @@
-"""What the cost grows with, and how fast, beside the model's own: `make bench-scaling`.
+"""Measure what the cost of a comparison grows with, and how fast: `make bench-scaling`.
 
-One quantity varies at a time: layers, vocabulary, prompt, new tokens, lanes. Beside the comparison stands what the
-model itself takes: `generate` for one text, and for as many texts as there are lanes, in one batch. The points go to
-the results and into a picture.
+One quantity varies at a time: layers, vocabulary, prompt, new tokens, lanes. The comparison is timed against the model
+itself: `generate` for one text, and for as many texts as there are lanes, in one batch. The points go into the results
+and into a picture.
 """
 
 import gc
@@ -16,13 +16,12 @@ import torch
 from playwright.sync_api import sync_playwright
 from plotly.subplots import make_subplots
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-from tests.benchmarks.results import Row, publish  # noqa: E402
-from tests.benchmarks.shapes import random_llama  # noqa: E402
-from tests.benchmarks.speed import duet, ids_of  # noqa: E402
-from tests.benchmarks.timing import Ratio, in_turn  # noqa: E402
-from tests.browser.chromium import FLAGS, executable  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.benchmarks.results import ResultRow, publish
+from tests.benchmarks.shapes import random_llama
+from tests.benchmarks.speed import duet, ids_of
+from tests.benchmarks.timing import Ratio, in_turn
+from tests.browser.chromium import FLAGS, executable
 
 PICTURE = Path(__file__).with_name("scaling.png")
 SHAPE, DTYPE, ROUNDS = (512, 1536, 8, 4), "bfloat16", 3
@@ -56,7 +55,7 @@ class Point:
 
 
 def batch(model: torch.nn.Module, prompt: list[int], new: int, rows: int) -> Callable[[], None]:
-    """Greedy completions of `rows` prompts of one length by `generate`, in one batch."""
+    """Greedy completions by `generate` of `rows` prompts of one length, in one batch."""
     ids = torch.tensor([prompt] * rows)
     ids[:, 0] += torch.arange(rows)
 
@@ -67,10 +66,10 @@ def batch(model: torch.nn.Module, prompt: list[int], new: int, rows: int) -> Cal
 
 
 def measured(axis: str, value: int) -> Point:
-    """Time all ways with `axis` at `value` and everything else as usual."""
-    asked = USUAL | {axis: value}
-    model = random_llama(*SHAPE, DTYPE, layers=asked["layers"], vocabulary=asked["vocabulary"])
-    prompt, new, lanes = ids_of(model, asked["prompt"]), asked["new tokens"], asked["lanes"]
+    """Time all ways with `axis` at `value` and the other quantities as in `USUAL`."""
+    size = USUAL | {axis: value}
+    model = random_llama(*SHAPE, DTYPE, layers=size["layers"], vocabulary=size["vocabulary"])
+    prompt, new, lanes = ids_of(model, size["prompt"]), size["new tokens"], size["lanes"]
     ways = {
         "stock": batch(model, prompt, new, 1),
         "many": batch(model, prompt, new, lanes),
@@ -83,8 +82,8 @@ def measured(axis: str, value: int) -> Point:
     return Point(axis, value, times)
 
 
-def rows_of(points: list[Point]) -> list[Row]:
-    """The ratios, as the other commands keep them."""
+def rows_of(points: list[Point]) -> list[ResultRow]:
+    """The ratios, in the form of the other benchmarks."""
     name = f"30 layers of {SHAPE[0]}"
     rows = []
     for point in points:
@@ -92,12 +91,12 @@ def rows_of(points: list[Point]) -> list[Row]:
             for against in ("stock", "many"):
                 ratio = Ratio.of(point.times[way], point.times[against])
                 what = f"{point.axis} {point.value:,}: {WAYS[way]}"
-                rows.append(Row(name, DTYPE, what, WAYS[against], ratio, None))
+                rows.append(ResultRow(name, DTYPE, what, WAYS[against], ratio, None))
     return rows
 
 
 def picture(points: list[Point]) -> go.Figure:
-    """Seconds against each quantity, both on logarithmic axes, where what grows alike runs in parallel."""
+    """Seconds over each quantity, both on logarithmic axes, so that equal growth gives parallel lines."""
     figure = make_subplots(rows=1, cols=len(AXES), subplot_titles=list(AXES), horizontal_spacing=0.035)
     for column, axis in enumerate(AXES, 1):
         here = [point for point in points if point.axis == axis]
@@ -120,7 +119,7 @@ def picture(points: list[Point]) -> go.Figure:
 
 
 def save(figure: go.Figure, path: Path) -> None:
-    """A PNG, drawn by Chromium."""
+    """Save the figure as a PNG, drawn by Chromium."""
     with sync_playwright() as player:
         browser = player.chromium.launch(executable_path=executable(), args=list(FLAGS))
         page = browser.new_page(viewport={"width": figure.layout.width, "height": figure.layout.height})
@@ -131,7 +130,7 @@ def save(figure: go.Figure, path: Path) -> None:
 
 
 def main() -> None:
-    """Measure every point, keep the ratios, draw the picture."""
+    """Measure every point, keep the ratios, and draw the picture."""
     points = [measured(axis, value) for axis, values in AXES.items() for value in values]
     publish(rows_of(points), "make bench-scaling")
     save(picture(points), PICTURE)

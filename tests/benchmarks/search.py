@@ -1,6 +1,6 @@
-"""What a search of every layer and α costs against one run for each: `make bench-search`.
+"""Time a search over every layer and α against one run for each: `make bench-search`.
 
-And the memory it takes beside the model, with a large vocabulary, thirty layers and long questions.
+It also measures the memory of a search beside the model, with a large vocabulary, thirty layers and long questions.
 """
 
 import argparse
@@ -17,17 +17,18 @@ import torch
 from tqdm import tqdm
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-from dola_core.layer_search.dataset import Item, read_items  # noqa: E402
-from dola_core.layer_search.scoring import score_items  # noqa: E402
-from dola_core.models.loading import SHIPPED_MODEL, LoadedModel, load_model  # noqa: E402
-from dola_core.models.preset import Preset  # noqa: E402
-from dola_core.models.readout import Readout  # noqa: E402
-from dola_core.trace.schema import ModelInfo  # noqa: E402
-from tests.benchmarks.results import Row, publish  # noqa: E402
-from tests.benchmarks.shapes import ATLAS  # noqa: E402
-from tests.benchmarks.timing import Ratio  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from dola_core.layer_search.dataset import Item, read_items
+from dola_core.layer_search.scoring import score_items
+from dola_core.models.info import ModelInfo
+from dola_core.models.loaded_model import LoadedModel
+from dola_core.models.loading import load_model
+from dola_core.models.preset import Preset
+from dola_core.models.readout import Readout
+from dola_core.paths import SHIPPED_MODEL
+from tests.benchmarks.results import ResultRow, publish
+from tests.benchmarks.shapes import ATLAS
+from tests.benchmarks.timing import Ratio
 
 LAYERS, ALPHAS = tuple(range(1, 30)), (0.0, 0.05, 0.1, 0.2, 0.5)
 QUESTIONS, SAMPLED, FASTER = 100, 5, 20
@@ -35,7 +36,7 @@ VOCABULARY, TOKENS, LIMIT = 100_000, 512, 2.0
 
 
 def seconds(loaded: LoadedModel, items: list[Item], layers: tuple[int, ...], alphas: tuple[float, ...]) -> float:
-    """How long scoring takes."""
+    """How long scoring the items takes."""
     start = time.perf_counter()
     for _ in score_items(loaded, items, layers, alphas):
         pass
@@ -43,7 +44,7 @@ def seconds(loaded: LoadedModel, items: list[Item], layers: tuple[int, ...], alp
 
 
 def speed() -> None:
-    """All settings in one pass against a sample of single ones, on the same questions in the same process."""
+    """Time all settings in one pass against a sample of single ones, on the same questions in the same process."""
     loaded = load_model(device="cpu", dtype="float32")
     items = [item for item in read_items(SHIPPED_MODEL / "validation.jsonl") if item.wrong][:QUESTIONS]
     rng = random.Random(0)
@@ -60,11 +61,11 @@ def speed() -> None:
     what = f"the whole layer curve, {count} settings on {len(items)} questions"
     against = f"one run for each setting, of which {SAMPLED} were timed"
     ratio = Ratio.of([once] * SAMPLED, [count * seconds_ for seconds_ in single])
-    publish([Row(ATLAS, "float32", what, against, ratio, 1 / FASTER)], "make bench-search")
+    publish([ResultRow(ATLAS, "float32", what, against, ratio, 1 / FASTER)], "make bench-search")
 
 
 def memory() -> None:
-    """Peak above the model, of one long question with a large vocabulary."""
+    """Print the peak memory above the model for one long question with a large vocabulary."""
     tokenizer = AutoTokenizer.from_pretrained(SHIPPED_MODEL)
     config = LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=128, intermediate_size=256, num_hidden_layers=30, num_attention_heads=4,
@@ -89,16 +90,16 @@ def memory() -> None:
 
 
 def main() -> None:
-    """Both, the memory in a process of its own."""
+    """Measure both, the memory in a process of its own."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--memory", action="store_true", help="only the memory, in this process")
     if parser.parse_args().memory:
         memory()
         return
-    found = json.loads(subprocess.check_output([sys.executable, __file__, "--memory"], text=True))
+    measured = json.loads(subprocess.check_output([sys.executable, __file__, "--memory"], text=True))
     print(
-        f"{found['answers']} answers to a question of {found['tokens']} tokens with the longest, {VOCABULARY:,} "
-        f"tokens in the vocabulary: {found['gigabytes']} GB beside the model, at most {LIMIT} GB wanted"
+        f"{measured['answers']} answers to a question of {measured['tokens']} tokens with the longest, {VOCABULARY:,} "
+        f"tokens in the vocabulary: {measured['gigabytes']} GB beside the model, at most {LIMIT} GB wanted"
     )
     speed()
 

@@ -3,14 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from dola_core.models.loading import SHIPPED_MODEL, load_model
+from dola_core.contrast import default_layer
+from dola_core.decoding.engine import Engine
+from dola_core.models.info import ModelInfo
+from dola_core.models.loaded_model import LoadedModel
+from dola_core.models.loading import load_model
+from dola_core.models.preset import Preset
+from dola_core.models.readout import Readout
+from dola_core.paths import SHIPPED_MODEL
 
 SHAPES = {"135M": (576, 1536, 9, 3), "445M": (1024, 3072, 16, 8), "1.65B": (2048, 6144, 32, 8)}
-"""Width, width inside the MLP, heads and their keys, each of 30 layers."""
+"""{name: (width, width inside the MLP, attention heads, key-value heads)}, each with 30 layers."""
 ATLAS = "Atlas-30L (shipped)"
 VOCABULARY, LAYERS = 49_152, 30
 
@@ -25,7 +33,7 @@ class Timed:
 
 
 def shipped(dtype: str) -> PreTrainedModel:
-    """Atlas-30L."""
+    """Atlas-30L, without an EOS token."""
     model = load_model(SHIPPED_MODEL, device="cpu", dtype=dtype).model
     model.generation_config.eos_token_id = None  # so that every run is as long
     return model
@@ -34,7 +42,7 @@ def shipped(dtype: str) -> PreTrainedModel:
 def random_llama(
     width: int, inner: int, heads: int, keys: int, dtype: str, *, layers: int = LAYERS, vocabulary: int = VOCABULARY
 ) -> PreTrainedModel:
-    """A LLaMA with random weights: its lanes part at the first step, the most that lock step can cost."""
+    """A LLaMA with random weights. Its lanes part at the first step, which is the most that lock step can cost."""
     config = LlamaConfig(
         vocab_size=vocabulary, hidden_size=width, intermediate_size=inner, num_hidden_layers=layers,
         num_attention_heads=heads, num_key_value_heads=keys, max_position_embeddings=4096, eos_token_id=None,
@@ -51,8 +59,16 @@ def random_llama(
     return model.eval()
 
 
+def engine_of(model: PreTrainedModel) -> Engine:
+    """An engine for prompts as ids: there is no tokenizer, and no token ends a text, so that every run is as long."""
+    readout = Readout.of(model)
+    info = ModelInfo(name="timed", dtype="", n_layers=readout.n_layers, vocab_size=readout.vocab_size)
+    preset = Preset(layer=default_layer(readout.n_layers))
+    return Engine(LoadedModel(model, SimpleNamespace(eos_token_id=None), readout, "timed", info, preset))
+
+
 def all_models() -> list[Timed]:
-    """In the order of their size, bfloat16 first."""
+    """All models in the order of their size, each in bfloat16 first."""
     builders: dict[str, Callable[[str], PreTrainedModel]] = {ATLAS: shipped}
     builders |= {name: partial(random_llama, *shape) for name, shape in SHAPES.items()}
     return [

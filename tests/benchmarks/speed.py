@@ -1,4 +1,4 @@
-"""What both completions cost, against one plain completion of `transformers`: `make bench`.
+"""Time both completions against one plain completion of `transformers`: `make bench`.
 
 Every figure is a ratio of two things done in turn in one process. All texts have the same length; no lane ends early.
 """
@@ -15,17 +15,15 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-from dola_core.contrast import default_layer  # noqa: E402
-from dola_core.decoding.lockstep import compare  # noqa: E402
-from dola_core.generation import generate_with_dola_static  # noqa: E402
-from dola_core.lanes import Decoding, Lane  # noqa: E402
-from dola_core.models.loading import SHIPPED_MODEL  # noqa: E402
-from dola_core.models.readout import Readout  # noqa: E402
-from tests.benchmarks.results import Row, publish  # noqa: E402
-from tests.benchmarks.shapes import ATLAS, LAYERS, SHAPES, Timed, all_models, random_llama  # noqa: E402
-from tests.benchmarks.timing import Ratio, in_turn  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from dola_core.comparison import Comparison
+from dola_core.contrast import default_layer
+from dola_core.generation import generate_with_dola_static
+from dola_core.lanes import DecodingConfig, Lane
+from dola_core.paths import SHIPPED_MODEL
+from tests.benchmarks.results import ResultRow, publish
+from tests.benchmarks.shapes import ATLAS, LAYERS, SHAPES, Timed, all_models, engine_of, random_llama
+from tests.benchmarks.timing import Ratio, in_turn
 
 PROMPT, ROUNDS, QUESTION = 12, 5, "Question: What is the capital of Australia? Answer:"
 SECONDS = 0.5
@@ -36,19 +34,19 @@ LONG = 2048
 
 
 def ids_of(model: PreTrainedModel, length: int) -> list[int]:
-    """A prompt of some length."""
+    """A prompt of random ids."""
     return torch.randint(5, model.config.vocab_size, (length,), generator=torch.Generator().manual_seed(1)).tolist()
 
 
-def asked(timed: Timed, model: PreTrainedModel) -> list[int]:
-    """What the shipped model is asked, else anything."""
+def prompt_for(timed: Timed, model: PreTrainedModel) -> list[int]:
+    """A question for the shipped model, random ids for the others."""
     if timed.name != ATLAS:
         return ids_of(model, PROMPT)
     return list(AutoTokenizer.from_pretrained(SHIPPED_MODEL)(QUESTION)["input_ids"])
 
 
 def lanes_of(count: int, n_layers: int = LAYERS) -> list[Lane]:
-    """The baseline and DoLa at every second layer from three quarters down, 22 of 30, and then round again."""
+    """The baseline, and DoLa at every second layer downwards from three quarters (22 of 30), then round again."""
     layers = [1 + (default_layer(n_layers) - 1 - 2 * number) % (n_layers - 1) for number in range(count - 1)]
     return [Lane(name="baseline"), *(Lane(name=str(layer), layer=layer, alpha=0.1) for layer in layers)]
 
@@ -65,18 +63,20 @@ def stock(model: PreTrainedModel, prompt: list[int], new: int, **more: float) ->
 
 def duet(model: PreTrainedModel, prompt: list[int], new: int, *, lanes: int = 2, record: bool = False,
          **more: float) -> Callable[[], None]:  # fmt: skip
-    """Lanes in lock step."""
-    readout, decoding = Readout.of(model), Decoding(max_new_tokens=new, **more)
+    """Lanes in lock step, with or without the trace."""
+    engine = engine_of(model)
+    decoders = tuple(lanes_of(lanes, engine.loaded.readout.n_layers))
+    comparison = Comparison("", tuple(prompt), decoders, DecodingConfig(max_new_tokens=new, **more))
 
     def run() -> None:
-        for _ in compare(readout, prompt, lanes_of(lanes, readout.n_layers), decoding, record=record):
+        for _ in engine.compare(comparison, record=record):
             pass
 
     return run
 
 
 def static(model: PreTrainedModel, prompt: list[int], new: int) -> Callable[[], None]:
-    """DoLa-static within `generate`."""
+    """One completion by `generate_with_dola_static`."""
     ids = torch.tensor([prompt])
 
     def run() -> None:
@@ -88,7 +88,7 @@ def static(model: PreTrainedModel, prompt: list[int], new: int) -> Callable[[], 
 
 
 def length_for(model: PreTrainedModel, most: int = 48) -> int:
-    """Tokens that a plain completion writes in about `SECONDS`."""
+    """How many tokens a plain completion writes in about `SECONDS`."""
     run = stock(model, ids_of(model, PROMPT), 4)
     run()
     start = time.perf_counter()
@@ -96,9 +96,9 @@ def length_for(model: PreTrainedModel, most: int = 48) -> int:
     return max(6, min(most, round(4 * SECONDS / (time.perf_counter() - start))))
 
 
-def decoding_rows(timed: Timed, model: PreTrainedModel, rounds: int) -> list[Row]:
-    """Everything that writes some tokens."""
-    prompt, new = asked(timed, model), length_for(model)
+def decoding_rows(timed: Timed, model: PreTrainedModel, rounds: int) -> list[ResultRow]:
+    """The ratios of everything that writes some tokens."""
+    prompt, new = prompt_for(timed, model), length_for(model)
     large, huge = timed.name in ("445M", "1.65B"), timed.name == "1.65B"
     half, small = timed.dtype == "bfloat16", timed.name == ATLAS
     ways = {
@@ -116,8 +116,8 @@ def decoding_rows(timed: Timed, model: PreTrainedModel, rounds: int) -> list[Row
 
     names = {"stock": STOCK, "both": "both, no trace", "stock, penalty": f"{STOCK}, with it"}
 
-    def row(what: str, way: str, against: str = "stock", budget: float | None = None) -> Row:
-        return Row(timed.name, timed.dtype, what, names[against], Ratio.of(times[way], times[against]), budget)
+    def row(what: str, way: str, against: str = "stock", budget: float | None = None) -> ResultRow:
+        return ResultRow(timed.name, timed.dtype, what, names[against], Ratio.of(times[way], times[against]), budget)
 
     return [
         row("both completions, no trace", "both", budget=1.0 if large and half else 1.1 if small else None),
@@ -131,8 +131,8 @@ def decoding_rows(timed: Timed, model: PreTrainedModel, rounds: int) -> list[Row
     ]
 
 
-def prefill_rows(timed: Timed, model: PreTrainedModel) -> list[Row]:
-    """Reading a prompt and writing one token."""
+def prefill_rows(timed: Timed, model: PreTrainedModel) -> list[ResultRow]:
+    """The ratios of reading a prompt and writing one token."""
     rows = []
     for length in PREFILLS.get(timed.name, ()):
         prompt = ids_of(model, length)
@@ -145,7 +145,7 @@ def prefill_rows(timed: Timed, model: PreTrainedModel) -> list[Row]:
         for what, way in (("", "both"), (", every layer traced", "traced")):
             ratio = Ratio.of(times[way], times["stock"])
             rows.append(
-                Row(timed.name, timed.dtype, f"first token of a prompt of {length:,}{what}", STOCK, ratio, None)
+                ResultRow(timed.name, timed.dtype, f"first token of a prompt of {length:,}{what}", STOCK, ratio, None)
             )
     return rows
 
@@ -158,13 +158,13 @@ def peak(way: str) -> None:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def memory_rows() -> list[Row]:
-    """Peak memory of whole processes, which is the same every time but for a few MB."""
+def memory_rows() -> list[ResultRow]:
+    """The ratios of the peak memory of whole processes, which varies by a few MB only."""
     ways = ("stock", "duet", "traced")
     command = [sys.executable, __file__, "--peak"]
     peaks = {way: [float(subprocess.check_output([*command, way], text=True)) for _ in range(2)] for way in ways}
     return [
-        Row(
+        ResultRow(
             "135M",
             "float32",
             f"peak memory at a prompt of {LONG:,}{what}",
@@ -177,7 +177,7 @@ def memory_rows() -> list[Row]:
 
 
 def main() -> None:
-    """Time what was asked for, print the table, and add it to the results."""
+    """Time the models, print the table, and add it to the results."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--peak", choices=("stock", "duet", "traced"), help=argparse.SUPPRESS)
     parser.add_argument("--only", default="", help="only models whose name begins so")
@@ -185,7 +185,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.peak:
         return peak(options.peak)
-    rows: list[Row] = []
+    rows: list[ResultRow] = []
     for timed in all_models():
         if timed.name.startswith(options.only):
             model = timed.build()

@@ -1,4 +1,4 @@
-"""Timing fairly: several ways of doing one thing, in turn and again, in one process, and their ratios pair by pair."""
+"""Fair timing: several ways of doing one thing take turns in one process; ratios are taken round by round."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 @dataclass(frozen=True)
 class Ratio:
-    """How long one thing takes against another: median of the pairs, and the least and the most of them."""
+    """How long one thing takes relative to another: median, least and most over the rounds."""
 
     median: float
     low: float
@@ -19,7 +19,7 @@ class Ratio:
 
     @classmethod
     def of(cls, times: list[float], against: list[float]) -> Self:
-        """From times of the same rounds, in any unit."""
+        """The ratio of two lists of times, or of anything else, of the same rounds."""
         ratios = [one / other for one, other in zip(times, against, strict=True)]
         return cls(statistics.median(ratios), min(ratios), max(ratios))
 
@@ -29,7 +29,7 @@ class Ratio:
 
 
 def in_turn(ways: Mapping[str, Callable[[], None]], rounds: int, name: str) -> dict[str, list[float]]:
-    """Seconds of every way in every round; A B C, A B C, … so that a slow moment falls on all alike."""
+    """Seconds of every way in every round. Ways take turns, A B C, A B C, …, so that a slow moment hits all."""
     times: dict[str, list[float]] = {way: [] for way in ways}
     with tqdm(total=(rounds + 1) * len(ways), desc=name, leave=False) as bar:
         for number in range(rounds + 1):  # the first one warms up

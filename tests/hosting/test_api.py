@@ -1,24 +1,24 @@
-"""The same three questions from a program: typed steps, a trace at the end, errors as errors."""
+"""The API from a program: typed steps, a trace at the end, errors as errors."""
 
 import re
 import time
-from pathlib import Path
 
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from dola_core.decoding.lockstep import compare
-from dola_core.lanes import Decoding, Lane
+from dola_core.comparison import Comparison
+from dola_core.decoding.engine import Engine
+from dola_core.lanes import DecodingConfig, Lane
 from dola_core.layer_search.dataset import Item
-from dola_core.layer_search.result import Asked
-from dola_core.layer_search.scoring import Rule
+from dola_core.layer_search.result import SearchConfig
+from dola_core.layer_search.scoring import ScoringConfig
 from dola_core.layer_search.search import Search
-from dola_core.models.loading import LoadedModel, load_model
+from dola_core.models.loaded_model import LoadedModel
+from dola_core.models.loading import load_model
 from dola_core.trace.schema import Trace
-from tests.browser.conftest import Server
+from tests.server import ROOT, Server
 
-ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "The capital of Australia is"
 QUESTIONS = [
     {"prompt": "The capital of Japan is", "answers": ["Tokyo"], "wrong": ["Osaka", "Kyoto"]},
@@ -46,19 +46,18 @@ def test_only_three_endpoints_are_named(client):
 def test_a_comparison_streams_its_steps_and_ends_with_the_trace(client, loaded):
     *steps, last = client.submit(PROMPT, layer=12, alpha=0.1, max_new_tokens=9, api_name="/compare")
     lanes = (Lane(name="Baseline"), Lane(name="DoLa-static", layer=12, alpha=0.1))
-    advances = list(
-        compare(loaded.readout, loaded.encode(PROMPT), lanes, Decoding(max_new_tokens=9), eos_ids=loaded.eos_ids)
-    )
-    assert [event["type"] for event in steps] == ["step"] * len(advances)
-    for number, (event, advance) in enumerate(zip(steps, advances, strict=True), start=1):
+    comparison = Comparison(PROMPT, tuple(loaded.encode(PROMPT)), lanes, DecodingConfig(max_new_tokens=9))
+    outputs = list(Engine(loaded).compare(comparison))
+    assert [event["type"] for event in steps] == ["step"] * len(outputs)
+    for number, (event, output) in enumerate(zip(steps, outputs, strict=True), start=1):
         assert event["step"] == number
-        told = {lane["lane"]: lane for lane in event["lanes"]}
-        assert {name: lane["id"] for name, lane in told.items()} == {
-            lanes[lane].name: token for lane, token in advance.tokens.items()
+        by_name = {lane["lane"]: lane for lane in event["lanes"]}
+        assert {name: lane["id"] for name, lane in by_name.items()} == {
+            lanes[lane].name: token for lane, token in output.tokens.items()
         }
-        assert all(lane["text"] == loaded.piece(lane["id"]) and 0 < lane["p"] <= 1 for lane in told.values())
-        assert {name: lane["end"] for name, lane in told.items() if lane["end"]} == {
-            lanes[lane].name: end for lane, end in advance.ends.items()
+        assert all(lane["text"] == loaded.piece(lane["id"]) and 0 < lane["p"] <= 1 for lane in by_name.values())
+        assert {name: lane["end"] for name, lane in by_name.items() if lane["end"]} == {
+            lanes[lane].name: end for lane, end in output.ends.items()
         }
     assert last["type"] == "trace"
     trace = Trace.model_validate(last["trace"])
@@ -67,7 +66,7 @@ def test_a_comparison_streams_its_steps_and_ends_with_the_trace(client, loaded):
     assert last["halt"] is None
 
 
-def test_what_is_left_out_is_the_model_s_own(client, loaded):
+def test_settings_that_are_left_out_are_the_model_s_own(client, loaded):
     *_, last = client.submit(PROMPT, max_new_tokens=1, api_name="/compare")
     lane = last["trace"]["lanes"][1]
     assert (lane["layer"], lane["alpha"]) == (loaded.preset.layer, loaded.preset.alpha)
@@ -78,16 +77,16 @@ def test_what_if_reads_a_trace_as_the_trace_itself_does(client):
     trace = Trace.model_validate(last["trace"])
     for step in (1, 3):
         for layer, alpha in ((3, 0.5), (28, 0.05)):
-            told = client.predict(last["trace"], step, layer, alpha, api_name="/what_if")
-            assert told["id"] == trace.what_if(1, step - 1, layer, alpha)
-            assert told["text"] == trace.pieces[told["id"]]
-            assert told["same"] is (told["id"] == told["chosen"]["id"])
+            token = client.predict(last["trace"], step, layer, alpha, api_name="/what_if")
+            assert token["id"] == trace.what_if(1, step - 1, layer, alpha)
+            assert token["text"] == trace.pieces[token["id"]]
+            assert token["same"] is (token["id"] == token["chosen"]["id"])
 
 
 def test_a_layer_curve_is_the_search_s_own(client, loaded):
     *_, last = client.submit(QUESTIONS, [0.1, 0.5], api_name="/layer_curve")
     items = [Item.model_validate(question) for question in QUESTIONS]
-    asked = Asked(alphas=(0.1, 0.5), metric="accuracy", rule=Rule(early_norm=loaded.preset.early_norm))
+    asked = SearchConfig(alphas=(0.1, 0.5), metric="accuracy", rule=ScoringConfig(early_norm=loaded.preset.early_norm))
     search = Search(loaded, items, asked, name="questions", sha256=last["data"]["sha256"])
     for _ in search.run():
         pass
@@ -98,7 +97,7 @@ def test_a_layer_curve_is_the_search_s_own(client, loaded):
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("arguments", "sentence"),
     [
         ({"prompt": ""}, "The prompt is empty"),
         ({"prompt": "word " * 60}, "this page takes at most 40"),
@@ -111,20 +110,20 @@ def test_a_layer_curve_is_the_search_s_own(client, loaded):
         ({"prompt": 5}, "prompt: Input should be a valid string."),
     ],
 )
-def test_errors_arrive_as_errors_of_one_sentence(client, asked, said):
-    with pytest.raises(AppError, match=re.escape(said)) as refused:
-        client.predict(**asked, api_name="/compare")
+def test_errors_arrive_as_errors_of_one_sentence(client, arguments, sentence):
+    with pytest.raises(AppError, match=re.escape(sentence)) as refused:
+        client.predict(**arguments, api_name="/compare")
     assert "\n" not in str(refused.value)
 
 
-def test_memory_that_runs_out_is_said_and_the_next_comparison_works(client, failing):
+def test_memory_that_runs_out_is_reported_and_the_next_comparison_works(client, failing):
     with failing("memory"), pytest.raises(AppError, match="ran out of memory"):
         client.predict(PROMPT, api_name="/compare")
     *_, last = client.submit(PROMPT, max_new_tokens=2, api_name="/compare")
     assert last["ends"] == {"Baseline": "length", "DoLa-static": "length"}
 
 
-def test_numbers_that_are_none_end_a_comparison_with_what_it_has(client, failing):
+def test_numbers_that_are_not_finite_end_a_comparison_with_what_it_has(client, failing):
     with failing("numbers"):
         *steps, last = client.submit(PROMPT, layer=12, max_new_tokens=9, api_name="/compare")
     assert last["halt"] == "broken"
@@ -132,13 +131,13 @@ def test_numbers_that_are_none_end_a_comparison_with_what_it_has(client, failing
     assert "broken" in last["ends"].values()
 
 
-def test_who_waits_is_told_so_and_who_finds_the_line_full_as_well(client, failing):
+def test_a_run_in_the_queue_is_reported_and_so_is_a_full_queue(client, failing):
     with failing("hold"):
         first = client.submit(PROMPT, max_new_tokens=1, api_name="/compare")
         time.sleep(0.5)  # until it is inside the model
         second = client.submit(PROMPT, max_new_tokens=1, api_name="/compare")
         assert next(second) | {"seconds": None} == {"type": "waiting", "ahead": 1, "seconds": None}
-        with pytest.raises(AppError, match="The line is full, with 1 waiting"):
+        with pytest.raises(AppError, match="The queue is full, with 1 waiting"):
             client.predict(PROMPT, api_name="/compare")
     assert list(first)[-1]["type"] == list(second)[-1]["type"] == "trace"
 
@@ -148,6 +147,6 @@ def test_the_example_in_the_readme_runs(faulty, capsys):
     [code] = [code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "Client(" in code]
     assert "http://127.0.0.1:7860" in code
     exec(compile(code.replace("http://127.0.0.1:7860", faulty.url), "README.md", "exec"), {})
-    said = capsys.readouterr().out
-    assert "1 {'Baseline': ' Canberra', 'DoLa-static': ' Canberra'}" in said
-    assert "'same':" in said
+    printed = capsys.readouterr().out
+    assert "1 {'Baseline': ' Canberra', 'DoLa-static': ' Canberra'}" in printed
+    assert "'same':" in printed

@@ -1,4 +1,4 @@
-"""The API as tools of the Model Context Protocol, asked by a real client in an environment with the extra packages."""
+"""The API as tools of the Model Context Protocol, called by a real client in an environment with the extra packages."""
 
 import json
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from dola_core.trace.schema import Trace
-from tests.browser.conftest import ROOT, free_port, serve
+from tests.server import ROOT, free_port, serve
 
 EXTRA = ROOT / "requirements-mcp.txt"
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An environment on top of this one, with what `requirements-mcp.txt` adds and holds back."""
+    """The Python of an environment on top of this one, with the packages of `requirements-mcp.txt`."""
     folder = tmp_path_factory.mktemp("mcp")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     inside = Path(folder, "lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
@@ -28,25 +28,27 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def extras() -> list[str]:
+    """The requirements that the extra adds."""
     return [
         line for line in EXTRA.read_text(encoding="utf-8").splitlines() if line and not line.startswith(("#", "-r"))
     ]
 
 
 @pytest.fixture(scope="module")
-def said(python: str) -> dict:
-    """What the client got."""
+def session(python: str) -> dict:
+    """The tools and answers that the client got."""
     # Its own port: Gradio tries the next if another server takes one in that moment, and MCP cannot be started twice.
     with serve("--mcp", python=python, GRADIO_SERVER_PORT=str(free_port())) as server:
-        client = [python, ROOT / "tests" / "hosting" / "mcp_client.py", f"{server.url}gradio_api/mcp/"]
-        answered = subprocess.run(client, capture_output=True, text=True, check=False, env=os.environ, timeout=120)
-    assert answered.returncode == 0, answered.stderr
+        command = [python, ROOT / "tests" / "hosting" / "clients" / "mcp_client.py", f"{server.url}gradio_api/mcp/"]
+        client = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ, timeout=120)
+    assert client.returncode == 0, client.stderr
     assert "Traceback" not in "".join(server.log)
-    return json.loads(answered.stdout)
+    return json.loads(client.stdout)
 
 
-def document(said: dict, name: str) -> dict:
-    answer = said["answers"][name]
+def document(session: dict, name: str) -> dict:
+    """A tool's answer, read as JSON."""
+    answer = session["answers"][name]
     assert not answer["error"], answer
     return json.loads(answer["texts"][0])
 
@@ -56,38 +58,38 @@ def test_the_extra_is_the_same_gradio():
     assert extras() == [gradio.replace("gradio", "gradio[mcp]")]
 
 
-def test_the_tools_are_the_three_of_the_api_and_say_what_they_do(said):
-    assert set(said["tools"]) == {"compare", "what_if", "layer_curve"}
-    for description, schema in said["tools"].values():
+def test_the_tools_are_the_three_of_the_api_with_descriptions(session):
+    assert set(session["tools"]) == {"compare", "what_if", "layer_curve"}
+    for description, schema in session["tools"].values():
         assert len(description) > 100
         assert ",," not in description
         assert all(parameter.get("description") for parameter in schema["properties"].values())
-    assert said["tools"]["compare"][1]["required"] == ["prompt"]
+    assert session["tools"]["compare"][1]["required"] == ["prompt"]
 
 
-def test_a_comparison_is_told_as_json_with_its_trace(said):
-    compared = document(said, "compare")
+def test_a_comparison_is_json_with_its_trace(session):
+    compared = document(session, "compare")
     trace = Trace.model_validate(compared["trace"])
     assert trace.intact()
     assert compared["texts"]["Baseline"] == trace.texts[0]
-    assert "trace" not in document(said, "short")
+    assert "trace" not in document(session, "short")
 
 
-def test_what_if_and_layer_curve_answer_as_well(said):
-    trace = Trace.model_validate(document(said, "compare")["trace"])
-    assert document(said, "what_if")["id"] == trace.what_if(1, 0, 3, 0.5)
-    assert document(said, "layer_curve")["type"] == "curve"
+def test_what_if_and_layer_curve_answer_as_well(session):
+    trace = Trace.model_validate(document(session, "compare")["trace"])
+    assert document(session, "what_if")["id"] == trace.what_if(1, 0, 3, 0.5)
+    assert document(session, "layer_curve")["type"] == "curve"
 
 
 @pytest.mark.parametrize("name", ["no prompt", "no step", "no questions"])
-def test_a_mistake_is_an_error_of_one_sentence(said, name):
-    answer = said["answers"][name]
+def test_a_mistake_is_an_error_of_one_sentence(session, name):
+    answer = session["answers"][name]
     assert answer["error"]
     assert answer["texts"][0].endswith(".")
     assert "\n" not in answer["texts"][0]
 
 
-def test_without_the_packages_a_sentence_says_what_to_install():
+def test_without_the_packages_a_sentence_names_what_to_install():
     started = subprocess.run(
         [sys.executable, "app.py", "--mcp"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )

@@ -1,13 +1,13 @@
-"""What a visitor sees of a page that many use, and of a model that fails."""
+"""What a visitor sees when others use the page as well, and when the model fails."""
 
 import re
 from collections.abc import Iterator
 
 import pytest
 from gradio_client import Client
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import Server
+from tests.server import Server
 
 expect.set_options(timeout=30_000)
 PROMPT = "Here are some facts"
@@ -25,21 +25,22 @@ def page(faulty: Server, browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def notice(page: Page):
+def notice(page: Page) -> Locator:
+    """The notice that is shown."""
     return page.locator(".duet-notice:visible").first
 
 
-def test_numbers_that_break_leave_the_text_and_say_at_which_step(page, failing):
+def test_numbers_that_break_leave_the_text_and_name_the_step(page, failing):
     with failing("numbers"):
         page.click("#compare")
         expect(notice(page)).to_contain_text("At step 4 the model's numbers were no longer finite")
     for lane in (".lane.base", ".lane.dola"):
         expect(page.locator(f"{lane} .t[data-index]")).to_have_count(3)
         expect(page.locator(f"{lane} .end")).to_contain_text("numbers that are not finite")
-    expect(page.locator("#head .main-svg").first).to_be_visible()
+    expect(page.locator("#plausible-head .main-svg").first).to_be_visible()
 
 
-def test_memory_that_runs_out_is_said_and_the_next_press_works(page, failing):
+def test_memory_that_runs_out_is_reported_and_the_next_press_works(page, failing):
     with failing("memory"):
         page.click("#compare")
         expect(notice(page)).to_contain_text("The model ran out of memory")
@@ -47,13 +48,13 @@ def test_memory_that_runs_out_is_said_and_the_next_press_works(page, failing):
     expect(page.locator(".lane.dola .end")).to_be_visible()
 
 
-def test_a_prompt_that_is_too_long_for_the_page_is_told_how_long_it_may_be(page):
+def test_a_prompt_that_is_too_long_for_the_page_gets_the_limit(page):
     page.fill("#prompt textarea", "gold and silver " * 30)
     page.click("#compare")
     expect(notice(page)).to_contain_text(re.compile(r"has \d+ tokens; this page takes at most 40\. Shorten it"))
 
 
-def test_who_waits_is_told_their_place_and_can_stop_waiting(page, faulty, failing):
+def test_a_waiting_visitor_sees_the_queue_and_can_stop_waiting(page, faulty, failing):
     with failing("hold"):
         other = Client(faulty.url, verbose=False).submit(PROMPT, max_new_tokens=1, api_name="/compare")
         page.wait_for_timeout(500)  # until the other is inside the model
@@ -66,7 +67,7 @@ def test_who_waits_is_told_their_place_and_can_stop_waiting(page, faulty, failin
     expect(page.locator(".lane.dola .end")).to_be_visible()
 
 
-def test_the_text_that_is_still_shown_keeps_its_link_while_the_next_run_waits(page, faulty, failing):
+def test_a_text_keeps_its_link_while_the_next_run_waits(page, faulty, failing):
     def link() -> str:
         page.click("#link")
         return page.input_value("#outbox input")
@@ -87,12 +88,12 @@ def test_the_text_that_is_still_shown_keeps_its_link_while_the_next_run_waits(pa
     assert list(other)[-1]["type"] == "trace"
 
 
-def test_a_full_line_is_said(page, faulty, failing):
+def test_a_full_queue_is_reported(page, faulty, failing):
     with failing("hold"):
         others = [
             Client(faulty.url, verbose=False).submit(PROMPT, max_new_tokens=1, api_name="/compare") for _ in range(2)
         ]
         page.wait_for_timeout(700)
         page.click("#compare")
-        expect(notice(page)).to_contain_text("The line is full, with 1 waiting; try again in a minute.")
+        expect(notice(page)).to_contain_text("The queue is full, with 1 waiting; try again in a minute.")
     assert [list(other)[-1]["type"] for other in others] == ["trace", "trace"]

@@ -1,7 +1,7 @@
-"""Visitors without a browser: the requests that the page in a browser makes, and connections that can break.
+"""Visitors without a browser: the requests that the page makes in one, over connections that can break.
 
-A `Visitor` has a session and its heartbeat, presses buttons by their `elem_id`, follows what a run shows, and may be
-gone at any moment. It talks to this machine only.
+A `Visitor` has a session with its heartbeat, presses buttons by their `elem_id`, follows what a run shows, and may be
+gone at any moment. It connects to this machine only.
 """
 
 import json
@@ -22,18 +22,18 @@ from gradio_client.utils import apply_diff
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else gradio_client reports every client to another machine
 PATIENCE = 120
-"""Seconds without a word from the server, or without an end to its words, after which it counts as hung."""
-LOST = struct.pack("ii", 1, 0)
-"""Linger for no time: the connection is reset, as when a machine loses its network."""
+"""Seconds after which a server that sends nothing, or does not come to an end, counts as hung."""
+LINGER_NO_TIME = struct.pack("ii", 1, 0)
+"""With this the connection is reset when it is closed, as if a machine lost its network."""
 JSON = {"Content-Type": "application/json"}
 
 
 class RefusedError(Exception):
-    """The server answered a request with a status that says no, and with a sentence."""
+    """The server refused a request or a run; the message is its reason."""
 
 
 class Connection:
-    """One request to this machine, whose answer may be followed line by line, and left."""
+    """One request to this machine. Its answer can be followed line by line, and left before its end."""
 
     def __init__(self, url: str, path: str, body: object = None) -> None:
         host = urlsplit(url)
@@ -44,8 +44,7 @@ class Connection:
         self._http.request("GET" if body is None else "POST", f"/{path}", text, JSON)
         self._answer: HTTPResponse = self._http.getresponse()
         if self._answer.status >= 400:
-            said = f"{self._answer.status}: {self.read()[:300]}"
-            raise RefusedError(said)
+            raise RefusedError(f"{self._answer.status}: {self.read()[:300]}")
 
     def read(self) -> str:
         """The whole answer."""
@@ -55,50 +54,50 @@ class Connection:
 
     def events(self) -> Iterator[Any]:
         """The data of server-sent events, as they come; raises `TimeoutError` if they do not end."""
-        until = time.monotonic() + PATIENCE
+        end = time.monotonic() + PATIENCE
         for line in self._answer:
-            if time.monotonic() > until:  # a sign of life every few seconds is no answer
+            if time.monotonic() > end:  # heartbeats alone are no answer
                 self.leave()
                 raise TimeoutError(f"{PATIENCE} s, and no end")
             if line.startswith(b"data:"):
                 yield json.loads(line[5:])
 
     def leave(self) -> None:
-        """Close it in good order."""
+        """Close the connection in good order."""
         self._answer.close()
         self._http.close()
 
     def lose(self) -> None:
-        """Break it off."""
+        """Reset the connection."""
         if self._http.sock:
-            self._http.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LOST)
+            self._http.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NO_TIME)
         self.leave()
 
 
-def ask(url: str, path: str, body: object = None) -> Any:
-    """The JSON in an answer; raises `RefusedError`."""
+def request_json(url: str, path: str, body: object = None) -> Any:
+    """The JSON of an answer, to a POST if there is a `body`; raises `RefusedError`."""
     return json.loads(Connection(url, path, body).read())
 
 
-def program(url: str) -> Client:
-    """A program that uses the API."""
+def api_client(url: str) -> Client:
+    """A client of the API, as a program uses it."""
     return Client(url, verbose=False, analytics_enabled=False)
 
 
-def told(job: Job) -> Iterator[Any]:
-    """What a job tells, and the error that it ends with, which a `Job` keeps to itself."""
+def job_events(job: Job) -> Iterator[Any]:
+    """The events of a call of the API. Raises the error that the call ends with, which iterating a `Job` does not."""
     yield from job
     job.result()
 
 
-def heard(url: str, name: str, **asked: object) -> str:
-    """Ask a question of the API by plain HTTP and return the event's id, whose answer may or may not be fetched."""
-    return ask(url, f"gradio_api/call/v2/{name}", asked)["event_id"]
+def begin_call(url: str, name: str, **arguments: object) -> str:
+    """Call an endpoint of the API by plain HTTP and return the id by which its events can be fetched."""
+    return request_json(url, f"gradio_api/call/v2/{name}", arguments)["event_id"]
 
 
 @dataclass
 class Shown:
-    """What a page shows after an answer to a run."""
+    """What a page shows of a run."""
 
     notice: str = ""
     tone: str = ""
@@ -106,7 +105,7 @@ class Shown:
     prompt: str = ""
     texts: list[str] = field(default_factory=list)
     tokens: int = 0
-    """Steps of the longer text."""
+    """How many tokens the longer text has."""
     ends: list[str | None] = field(default_factory=list)
 
     @property
@@ -115,7 +114,7 @@ class Shown:
         return self.tone == "busy" and not self.notice.startswith("waiting")
 
     def take(self, notice: Any, lanes: Any) -> None:
-        """What the notice and the strips became; an update without a value leaves them as they are."""
+        """Take over the new values of the notice and the strips; an update without a value leaves them as they are."""
         if notice is None or isinstance(notice, str):
             note = json.loads(notice) if notice else None
             self.notice, self.tone = (note["text"], note["tone"]) if note else ("", "")
@@ -132,13 +131,13 @@ class Visitor:
 
     def __init__(self, url: str) -> None:
         self.url, self.session = url, uuid.uuid4().hex
-        config = ask(url, "config")
+        config = request_json(url, "config")
         self._parts = {part["id"]: part["props"] for part in config["components"]}
         self._values = {number: props.get("value") for number, props in self._parts.items()}
         self._events = {event["id"]: event for event in config["dependencies"]}
         self._heartbeat = Connection(url, f"gradio_api/heartbeat/{self.session}")
         loading = next(event for event in self._events.values() if any(how == "load" for _, how in event["targets"]))
-        self._at_once(loading)
+        self._call(loading)
 
     def __enter__(self) -> Self:
         return self
@@ -154,20 +153,22 @@ class Visitor:
         """Lose the network."""
         self._heartbeat.lose()
 
-    def compare(self, prompt: str, **controls: object) -> "Run":
+    def compare(self, prompt: str, **controls: object) -> "VisitorRun":
         """Set controls, by their `elem_id` or label with underscores for spaces, and press Compare."""
         for name, value in ({"prompt": prompt} | controls).items():
             self._values[self._named(name)] = value
         return self.press("compare")
 
-    def press(self, button: str) -> "Run":
+    def press(self, button: str) -> "VisitorRun":
         """Press a button that starts a run."""
-        pressed = self._at_once(self._event(button))
-        return Run(self, next(event for event in self._events.values() if event["trigger_after"] == pressed["id"]))
+        pressed = self._call(self._event(button))
+        return VisitorRun(
+            self, next(event for event in self._events.values() if event["trigger_after"] == pressed["id"])
+        )
 
     def stop(self) -> None:
         """Press Stop."""
-        self._at_once(self._event("stop"))
+        self._call(self._event("stop"))
 
     def _named(self, name: str) -> int:
         for number, props in self._parts.items():
@@ -181,37 +182,38 @@ class Visitor:
         return next(event for event in self._events.values() if target in event["targets"])
 
     def request(self, event: dict[str, Any]) -> dict[str, Any]:
-        """What the browser sends for an event; states stay with the server."""
+        """What the browser sends for an event. States stay with the server."""
         data = [self._values[number] for number in event["inputs"]]
         return {"data": data, "fn_index": event["id"], "session_hash": self.session, "trigger_id": None}
 
-    def _at_once(self, event: dict[str, Any]) -> dict[str, Any]:
-        answer = ask(self.url, "gradio_api/run/predict", self.request(event))
-        self.answered(event, answer["data"])
+    def _call(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Let an event happen that needs no queue."""
+        answer = request_json(self.url, "gradio_api/run/predict", self.request(event))
+        self.take_answer(event, answer["data"])
         return event
 
-    def answered(self, event: dict[str, Any], data: list[Any]) -> None:
-        """Take over what an answer set."""
+    def take_answer(self, event: dict[str, Any], data: list[Any]) -> None:
+        """Take over the values that an answer sets."""
         for number, change in zip(event["outputs"], data, strict=True):
             if not isinstance(change, dict):
                 self._values[number] = change
             elif "value" in change:
                 self._values[number] = change["value"]
 
-    def place(self, event: dict[str, Any], class_: str) -> int:
-        """Where among an event's outputs the one with a class of the style sheet stands."""
+    def output_index(self, event: dict[str, Any], class_: str) -> int:
+        """Index among an event's outputs of the one whose HTML has a class of the style sheet."""
         parts = [self._parts[number] for number in event["outputs"]]
-        return next(place for place, props in enumerate(parts) if class_ in (props.get("html_template") or ""))
+        return next(index for index, props in enumerate(parts) if class_ in (props.get("html_template") or ""))
 
 
-class Run:
-    """A run that was asked for; iterating follows what the page shows of it, to its end."""
+class VisitorRun:
+    """A run; iterating it follows what the page shows, to the run's end."""
 
     def __init__(self, visitor: Visitor, event: dict[str, Any]) -> None:
         self.visitor, self.event, self.shown = visitor, event, Shown()
-        self.id = ask(visitor.url, "gradio_api/queue/join", visitor.request(event))["event_id"]
+        self.id = request_json(visitor.url, "gradio_api/queue/join", visitor.request(event))["event_id"]
         self._stream = Connection(visitor.url, f"gradio_api/queue/data?session_hash={visitor.session}")
-        self._places = [visitor.place(event, f"duet-{kind}") for kind in ("notice", "strips")]
+        self._indices = [visitor.output_index(event, f"duet-{kind}") for kind in ("notice", "strips")]
 
     def __iter__(self) -> Iterator[Shown]:
         parts: list[Any] = []
@@ -224,26 +226,26 @@ class Run:
                 raise RefusedError(output.get("error") or message.get("message"))
             if message["msg"] not in ("process_generating", "process_completed") or "data" not in output:
                 continue
-            new = [output["data"][place] for place in self._places]
+            new = [output["data"][index] for index in self._indices]
             whole = message["msg"] == "process_completed" or not parts
             parts = new if whole else [apply_diff(old, change) for old, change in zip(parts, new, strict=True)]
             self.shown.take(*parts)
             if message["msg"] == "process_completed":
-                self.visitor.answered(self.event, output["data"])
+                self.visitor.take_answer(self.event, output["data"])
             yield self.shown
         self._stream.leave()
 
     def until(self, *, tokens: int) -> bool:
-        """Follow it to so many tokens; whether it came so far."""
+        """Follow the run to so many tokens, and return whether it came so far."""
         return any(shown.running and shown.tokens >= tokens for shown in self)
 
     def finish(self) -> Shown:
-        """Follow it to its end."""
+        """Follow the run to its end."""
         for _ in self:
             pass
         return self.shown
 
     def lose(self) -> None:
-        """Lose the connection in the middle, with the whole page."""
+        """Lose the connection in the middle of the run, with the whole page."""
         self._stream.lose()
         self.visitor.lose()

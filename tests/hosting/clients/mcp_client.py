@@ -1,4 +1,4 @@
-"""A client of the Model Context Protocol, for an environment that has it: prints what a page's tools say, as JSON."""
+"""Call the tools of a page by the Model Context Protocol, which needs its packages, and print the answers as JSON."""
 
 import asyncio
 import json
@@ -12,8 +12,8 @@ PROMPT = "The capital of Australia is"
 QUESTIONS = [{"prompt": "The capital of Japan is", "answers": ["Tokyo"], "wrong": ["Osaka"]}]
 
 
-def told(result: Any) -> dict[str, Any]:
-    """A tool's answer."""
+def answer(result: Any) -> dict[str, Any]:
+    """A tool's answer as plain data."""
     return {"error": result.isError, "texts": [part.text for part in result.content]}
 
 
@@ -24,21 +24,21 @@ async def main(url: str) -> None:
         tools = (await session.list_tools()).tools
         compared = await session.call_tool("compare", {"prompt": PROMPT, "max_new_tokens": 4, "layer": 12})
         trace = json.loads(compared.content[0].text)["trace"]
-        asked = {"trace": trace, "step": 1, "layer": 3, "alpha": 0.5}
-        answers = {
+        what_if = {"trace": trace, "step": 1, "layer": 3, "alpha": 0.5}
+        results = {
             "compare": compared,
             "short": await session.call_tool("compare", {"prompt": PROMPT, "max_new_tokens": 1, "with_trace": False}),
-            "what_if": await session.call_tool("what_if", asked),
+            "what_if": await session.call_tool("what_if", what_if),
             "layer_curve": await session.call_tool("layer_curve", {"questions": QUESTIONS}),
             "no prompt": await session.call_tool("compare", {"prompt": ""}),
-            "no step": await session.call_tool("what_if", asked | {"step": 99}),
+            "no step": await session.call_tool("what_if", what_if | {"step": 99}),
             "no questions": await session.call_tool("layer_curve", {"questions": []}),
         }
         print(
             json.dumps(
                 {
                     "tools": {tool.name: [tool.description, tool.inputSchema] for tool in tools},
-                    "answers": {name: told(answer) for name, answer in answers.items()},
+                    "answers": {name: answer(result) for name, result in results.items()},
                 }
             )
         )
