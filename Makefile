@@ -1,4 +1,4 @@
-# The whole manual: `make demo` serves the page, `make test` runs every test, `make lint` checks the style.
+# `make demo` serves the page, `make test` runs every test, `make lint` checks style and types. CONTRIBUTING.md says more.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -17,6 +17,7 @@ test: $(VENV)/.dev browser
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -83,4 +84,4 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt
 	@touch $@ $(VENV)/.user
 
 clean:
-	rm -rf $(VENV) $(PEERS) .hypothesis .ruff_cache
+	rm -rf $(VENV) $(PEERS) .hypothesis .ruff_cache .mypy_cache build dist *.egg-info
