@@ -1,4 +1,4 @@
-"""Where the page's own files lie: one place to change when the house is rebuilt."""
+"""Where the page's own files lie: one place to change when a file moves."""
 
 from pathlib import Path
 

@@ -15,11 +15,6 @@ DOLA = 1
 """Index of the DoLa lane, in a comparison of the baseline with one DoLa lane."""
 
 
-def what_if_choices(trace: Trace, lane: int, layer: int, alpha: float) -> list[int]:
-    """DoLa's choice with (layer, α) at every step of `lane`'s text; the run's own choice where there is no answer."""
-    return [what_if_choice(step, layer, alpha, trace.decoding) for step in trace.lane_steps(lane)]
-
-
 def what_if_choice(step: Step, layer: int, alpha: float, decoding: DecodingConfig) -> int:
     """DoLa's choice with (layer, α) at one step; the run's own choice where there is no answer."""
     return step.what_if(layer, alpha, decoding) if alpha >= step.exact_alpha else step.choices[DOLA].id

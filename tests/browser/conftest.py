@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.server import ROOT, Server, free_port, serve
@@ -35,12 +35,19 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-@pytest.fixture
-def page(server: Server, browser: Browser) -> Iterator[Page]:
-    """The page in a fresh profile; any error in its console or traceback in the server's log fails the test."""
-    seen = len(server.log)
+@pytest.fixture(scope="session")
+def profile(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser profile for all pages, since a fresh one would load and compile Gradio's scripts again each time."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(server: Server, profile: BrowserContext) -> Iterator[Page]:
+    """The page in a new tab; any error in its console or traceback in the server's log fails the test."""
+    seen = len(server.log)
+    opened = profile.new_page()
     opened.set_default_timeout(60_000)
     opened.errors, opened.requests = [], []
     opened.on("pageerror", lambda error: opened.errors.append(str(error)))
@@ -53,4 +60,4 @@ def page(server: Server, browser: Browser) -> Iterator[Page]:
     yield opened
     assert opened.errors == []
     assert "Traceback" not in "".join(server.log[seen:])
-    context.close()
+    opened.close()

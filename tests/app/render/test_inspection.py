@@ -18,18 +18,20 @@ from app.render.inspection import Inspection
 from app.render.plausible_head import PlausibleHead
 from app.render.sentences import difference_sentence, step_sentence
 from app.render.token_strips import running_strips, token_strips
-from dola_core.trace.what_if import what_if_choice, what_if_choices
+from dola_core.trace.schema import Step
+from dola_core.trace.what_if import what_if_choice
 from tests.app.looking import inspecting, looking
 
 
 @pytest.fixture
 def counted(monkeypatch) -> Counter[str]:
-    """How often a what-if choice and a plausible head are worked out."""
+    """How often a single what-if choice and a plausible head are worked out, by whatever caller."""
     count: Counter[str] = Counter()
+    what_if = Step.what_if
 
-    def choice(*args):
+    def choice(step, *args):
         count["choices"] += 1
-        return what_if_choice(*args)
+        return what_if(step, *args)
 
     class Counting(PlausibleHead):
         @classmethod
@@ -37,7 +39,7 @@ def counted(monkeypatch) -> Counter[str]:
             count["plausible heads"] += 1
             return PlausibleHead.of(*args)
 
-    monkeypatch.setattr(module, "what_if_choice", choice)
+    monkeypatch.setattr(Step, "what_if", choice)
     monkeypatch.setattr(module, "PlausibleHead", Counting)
     return count
 
@@ -52,7 +54,8 @@ def test_a_whole_view_works_out_every_choice_and_the_plausible_head_once(forked,
     heat_card(inspection, 0)
     heat_card(inspection, 1)
     assert inspection.forced is None
-    assert counted == {"choices": len(forked.steps), "plausible heads": 1}
+    recorded = sum(step.exact_alpha <= 0.3 for step in forked.steps)
+    assert counted == {"choices": recorded, "plausible heads": 1}
 
 
 def test_strips_of_a_running_comparison_work_out_no_what_if(forked, counted):
@@ -66,7 +69,7 @@ def test_choices_differences_and_changes_are_those_of_the_trace(forked, settings
     layer, alpha = inspection.view.layer, inspection.view.alpha
     for lane, steps in enumerate(inspection.lane_steps):
         assert steps == forked.lane_steps(lane)
-        chosen = what_if_choices(forked, lane, layer, alpha)
+        chosen = [what_if_choice(step, layer, alpha, forked.decoding) for step in forked.lane_steps(lane)]
         assert inspection.dola_choices[lane] == chosen
         differing = [s.index for s, dola in zip(steps, chosen, strict=True) if dola != s.choices[0].id]
         assert inspection.differing[lane] == differing

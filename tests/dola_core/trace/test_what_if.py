@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dola_core.lanes import DecodingConfig, Lane, contrast_scores, select_tokens
-from dola_core.trace.what_if import changed_by_layer, what_if_choices, winners
+from dola_core.trace.what_if import changed_by_layer, what_if_choice, winners
 from tests.dola_core.tiny import N, recorded
 
 LANES = [Lane(name="plain"), Lane(name="dola", layer=22)]
@@ -46,7 +46,8 @@ def test_all_layers_at_once_are_each_layer_alone(trace, alpha):
 
 @pytest.mark.parametrize("lane", [0, 1])
 def test_a_text_read_again_with_the_settings_of_the_run_chooses_as_it_did(trace, lane):
-    assert what_if_choices(trace, lane, 22, 0.1) == [step.choices[1].id for step in trace.lane_steps(lane)]
+    for step in trace.lane_steps(lane):
+        assert what_if_choice(step, 22, 0.1, trace.decoding) == step.choices[1].id
 
 
 @pytest.mark.parametrize("lane", [0, 1])
@@ -54,7 +55,8 @@ def test_a_text_read_again_with_other_settings_is_each_step_read_again(trace, la
     steps = trace.lane_steps(lane)
     told = [single(step, 5, 0.02, trace.decoding) for step in steps]
     ran = [step.choices[1].id for step in steps]
-    assert what_if_choices(trace, lane, 5, 0.02) == [b if a is None else a for a, b in zip(told, ran, strict=True)]
+    now = [what_if_choice(step, 5, 0.02, trace.decoding) for step in steps]
+    assert now == [b if a is None else a for a, b in zip(told, ran, strict=True)]
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
