@@ -144,6 +144,7 @@ def test_memory_that_runs_out_can_be_given_back(engine, loaded):
         (["--time-limit", "nan"], "time-limit"),
         (["--max-prompt-tokens", "0"], "max-prompt-tokens"),
         (["--compile", "--max-concurrent", "2"], "one run at a time"),
+        (["--compile", "--device", "split"], "leave out --device split"),
     ],
 )
 def test_limits_that_are_none_are_refused_with_a_sentence(arguments, said, capsys):
