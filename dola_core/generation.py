@@ -6,6 +6,7 @@ processors (repetition penalty, bad words, minimum length, …) and before the w
 """
 
 import copy
+import weakref
 from typing import Any, cast
 
 import torch
@@ -21,9 +22,11 @@ from transformers import (
 from transformers.generation import GenerationMode
 from transformers.utils import ModelOutput
 
-from dola_core.contrast import check_alpha, check_layer, log_ratio, log_softmax
+from dola_core.contrast import check_alpha, check_layer
 from dola_core.errors import UnsupportedModelError
 from dola_core.lanes import PenaltyPosition
+from dola_core.logits_processors import ContrastProcessor, ReadLastLayer, RowwisePenalty, TakeStates
+from dola_core.models.parts import close, model_name, probe_ids
 from dola_core.models.preset import Preset
 from dola_core.models.readout import Readout
 
@@ -90,74 +93,67 @@ def generate_with_dola_static(
         processors = [p for p in processors if p not in after]
         if not after and config.repetition_penalty not in (None, 1.0):
             padding = _padding_lengths(config, inputs, generate_kwargs)
-            after = [_RowwisePenalty(config.repetition_penalty, padding)]
+            after = [RowwisePenalty(config.repetition_penalty, padding)]
         _override(generate_kwargs, repetition_penalty=1.0)
 
-    with (
-        readout.capture([layer]) as captured,
-        readout.head_along(layer, captured, early_norm=early_norm) as along,
-    ):
-        contrast = ContrastProcessor(readout, layer, alpha, captured, along, early_norm=early_norm, after=after)
-        generate_kwargs["logits_processor"] = LogitsProcessorList([*processors, contrast])
+    def early(x: Tensor) -> Tensor | None:
+        h = captured.get(layer)
+        if h is None or len(h) != len(x):
+            return None
+        return readout.norm(h) if early_norm else readout.raw(h)
+
+    _prove(readout)
+    with readout.capture([layer]) as captured, readout.beside_head(early) as product:
+        contrast = ContrastProcessor(readout, layer, alpha, captured, product, early_norm=early_norm, after=after)
+        take = TakeStates(contrast)
+        generate_kwargs["logits_processor"] = LogitsProcessorList([take, *processors, contrast])
         output = _generate(model, inputs, generate_kwargs)
     if not contrast.calls:
         raise RuntimeError(f"{type(model).__name__}.generate never called the contrast: it drops logits processors.")
     return output
 
 
-class ContrastProcessor(LogitsProcessor):
-    """Scores of the final layer → `log p_hat`, row by row; `[rows, V]` → `[rows, V]`, float32.
+_PROVED: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
 
-    Each beam and each batch row is contrasted with its own early distribution. `captured`, from
-    `Readout.capture([layer])`, holds the block outputs of the forward pass that gave these scores. `along`, from
-    `Readout.head_along`, holds their logits if the head has computed them in the same product.
+
+@torch.no_grad()
+def _prove(readout: Readout) -> None:
+    """Prove, once for each model object, that the passes of `generate` are read as they are.
+
+    A pass on a cache may take another way through the model than the passes that `Readout.of` has tried. So the last
+    layer is read in three steps of two rows, and must give the logits that `generate` had.
+
+    Raises `UnsupportedModelError` if it does not.
     """
-
-    def __init__(
-        self,
-        readout: Readout,
-        layer: int,
-        alpha: float,
-        captured: dict[int, Tensor],
-        along: dict[int, Tensor] | None = None,
-        *,
-        early_norm: bool = True,
-        after: list[LogitsProcessor] | None = None,
-    ) -> None:
-        self.readout, self.layer, self.alpha, self.captured = readout, layer, alpha, captured
-        self.along = {} if along is None else along
-        self.early_norm, self.after = early_norm, after or []
-        self.calls = 0
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Contrast one step. Raises `RuntimeError` if the block outputs of its forward pass were not captured."""
-        h = self.captured.pop(self.layer, None)
-        if h is None or h.shape[0] != scores.shape[0]:
-            raise RuntimeError(
-                f"The output of layer {self.layer} was not captured for this step, so it cannot be contrasted."
-            )
-        self.calls += 1
-        logits = self.along.pop(self.layer, None)
-        if logits is None:
-            logits = self.readout.logits(h, early_norm=self.early_norm)
-        # Log-softmax leaves log-probabilities (which beam search passes in) as they are.
-        log_q_J = log_softmax(logits).to(scores.device)
-        F = log_ratio(log_softmax(scores), log_q_J, self.alpha)
-        for processor in self.after:
-            F = processor(input_ids, F)
-        return F.log_softmax(-1)
-
-
-class _RowwisePenalty(LogitsProcessor):
-    """`transformers`' repetition penalty, skipping each row's left padding as `generate` does."""
-
-    def __init__(self, penalty: float, padding: Tensor | None) -> None:
-        self.penalty, self.padding = penalty, padding
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Apply the penalty. The rows of several beams or returned sequences have the padding of their prompt."""
-        skip = None if self.padding is None else self.padding.repeat_interleave(len(scores) // len(self.padding))
-        return RepetitionPenaltyLogitsProcessor(self.penalty, prompt_ignore_length=skip)(input_ids, scores)
+    model, last = readout.model, readout.n_layers
+    if model in _PROVED:
+        return
+    ids = probe_ids(model, rows=2, length=4)
+    settings = GenerationConfig(max_new_tokens=3, do_sample=False, num_beams=1, num_return_sequences=1)
+    settings.update(output_logits=True, return_dict_in_generate=True, pad_token_id=0)
+    with readout.capture([last]) as captured, readout.beside_head(lambda x: readout.norm(captured[last])) as product:
+        watch = ReadLastLayer(readout, captured, product)
+        output = _generate(
+            model,
+            ids,
+            {
+                "generation_config": settings,
+                "attention_mask": torch.ones_like(ids),
+                "logits_processor": LogitsProcessorList([watch]),
+            },
+        )
+    if not watch.read:
+        return  # it drops logits processors, which the caller is told by an error of its own
+    own = cast(Any, output).logits
+    if len(watch.read) != len(own) or not all(
+        early is not None and close(early, logits) and close(readout.logits(h), logits)
+        for (early, h), logits in zip(watch.read, own, strict=True)
+    ):
+        raise UnsupportedModelError(
+            f"{model_name(model)} cannot be contrasted in `generate`: its passes on a cache are not those of its "
+            "blocks, its norm and its head."
+        )
+    _PROVED.add(model)
 
 
 def _decoding_config(model: PreTrainedModel, kwargs: dict[str, Any]) -> GenerationConfig:
@@ -191,7 +187,7 @@ def _generate(model: PreTrainedModel, inputs: Tensor | None, kwargs: dict[str, A
         return cast(Any, model).generate(inputs, **kwargs)
     if kwargs.pop("generation_mode", "text") != "text":
         raise UnsupportedModelError("DoLa-static contrasts Janus's text head; images have a head of their own.")
-    _override(kwargs, guidance_scale=None)
+    _override(kwargs, guidance_scale=1.0)
     return GenerationMixin.generate(cast(Any, model), inputs, **kwargs)
 
 

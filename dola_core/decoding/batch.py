@@ -6,14 +6,14 @@ size, which can be compiled.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from dola_core.decoding.forward import forward, prefill
 from dola_core.decoding.prefix_cache import PrefixCache
+from dola_core.models.cached_texts import CachedTexts, read_logits
+from dola_core.models.proof import reading_rules
 from dola_core.models.readout import Readout
 from dola_core.models.workspace import Workspace
 
@@ -21,10 +21,12 @@ from dola_core.models.workspace import Workspace
 class Batch(Protocol):
     """What the lock-step loop asks of a batch. No hook outlives a call."""
 
-    ids: Tensor
-    """`[rows, T]`: the distinct texts."""
     logits: Tensor
     """`[K, V]`, float32: read-outs of the last position, early layers first, then the last layer's `rows`."""
+
+    @property
+    def ids(self) -> Tensor:
+        """`[rows, T]`: the distinct texts."""
 
     def logit_index(self, layer: int, row: int) -> int:
         """Index into `logits` of the read-out of early `layer` for `row`.
@@ -71,32 +73,34 @@ class DynamicBatch:
         """
         self.readout, self.layers, self.all_layers = readout, list(layers), all_layers
         self.early_norm, self.prefix_cache = early_norm, prefix_cache
-        self.cache, self.workspace = DynamicCache(config=readout.decoder.config), Workspace()
+        self.workspace = Workspace()
+        self._texts: CachedTexts | None = None
         self._indices: dict[tuple[int, int], int] = {}
-        self._cache_is_whole = False
-        """Whether the cache has read exactly `ids`; a forward pass that fails leaves it half done."""
+
+    @property
+    def ids(self) -> Tensor:
+        """`[rows, T]`: the distinct texts."""
+        return self._started.ids
 
     def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
-        """Read the prompt, except for what the prefix cache has read already."""
-        self.ids = torch.tensor([prompt_ids], device=self.readout.device)
-        taken = self.prefix_cache.take(prompt_ids) if self.prefix_cache else None
-        self.cache, known = taken or (self.cache, 0)
-        while chunk and len(prompt_ids) - known > chunk:
-            prefill(self.readout, self.ids[:, known : known + chunk], self.cache)
-            known += chunk
-            yield known
-        self._read(self.ids[:, known:], dict.fromkeys(range(len(self.layers)), 0))
+        """Read the prompt, except for what the prefix cache has read already; in one piece if the model needs that."""
+        ids = torch.tensor([prompt_ids], device=self.readout.device)
+        texts = self.prefix_cache.take(prompt_ids) if self.prefix_cache else None
+        if texts is None:
+            texts = CachedTexts(self.readout, ids, reading_rules(self.readout))
+        else:
+            texts.append(ids[:, texts.known :])
+        self._texts = texts
+        while chunk and texts.rules.in_chunks and len(prompt_ids) - texts.known > chunk:
+            texts.read(texts.known + chunk)
+            yield texts.known
+        self._read(dict.fromkeys(range(len(self.layers)), 0))
 
     def advance(self, parents: list[int], tokens: list[int], row_of: Mapping[int, int]) -> None:
         """Copy rows of the cache where `parents` says so, and read the new tokens."""
-        self._cache_is_whole = False
-        if parents != list(range(self.ids.shape[0])):
-            index = torch.tensor(parents)  # on the CPU, from where it can select on every layer's device
-            self.cache.reorder_cache(cast(torch.LongTensor, index))
-            self.ids = self.ids[index]
-        new = torch.tensor(tokens, device=self.ids.device)[:, None]
-        self.ids = torch.cat([self.ids, new], dim=1)
-        self._read(new, row_of)
+        self._started.select(parents)
+        self._started.append(torch.tensor(tokens)[:, None])
+        self._read(row_of)
 
     def logit_index(self, layer: int, row: int) -> int:
         """Index into `logits` of `layer`'s read-out for `row`."""
@@ -104,16 +108,20 @@ class DynamicBatch:
 
     def close(self) -> None:
         """Leave the cache for the next comparison, unless a failed forward pass has left it half done."""
-        if self.prefix_cache and self._cache_is_whole:
-            self.prefix_cache.keep(self.ids, self.cache)
+        if self.prefix_cache and self._texts and self._texts.known == self._texts.ids.shape[1]:
+            self.prefix_cache.keep(self._texts)
 
-    def _read(self, ids: Tensor, row_of: Mapping[int, int]) -> None:
+    @property
+    def _started(self) -> CachedTexts:
+        if self._texts is None:
+            raise RuntimeError("The batch has no prompt yet; call start.")
+        return self._texts
+
+    def _read(self, row_of: Mapping[int, int]) -> None:
+        texts = self._started
         if self.all_layers:
-            wanted = [(layer, row) for layer in range(1, self.readout.n_layers) for row in range(len(ids))]
+            wanted = [(layer, row) for layer in range(1, self.readout.n_layers) for row in range(len(texts.ids))]
         else:
             wanted = [(layer, row_of[lane]) for lane, layer in enumerate(self.layers) if layer and lane in row_of]
         self._indices = {pair: index for index, pair in enumerate(dict.fromkeys(wanted))}
-        self.logits = forward(
-            self.readout, list(self._indices), ids, self.cache, early_norm=self.early_norm, workspace=self.workspace
-        )
-        self._cache_is_whole = True
+        self.logits = read_logits(texts, list(self._indices), early_norm=self.early_norm, workspace=self.workspace)

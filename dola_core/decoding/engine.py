@@ -14,6 +14,7 @@ from dola_core.decoding.static_batch import StaticBatch
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.models.loaded_model import LoadedModel, well_formed
+from dola_core.models.proof import context_length, reading_rules
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace
 
@@ -32,9 +33,11 @@ class Engine:
         """Take over a loaded model.
 
         With `compiled`, comparisons of two lanes and up to `COMPILED_LENGTH` tokens decode in a `StaticBatch`; the
-        first of them compiles it. Raises `UnsupportedModelError` for a model that cannot be compiled.
+        first of them compiles it. Raises `UnsupportedModelError` for a model that cannot decode in lock step, or
+        cannot be compiled.
         """
         self.loaded = loaded
+        reading_rules(loaded.readout)  # proved now, and not while a first comparison runs
         self.prefix_cache = PrefixCache()
         self.static_batch = self._compiled_batch() if compiled else None
 
@@ -106,7 +109,7 @@ class Engine:
         for lane in comparison.lanes:
             if lane.layer is not None:
                 check_layer(lane.layer, readout.n_layers)
-        context = readout.context_length
+        context = context_length(readout)
         if context is None:
             return comparison.config.max_new_tokens
         if length >= context:
@@ -136,7 +139,7 @@ class Engine:
             raise UnsupportedModelError(
                 "A model that is spread over several devices cannot be compiled; start without --compile."
             )
-        length = min(COMPILED_LENGTH, readout.context_length or COMPILED_LENGTH)
+        length = min(COMPILED_LENGTH, context_length(readout) or COMPILED_LENGTH)
         return StaticBatch(readout, range(1, readout.n_layers), lanes=2, length=length)
 
 

@@ -6,11 +6,13 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, StaticCache
+from transformers import Cache, StaticCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
-from dola_core.decoding.forward import forward, joint_logits, prefill
 from dola_core.errors import UnsupportedModelError
+from dola_core.models.cached_texts import CachedTexts, read_logits
+from dola_core.models.parts import model_name
+from dola_core.models.proof import Trial, reading_rules
 from dola_core.models.readout import Readout
 
 DecodeStep = Callable[[Tensor], Tensor]
@@ -39,17 +41,20 @@ class StaticBatch:
         """Prepare rows for `lanes` lanes and texts of at most `length` tokens, the prompt included.
 
         `compiler` compiles the step; None is `torch.compile`. Raises `UnsupportedModelError` unless every layer of the
-        cache is plain attention: sliding-window layers advance a Python counter, which a replayed CUDA graph does not
-        update.
+        cache is plain attention (sliding-window layers advance a Python counter, which a replayed CUDA graph does not
+        update), and unless the step, not compiled, gives the model's own logits.
         """
         self.readout, self.layers, self.early_norm = readout, list(layers), early_norm
         self.lanes, self.length = lanes, length
-        self.cache = StaticCache(config=readout.decoder.config, max_cache_len=length)
-        if any(type(layer) is not StaticLayer for layer in self.cache.layers):
-            name = type(readout.model).__name__
-            raise UnsupportedModelError(f"{name} has attention that cannot be compiled here; start without --compile.")
-        self._step = (compiler or partial(torch.compile, dynamic=False))(self._decode)
+        self.cache = StaticCache(config=readout.model.config.get_text_config(decoder=True), max_cache_len=length)
+        self._step: DecodeStep = self._decode
         self._graph: _Graph | None = None
+        plain = all(type(layer) is StaticLayer for layer in self.cache.layers)
+        if not plain or reading_rules(readout).own_cache or not self._is_true():
+            raise UnsupportedModelError(
+                f"{model_name(readout.model)} has attention that cannot be compiled here; start without --compile."
+            )
+        self._step = (compiler or partial(torch.compile, dynamic=False))(self._decode)
 
     def suits(self, layers: Sequence[int] | set[int], lanes: int, length: int, *, early_norm: bool) -> bool:
         """Whether a comparison that reads `layers` on so many lanes and tokens can be decoded in this batch."""
@@ -59,17 +64,15 @@ class StaticBatch:
     def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
         """Read the prompt eagerly into a cache of one row, and copy that to every row."""
         self.ids = torch.tensor([prompt_ids], device=self.readout.device)
-        prompt, known = DynamicCache(config=self.readout.decoder.config), 0
-        while chunk and len(prompt_ids) - known > chunk:
-            prefill(self.readout, self.ids[:, known : known + chunk], prompt)
-            known += chunk
-            yield known
-        pairs = [(layer, 0) for layer in self.layers]
-        self.logits = forward(self.readout, pairs, self.ids[:, known:], prompt, early_norm=self.early_norm)
-        self._take_over(prompt)
+        texts = CachedTexts(self.readout, self.ids, reading_rules(self.readout))
+        while chunk and texts.rules.in_chunks and len(prompt_ids) - texts.known > chunk:
+            texts.read(texts.known + chunk)
+            yield texts.known
+        self.logits = read_logits(texts, [(layer, 0) for layer in self.layers], early_norm=self.early_norm)
+        self._take_over(cast(Cache, texts.caches[0]))
 
     @torch.no_grad()
-    def _take_over(self, prompt: DynamicCache) -> None:
+    def _take_over(self, prompt: Cache) -> None:
         self.cache.reset()
         # Plain attention, as the layers of `self.cache` are.
         for number, layer in enumerate(cast("list[DynamicLayer]", prompt.layers)):
@@ -85,7 +88,7 @@ class StaticBatch:
         new = torch.tensor(tokens, device=device)[:, None]
         self.ids = torch.cat([self.ids[torch.tensor(parents, device=device)], new], dim=1)
         of_lanes = new[torch.tensor([row_of.get(lane, 0) for lane in range(self.lanes)], device=device)]
-        if device.type == "cuda" and self._graph is None:
+        if device.type == "cuda" and self._graph is None and self._step != self._decode:
             layers = cast("list[StaticLayer]", self.cache.layers)
             self._graph = _Graph(self._step, of_lanes, [layer.cumulative_length for layer in layers])
         logits = (self._graph or self._step)(of_lanes)
@@ -108,7 +111,24 @@ class StaticBatch:
         )
         # `hidden_states` begins with the embeddings, and only its last entry is normed.
         early = torch.cat([output.hidden_states[layer][:, -1] for layer in self.layers])
-        return joint_logits(self.readout, early, output.last_hidden_state[:, -1], early_norm=self.early_norm)
+        early = self.readout.norm(early) if self.early_norm else self.readout.raw(early)
+        return self.readout.lm_logits(torch.cat([early, output.last_hidden_state[:, -1]]))
+
+    def _is_true(self) -> bool:
+        """Whether a prompt and two steps, of lanes that part, give the logits of the model's uncached passes."""
+        trial = Trial(self.readout, self.length // 2 if self.length < 16 else 8)
+        lanes = torch.arange(self.lanes) % 2
+        texts = trial.ids[lanes.tolist()]
+        rows = list(dict.fromkeys(lanes.tolist()))
+        for _ in self.start(texts[0, : trial.prompt].tolist()):
+            pass
+        for position in range(trial.prompt, trial.prompt + 2):
+            parents = [0] * len(rows) if position == trial.prompt else list(range(len(rows)))
+            row_of = {lane: int(row) for lane, row in enumerate(lanes)}
+            self.advance(parents, trial.ids[rows, position].tolist(), row_of)
+            if not trial.agrees(self.logits[-len(rows) :], self.ids):
+                return False
+        return True
 
 
 class _Graph:

@@ -14,7 +14,10 @@ from dola_core.layer_search.evaluate import generate_ids
 from dola_core.layer_search.metrics import COMPARING_METRICS, normalised_scores
 from dola_core.layer_search.result import Candidate, ErrorCase, SearchConfig
 from dola_core.layer_search.scoring import answer_ids, score_items
+from dola_core.models.cached_texts import CachedTexts, read_states
 from dola_core.models.loaded_model import LoadedModel
+from dola_core.models.proof import reading_rules
+from dola_core.models.readout import last_position
 
 CANDIDATES = 10
 """The most probable tokens of a distribution that an error case holds."""
@@ -105,8 +108,8 @@ def _next_tokens(
 ) -> tuple[tuple[Candidate, ...], tuple[Candidate, ...]]:
     """The most probable next tokens after `ids`, read from the last layer and from `layer`."""
     readout = loaded.readout
-    with readout.capture([layer, readout.n_layers]) as h:
-        readout.decoder(input_ids=torch.tensor([ids], device=readout.device), use_cache=False)
+    texts = CachedTexts(readout, torch.tensor([ids], device=readout.device), reading_rules(readout))
+    h = read_states(texts, [layer, readout.n_layers], last_position)
     log_q_N = log_softmax(readout.logits(h[readout.n_layers]))[0]
     log_q_J = log_softmax(readout.logits(h[layer], early_norm=early_norm))[0]
     return _candidates(loaded, log_q_N), _candidates(loaded, log_q_J)

@@ -8,21 +8,21 @@ layers × vocabulary × length.
 """
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from dola_core.contrast import log_softmax
 from dola_core.errors import QuestionTooLongError
 from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.plausible_heads import PlausibleHeads, PostSoftmax, score_without_head
+from dola_core.models.cached_texts import CachedTexts, read_states
 from dola_core.models.loaded_model import LoadedModel
-from dola_core.models.readout import Readout
+from dola_core.models.proof import context_length, reading_rules
+from dola_core.models.readout import Readout, last_position
 
 BATCH_TOKENS = 4096
 """Tokens of prompts and answers that are read together."""
@@ -115,7 +115,7 @@ def answer_ids(loaded: LoadedModel, prompt: str, text: str) -> list[int]:
 def _question(loaded: LoadedModel, index: int, item: Item) -> _Question:
     prompt = loaded.encode(item.prompt)
     answers = [answer_ids(loaded, item.prompt, text) for text in (*item.answers, *item.wrong)]
-    length, context = len(prompt) + max(map(len, answers)), loaded.readout.context_length
+    length, context = len(prompt) + max(map(len, answers)), context_length(loaded.readout)
     if context is not None and length > context:
         raise QuestionTooLongError(index + 1, length, context)
     return _Question(index, prompt, answers, len(item.answers))
@@ -206,34 +206,38 @@ def _read_batch(
     answer after answer: {layer: `[Σ (length + 1), d]`} for `layers` and the last layer.
     """
     captured = [*layers, readout.n_layers]
-    cache = DynamicCache(config=readout.decoder.config)
-    with readout.capture(captured) as prompt_states:
-        ids = torch.tensor(prompts, device=readout.device)
-        readout.decoder(input_ids=ids, past_key_values=cache, use_cache=True)
+    rules = reading_rules(readout)
+    texts = CachedTexts(readout, torch.tensor(prompts, device=readout.device), rules)
+    prompt_states = read_states(texts, captured, last_position) if rules.in_chunks else None
     longest = max(len(ids) for _, ids in answers)
     group_size = max(1, BATCH_TOKENS // (len(prompts[0]) + longest))
     for first in range(0, len(answers), group_size):
         group = answers[first : first + group_size]
-        group_cache = cache if first + group_size >= len(answers) else deepcopy(cache)
-        yield group, _read_answers(readout, group_cache, prompt_states, group, captured)
+        is_last = first + group_size >= len(answers)
+        yield group, _read_answers(texts if is_last else texts.copy(), prompt_states, group, captured)
 
 
 def _read_answers(
-    readout: Readout, cache: DynamicCache, prompt_states: dict[int, Tensor], answers: Answers, captured: list[int]
+    texts: CachedTexts, prompt_states: dict[int, Tensor] | None, answers: Answers, captured: list[int]
 ) -> dict[int, Tensor]:
-    """Block outputs at the prompts' last tokens and at the answers' tokens; overwrites `cache`."""
+    """Block outputs at the prompts' last tokens and at the answers' tokens; extends `texts`, the prompts.
+
+    `prompt_states` {layer: `[prompts, d]`} are those at the prompts' last tokens. They are None for a model that must
+    read a prompt and its answer in one piece.
+    """
     rows = torch.tensor([row for row, _ in answers])  # on the CPU: such an index works on every layer's device
-    cache.batch_select_indices(rows)
+    prompt = texts.ids.shape[1]
+    texts.select(rows.tolist())
     width = max(len(ids) for _, ids in answers)
     # Padding on the right needs no mask: attention is causal.
-    padded = torch.tensor([ids + [0] * (width - len(ids)) for _, ids in answers], device=readout.device)
-    with readout.capture(captured, pick=lambda h: h) as answer_states:
-        readout.decoder(input_ids=padded, past_key_values=cache, use_cache=True)
+    texts.append(torch.tensor([ids + [0] * (width - len(ids)) for _, ids in answers]))
+    states = read_states(texts, captured, (lambda h: h) if prompt_states else (lambda h: h[:, prompt - 1 :]))
+    if prompt_states:
+        states = {
+            layer: torch.cat([prompt_states[layer][rows][:, None], states.pop(layer)], dim=1) for layer in captured
+        }
     inside = torch.arange(width + 1) <= torch.tensor([len(ids) for _, ids in answers])[:, None]
-    return {
-        layer: torch.cat([prompt_states[layer][rows][:, None], answer_states.pop(layer)], dim=1)[inside]
-        for layer in captured
-    }
+    return {layer: states.pop(layer)[inside] for layer in captured}
 
 
 def _score_tokens(

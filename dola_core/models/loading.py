@@ -37,6 +37,7 @@ from dola_core.models.devices import (
 from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import Preset
+from dola_core.models.proof import reading_rules
 from dola_core.models.readout import Readout
 from dola_core.paths import SHIPPED_MODEL
 
@@ -85,9 +86,10 @@ def load_model(
         where = {"device_map": "auto"} if split else {}
         model = _auto_class(config).from_pretrained(name, dtype=torch_dtype, trust_remote_code=False, **where)
         if gpu_later:
-            Readout.of(model.eval())
+            reading_rules(Readout.of(model.eval()))
         model = model.eval() if split else model.to(place).eval()
         readout = Readout.of(model)
+        reading_rules(readout)
         preset = Preset.of(model, readout.n_layers)
     except (LoadError, UnsupportedModelError) as error:
         raise LoadError(str(error)) from error

@@ -65,7 +65,7 @@ def test_an_abandoned_comparison_is_remembered_and_a_broken_one_is_not(readout, 
     steps = compare(readout, PROMPT, LANES, GREEDY, prefix_cache=cache)
     ids = [next(steps).tokens[0] for _ in range(3)]
     steps.close()
-    assert cache.take([*PROMPT, *ids])[1] == len(PROMPT) + 2
+    assert cache.take([*PROMPT, *ids]).known == len(PROMPT) + 2
 
     steps = compare(readout, PROMPT, LANES, GREEDY, prefix_cache=cache)
     next(steps)

@@ -10,8 +10,11 @@ from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.layer_search.scoring import score_items
+from dola_core.models.cached_texts import ReadingRules
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
+from dola_core.models.parts import find_parts
+from dola_core.models.proof import find_rules
 from dola_core.models.readout import Readout
 from tests.dola_core.layer_search.test_scoring import ITEMS
 from tests.dola_core.models.devices import ONE, TWO, split
@@ -89,7 +92,8 @@ def test_generate_over_two_devices_is_the_same(readout, position, layer, beams):
 
 def test_a_model_over_two_devices_proves_itself(readout):
     with split(readout):
-        readout._prove()
+        assert find_parts(readout.model) == readout.parts
+        assert find_rules(readout) == ReadingRules()
 
 
 def test_answers_over_two_devices_are_scored_the_same():

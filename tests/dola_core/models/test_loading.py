@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForCon
 
 from dola_core.errors import LoadError, PromptError
 from dola_core.lanes import DecodingConfig, Lane
-from dola_core.models import loading
+from dola_core.models import loading, proof, readout
 from dola_core.models.devices import DTYPES
 from dola_core.models.loading import load_model
 from dola_core.models.preset import Preset
@@ -164,16 +164,17 @@ def test_a_model_is_spread_over_what_there_is(llama_folder):
 
 def test_a_model_may_prove_itself_before_it_is_moved(llama_folder, monkeypatch):
     """Where a GPU is only lent to runs, nothing can be computed on it while a model is loaded."""
-    moved, proved = [], []
-    move, prove = torch.nn.Module.to, loading.Readout._prove
-    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *a, **k: (moved.append(1), move(self, *a, **k))[1])
-    monkeypatch.setattr(loading.Readout, "_prove", lambda self: (proved.append(len(moved)), prove(self))[1])
+    events = []
+    move = torch.nn.Module.to
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *a, **k: (events.append("moved"), move(self, *a, **k))[1])
+    for module, name in ((readout, "find_parts"), (proof, "find_rules")):
+        prove = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda given, *, f=prove, name=name: (events.append(name), f(given))[1])
     load_model(llama_folder, device="cpu", dtype="float32", gpu_later=True)
-    assert proved == [0]
-    assert moved
-    proved.clear(), moved.clear()
+    assert events == ["find_parts", "find_rules", "moved"]
+    events.clear()
     load_model(llama_folder, device="cpu", dtype="float32")
-    assert proved == [1]
+    assert events == ["moved", "find_parts", "find_rules"]
 
 
 def test_spreading_a_model_says_what_it_needs(llama_folder, monkeypatch):

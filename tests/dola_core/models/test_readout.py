@@ -9,18 +9,10 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
-    BartConfig,
-    BartForConditionalGeneration,
-    LlamaConfig,
-    LlamaForCausalLM,
-    LlamaModel,
-    T5Config,
-    T5ForConditionalGeneration,
 )
 
-from dola_core.errors import UnsupportedModelError
 from dola_core.models.readout import Readout
-from tests.dola_core.tiny import CONFIGS, LLAMA, WIDTH, N, V, hooks_on, prepared, prompt, tiny
+from tests.dola_core.tiny import CONFIGS, WIDTH, N, V, hooks_on, prepared, prompt, tiny
 
 IDS = torch.tensor([prompt(6, seed=1), prompt(6, seed=2)])
 AFTER_HEAD = {
@@ -197,110 +189,67 @@ class TestCapture:
         assert seen == {2: 2, 1: 1}
 
 
-class DoublesItsLogits(LlamaForCausalLM):
-    def forward(self, *args, **kwargs):
-        output = super().forward(*args, **kwargs)
-        output.logits = output.logits * 2
-        return output
+def early_states(readout, captured, layer, *, early_norm):
+    return lambda x: readout.norm(captured[layer]) if early_norm else readout.raw(captured[layer])
 
 
-class AddsAfterItsNorm(LlamaForCausalLM):
-    def __init__(self, config):
-        super().__init__(config)
-        decode = self.model.forward
-
-        def forward(*args, **kwargs):
-            output = decode(*args, **kwargs)
-            output.last_hidden_state = output.last_hidden_state + 1
-            return output
-
-        self.model.forward = forward
-
-
-class TestRefusals:
-    def test_a_model_that_changes_its_logits_after_the_head(self):
-        with pytest.raises(UnsupportedModelError, match=r"DoublesItsLogits .*does something else after its head"):
-            Readout.of(prepared(DoublesItsLogits(LlamaConfig(**LLAMA))))
-
-    def test_a_model_that_does_more_than_norm_its_last_block(self):
-        with pytest.raises(UnsupportedModelError, match=r"AddsAfterItsNorm .*final hidden state is not LlamaRMSNorm"):
-            Readout.of(prepared(AddsAfterItsNorm(LlamaConfig(**LLAMA))))
-
-    @pytest.mark.parametrize(
-        ("kind", "config"),
-        [
-            (
-                T5ForConditionalGeneration,
-                T5Config(vocab_size=V, d_model=8, d_kv=4, d_ff=8, num_layers=2, num_heads=2),
-            ),
-            (
-                BartForConditionalGeneration,
-                BartConfig(
-                    vocab_size=V,
-                    d_model=8,
-                    encoder_layers=1,
-                    decoder_layers=2,
-                    encoder_attention_heads=2,
-                    decoder_attention_heads=2,
-                    encoder_ffn_dim=8,
-                    decoder_ffn_dim=8,
-                ),
-            ),
-        ],
-    )
-    def test_an_encoder_decoder(self, kind, config):
-        with pytest.raises(UnsupportedModelError, match=f"{kind.__name__} is an encoder–decoder"):
-            Readout.of(kind(config))
-
-    def test_a_model_without_a_head(self):
-        with pytest.raises(UnsupportedModelError, match="LlamaModel has no language-model head"):
-            Readout.of(LlamaModel(LlamaConfig(**LLAMA)))
-
-    def test_a_model_without_a_final_norm(self):
-        model = LlamaForCausalLM(LlamaConfig(**LLAMA))
-        model.model.norm = None
-        with pytest.raises(UnsupportedModelError, match="LlamaForCausalLM has no final norm"):
-            Readout.of(model)
-
-    def test_a_model_whose_blocks_are_not_in_one_list(self):
-        model = LlamaForCausalLM(LlamaConfig(**LLAMA))
-        model.model.layers = model.model.layers[:20]
-        with pytest.raises(UnsupportedModelError, match="does not keep its 30 blocks in one list"):
-            Readout.of(model)
-
-    def test_a_refused_model_keeps_no_hooks(self):
-        model = prepared(DoublesItsLogits(LlamaConfig(**LLAMA)))
-        with pytest.raises(UnsupportedModelError):
-            Readout.of(model)
-        assert hooks_on(model) == 0
-
-
-class TestHeadAlong:
+class TestBesideHead:
     @pytest.mark.parametrize("early_norm", [True, False])
-    @pytest.mark.parametrize("name", ["llama", "gpt2", "janus"])
-    def test_the_head_reads_both_in_one_product_and_the_model_sees_only_its_own(self, name, early_norm):
-        model = tiny(name)
-        readout, ids = Readout.of(model), torch.tensor([prompt(6), prompt(6, seed=1)])
-        shapes = []
-        with torch.no_grad():
-            own = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits
-            with (
-                readout.capture([7]) as captured,
-                readout.head_along(7, captured, early_norm=early_norm) as along,
-            ):
-                counter = readout.phi.register_forward_hook(lambda _m, args, _o: shapes.append(args[0].shape[:2]))
-                beside = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits
+    @pytest.mark.parametrize("keep", [0, 1])
+    @pytest.mark.parametrize("name", ["llama", "gpt2", "janus", "gemma2"])
+    @torch.no_grad()
+    def test_the_head_reads_both_in_one_product_and_the_model_sees_its_last_position(self, name, keep, early_norm):
+        readout, shapes = Readout.of(tiny(name)), []
+        own = run(readout.model).logits[:, -1]
+        with readout.capture([7]) as captured:
+            early = early_states(readout, captured, 7, early_norm=early_norm)
+            with readout.beside_head(early) as product:
+                counter = readout.phi.register_forward_hook(lambda _m, args, _o: shapes.append(args[0].shape))
+                beside = run(readout.model, logits_to_keep=keep).logits
                 counter.remove()
-                torch.testing.assert_close(along[7], readout.logits(captured[7], early_norm=early_norm))
-        torch.testing.assert_close(beside, own)
-        assert shapes == [(2, 2)]
+        torch.testing.assert_close(product.take_early(readout), readout.logits(captured[7], early_norm=early_norm))
+        assert product.take_early(readout) is None
+        torch.testing.assert_close(beside[:, -1], own)
+        assert shapes == [(4, WIDTH)]
 
-    def test_what_does_not_fit_together_is_left_alone(self, readout):
-        ids = torch.tensor([prompt(5)])
-        with torch.no_grad(), readout.head_along(7, {}, early_norm=True) as along:
-            readout.model(input_ids=ids, use_cache=False)
-            assert along == {}
-        captured = {7: torch.zeros(3, 32)}
-        with torch.no_grad(), readout.head_along(7, captured, early_norm=True) as along:
-            readout.model(input_ids=ids, use_cache=False)
-            assert along == {}
+    @torch.no_grad()
+    def test_a_pass_with_nothing_to_read_is_left_alone(self, readout):
+        own = run(readout.model).logits
+        with readout.beside_head(lambda x: None) as product:
+            assert torch.equal(run(readout.model).logits, own)
+        assert product.output is None
+
+    @torch.no_grad()
+    def test_only_the_innermost_acts(self, readout):
+        with readout.beside_head(lambda x: x) as outer:
+            with readout.beside_head(lambda x: torch.cat([x, x])) as inner:
+                run(readout.model)
+            assert outer.output is None
+            assert inner.output.shape == (6, V)
+            run(readout.model)
+            assert outer.output.shape == (4, V)
+
+    @torch.no_grad()
+    def test_passes_of_other_threads_are_left_alone(self, readout):
+        own, seen = run(readout.model).logits, []
+        with readout.beside_head(lambda x: x) as product:
+            other = threading.Thread(target=lambda: seen.append(run(readout.model).logits))
+            other.start()
+            other.join()
+            assert product.output is None
+        assert torch.equal(seen[0], own)
+
+    def test_hooks_are_gone_where_the_generator_is_closed_in_another_thread(self, readout):
+        def steps():
+            with readout.beside_head(lambda x: x):
+                yield
+
+        generator = steps()
+        next(generator)
+        other = threading.Thread(target=generator.close)
+        other.start()
+        other.join()
+        assert hooks_on(readout.model) == 0
+        with readout.beside_head(lambda x: x) as product:
+            run(readout.model)
+        assert product.output is not None
