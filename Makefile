@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 ARGS ?=
 
-.PHONY: demo test lint format space screenshots atlas atlas-eval layer-search traces browser clean
+.PHONY: demo test lint format sweep space screenshots atlas atlas-eval layer-search traces browser clean
 .PHONY: bench bench-peers bench-page bench-search bench-scaling soak
 
 demo: $(VENV)/.user
@@ -22,6 +22,10 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Every family of models that transformers ships, with a tiny random model; some minutes. Writes docs/models.md.
+sweep: $(VENV)/.dev
+	$(BIN)/python -m tests.dola_core.models.sweep $(ARGS)
 
 # A folder to push as a Hugging Face Space: OUT=folder, and MODEL=owner/name for a model of the Hub on ZeroGPU.
 space:

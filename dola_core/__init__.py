@@ -14,10 +14,13 @@ __all__ = [
     "DatasetError",
     "DecodingConfig",
     "Engine",
+    "FileWriteError",
+    "FolderInUseError",
     "Item",
     "Lane",
     "LoadError",
     "LoadedModel",
+    "PresetError",
     "PromptError",
     "QuestionTooLongError",
     "Recorder",
@@ -41,7 +44,16 @@ if TYPE_CHECKING:
     from dola_core.contrast import compute_probs_from_hidden, contrast_with_apc
     from dola_core.decoding.engine import Engine, compare
     from dola_core.decoding.lockstep import StepOutput
-    from dola_core.errors import DatasetError, LoadError, PromptError, QuestionTooLongError, UnsupportedModelError
+    from dola_core.errors import (
+        DatasetError,
+        FileWriteError,
+        FolderInUseError,
+        LoadError,
+        PresetError,
+        PromptError,
+        QuestionTooLongError,
+        UnsupportedModelError,
+    )
     from dola_core.generation import generate_with_dola_static
     from dola_core.lanes import DecodingConfig, Lane
     from dola_core.layer_search.dataset import Item, read_items
@@ -60,7 +72,8 @@ else:
         "dola_core.decoding.engine": ("Engine", "compare"),
         "dola_core.decoding.lockstep": ("StepOutput",),
         "dola_core.errors": (
-            "DatasetError", "LoadError", "PromptError", "QuestionTooLongError", "UnsupportedModelError",
+            "DatasetError", "FileWriteError", "FolderInUseError", "LoadError", "PresetError", "PromptError",
+            "QuestionTooLongError", "UnsupportedModelError",
         ),
         "dola_core.generation": ("generate_with_dola_static",),
         "dola_core.lanes": ("DecodingConfig", "Lane"),

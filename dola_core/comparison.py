@@ -16,3 +16,7 @@ class Comparison:
     lanes: tuple[Lane, ...]
     """Their names need not be unique."""
     config: DecodingConfig
+
+    def __post_init__(self) -> None:
+        if not self.lanes:
+            raise ValueError("A comparison needs at least one lane.")

@@ -26,6 +26,7 @@ from dola_core.contrast import check_alpha, log_ratio
 PenaltyPosition = Literal["before", "after"]
 """Where a repetition penalty acts: on the mature logits before the contrast, or on `F` after it."""
 MAX_SEED = 2**32 - 1
+MIN_PENALTY, MAX_PENALTY = 0.1, 10.0
 
 
 class Lane(BaseModel):
@@ -39,16 +40,21 @@ class Lane(BaseModel):
 
 
 class DecodingConfig(BaseModel):
-    """How all lanes of a comparison decode; it is the same for each, so that only the contrast differs."""
+    """How all lanes of a comparison decode; it is the same for each, so that only the contrast differs.
+
+    Sampling, beams, penalty and length are as said here, whatever the model's own `generation_config` starts with. What
+    that forbids or forces, such as tokens to suppress, holds in every lane.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_new_tokens: int = Field(48, ge=1, le=4096)
     early_norm: bool = True
     penalty_position: PenaltyPosition = "before"
-    repetition_penalty: float = Field(1.0, ge=0.1, le=10.0, allow_inf_nan=False)
+    repetition_penalty: float = Field(1.0, ge=MIN_PENALTY, le=MAX_PENALTY, allow_inf_nan=False)
+    """1 is none, also for a model whose own generation config brings one."""
     temperature: float = Field(0.0, ge=0.0, le=10.0, allow_inf_nan=False)
-    """0 is greedy config."""
+    """0 decodes greedily."""
     top_k: int = Field(0, ge=0)
     """0 keeps every token."""
     top_p: float = Field(1.0, gt=0.0, le=1.0, allow_inf_nan=False)

@@ -14,7 +14,8 @@ import dola_core
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {
-    "Comparison", "DatasetError", "DecodingConfig", "Engine", "Item", "Lane", "LoadError", "LoadedModel", "PromptError",
+    "Comparison", "DatasetError", "DecodingConfig", "Engine", "FileWriteError", "FolderInUseError", "Item", "Lane",
+    "LoadError", "LoadedModel", "PresetError", "PromptError",
     "QuestionTooLongError", "Recorder", "ScoringConfig", "SearchConfig", "SearchResult", "StepOutput", "Trace",
     "UnsupportedModelError", "compare", "compute_probs_from_hidden", "contrast_with_apc", "generate_with_dola_static",
     "load_model", "read_items", "search_layers",

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from app.settings import read_settings
 from dola_core.cli.compare import main as dola
+from dola_core.errors import DatasetError, LoadError, PromptError
 from dola_core.layer_search.__main__ import main as dola_layer_search
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+TABLE = b"Question,Best Answer,Correct Answers,Incorrect Answers\nWhat is gold?,A metal,A metal,A gas\n"
 PYTHON, SHELL, OUTPUT = ([block for kind, block in BLOCKS if kind == name] for name in ("python", "sh", ""))
 
 
@@ -23,11 +26,63 @@ def arguments_of(command: str) -> list[str]:
 
 
 # What asks a running page is run in tests/hosting/test_api.py.
-@pytest.mark.parametrize("code", [code for code in PYTHON if "Client(" not in code])
+HERE = [code for code in PYTHON if "Client(" not in code]
+
+
+@pytest.mark.parametrize("code", HERE)
 def test_the_examples_run(code, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out.strip()
+
+
+LAYER = r"layer must be an integer from 1 to 29 \(the model has 30 layers\); got"
+BAD = [
+    ("generate", "load_model()", 'load_model("/no/such/model")', LoadError, "There is no model called /no/such/model;"),
+    ("generate", "layer=22", "layer=30", ValueError, f"{LAYER} 30."),
+    ("generate", "layer=22", "layer=0", ValueError, f"{LAYER} 0."),
+    ("generate", "alpha=0.1", "alpha=1.5", ValueError, "alpha must be a number from 0 to 1; got 1.5."),
+    ("generate", "alpha=0.1", "alpha=float('nan')", ValueError, "alpha must be a number from 0 to 1; got nan."),
+    (
+        "compare",
+        '"The capital of Australia is"',
+        '" "',
+        PromptError,
+        "The prompt is empty; type something to complete.",
+    ),
+    ("compare", "layer=26", "layer=30", ValueError, f"{LAYER} 30."),
+    ("compare", "alpha=0.2", "alpha=2", ValueError, "alpha must be a number from 0 to 1; got 2."),
+    ("compare", "max_new_tokens=12", "max_new_tokens=0", ValueError, "max_new_tokens"),
+    ("compare", "max_new_tokens=12", "new_tokens=12", ValueError, "new_tokens"),
+    ("compare", "lanes = (", "lanes = () and (", ValueError, "A comparison needs at least one lane."),
+    ("compare", "layer=15", "layer=30", ValueError, f"{LAYER} 30."),
+    ("compare", "alpha=0.3", "alpha=0.001", ValueError, "This step is recorded for alpha from 0.01 up; got 0.001."),
+    ("compare", "index=0", "index=99", IndexError, r"index must be from 0 to \d+, the steps of lane 1; got 99."),
+    ("compare", "index=0", "index=-1", IndexError, r"index must be from 0 to \d+, the steps of lane 1; got -1."),
+    ("compare", "lane=1,", "lane=3,", IndexError, "The trace has no steps of a lane 3; it has 3 lanes, from 0."),
+    ("compare", "trace.to_json()", '"{"', ValueError, "Invalid JSON"),
+    ("search", "validation.jsonl", "none.jsonl", DatasetError, "none.jsonl cannot be read: No such file or directory."),
+    ("search", "[:20]", "[:0]", ValueError, "There are no questions to choose a layer by."),
+    ("search", '"said"', '"right"', ValueError, "metric"),
+    ("search", '"said"', '"contains"', ValueError, "contains is no metric of the task mc; choose from"),
+    ("search", "(0.1,)", "(1.5,)", ValueError, "alphas.0"),
+]
+"""(example, what stands there, what a reader may write instead, the error's type and a pattern of its message)"""
+
+
+@pytest.mark.parametrize(("example", "text", "instead", "kind", "message"), BAD)
+def test_an_example_with_a_mistake_raises_what_the_readme_says(monkeypatch, example, text, instead, kind, message):
+    monkeypatch.chdir(ROOT)
+    (code,) = [code for code in HERE if example in code.partition("\n")[0]]
+    assert code.count(text) == 1
+    with pytest.raises(kind, match=message):
+        exec(compile(code.replace(text, instead), "README.md", "exec"), {})
+
+
+def test_every_example_is_run_with_a_mistake():
+    assert len({example for example, *_ in BAD}) == len(HERE)
+    for kind in {kind for *_, kind, _ in BAD} - {IndexError}:
+        assert f"`{kind.__name__}`" in README
 
 
 def test_the_comparison_in_the_terminal_prints_what_is_shown(capsys, monkeypatch, tmp_path):
@@ -44,6 +99,62 @@ def test_the_search_command_takes_its_options_and_asks_for_the_file(capsys, monk
         dola_layer_search(arguments_of("python -m dola_core.layer_search"))
     assert refused.value.code == 2
     assert "TruthfulQA.csv cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "message"),
+    [
+        ([" "], 2, "The prompt is empty; type something to complete."),
+        (["--layer", "30"], 2, "layer must be an integer from 1 to 29 (the model has 30 layers); got 30."),
+        (["--alpha", "1.5"], 2, "alpha must be a number from 0 to 1; got 1.5."),
+        (["--trace", "none/out.json"], 2, "the trace cannot be written to none/out.json: there is no folder none."),
+        (["--model", "/no/such/model"], 1, "There is no model called /no/such/model;"),
+    ],
+)
+def test_the_comparison_in_the_terminal_refuses_a_mistake(capsys, monkeypatch, tmp_path, given, status, message):
+    monkeypatch.chdir(tmp_path)
+    prompt, *options = arguments_of("python -m dola_core")
+    changed = [*given, *options] if given == [" "] else [prompt, *options, *given]
+    assert dola([*changed, "--device", "cpu", "--dtype", "float32"]) == status
+    said = capsys.readouterr()
+    assert message in said.err
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "message"),
+    [
+        (b"", [], "TruthfulQA.csv is empty; choose a file that holds questions."),
+        (b"Question,Best Answer\n", [], "TruthfulQA.csv, line 1: the column “Correct Answers” is missing;"),
+        (TABLE + b"What, really?,a,b,c\n", [], "line 3 (row 3): it has 5 cells where the header has 4;"),
+        (TABLE, ["--alphas", "1.5"], "α must be numbers from 0 to 1 between commas, such as 0.05,0.1; got '1.5'"),
+        (TABLE, ["--metric", "right"], "argument --metric: invalid choice: 'right'"),
+    ],
+)
+def test_the_search_command_refuses_a_mistake(capsys, monkeypatch, tmp_path, content, given, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "TruthfulQA.csv").write_bytes(content)
+    with pytest.raises(SystemExit) as refused:
+        dola_layer_search([*arguments_of("python -m dola_core.layer_search"), *given])
+    assert refused.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert [file.name for file in tmp_path.iterdir()] == ["TruthfulQA.csv"]
+
+
+def test_the_page_takes_the_options_that_make_hands_on_and_refuses_a_mistake(capsys):
+    (given,) = re.findall(r'make demo ARGS="([^"]*)"', README)
+    settings = read_settings(shlex.split(given))
+    assert (settings.model, settings.port) == ("HuggingFaceTB/SmolLM2-135M", 7900)
+    for mistake, message in (
+        (given.replace("7900", "x"), "port: Input should be a valid integer"),
+        (given.replace("7900", "70000"), "port: Input should be less than or equal to 65535"),
+        (given.replace("--port", "--colour"), "unrecognized arguments: --colour 7900"),
+    ):
+        with pytest.raises(SystemExit) as refused:
+            read_settings(shlex.split(mistake))
+        assert refused.value.code == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_every_make_command_exists():

@@ -154,7 +154,10 @@ def lay_out_controls(loaded: LoadedModel, settings: Settings) -> Controls:
             top_k = gr.Slider(0, 200, value=0, step=1, **label("top_k"))
         with gr.Row():
             min_p = gr.Slider(0.0, 1.0, value=0.0, step=0.01, **label("min_p"))
-            repetition_penalty = gr.Slider(1.0, 2.0, value=1.0, step=0.05, **label("repetition_penalty"))
+            penalty = loaded.repetition_penalty
+            repetition_penalty = gr.Slider(
+                min(1.0, penalty), max(2.0, penalty), value=penalty, step=0.05, **label("repetition_penalty")
+            )
             penalty_position = gr.Radio(_positions(ENGLISH), value="before", **label("penalty_position"))
             num_beams = gr.Slider(1, MAX_BEAMS, value=1, step=1, **label("num_beams"))
         with gr.Row():

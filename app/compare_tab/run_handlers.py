@@ -1,6 +1,5 @@
 """Runs on the page: Compare, running on from a step, forcing a token, and Stop."""
 
-import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from app.compare_tab.controls import Controls
 from app.compare_tab.inspector import Crumb, Inspector
 from app.jobs.cancellation import Cancellations
 from app.jobs.comparison import ComparisonUpdate, run, run_on
+from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
 from app.jobs.request import RequestError
 from app.jobs.run_queue import SPARE, Waiting
@@ -20,10 +20,7 @@ from app.render.inspection import Inspection
 from app.render.token_text import token
 from app.sharing.link import SharedLink
 from app.ui.events import SILENT, Changes
-from dola_core.models.devices import out_of_memory
 from dola_core.trace.schema import Trace
-
-LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -153,9 +150,9 @@ class RunHandlers:
                 yield {inspector.notice: None}, None
         except VisitorError as error:
             yield self._refused(error, values), None
-        except Exception as error:  # whatever it is, the visitor gets a sentence and the log the error
+        except Exception as error:  # whatever it is, the visitor gets a sentence
             kept = self._at_end(values, [*trail, Crumb(label, last.trace.stopped())]) if last else {}
-            yield kept | inspector.failed(self._failure(error, words)), None
+            yield kept | inspector.failed(failure_sentence(error, "comparison", self.host.engine, words)), None
 
     def _at_end(self, values: Changes, trail: list[Crumb]) -> Changes:
         """The last run of a trail with its own settings, where its texts part."""
@@ -197,14 +194,6 @@ class RunHandlers:
         words = self.inspector.words(values)
         n_layers = self.host.n_layers
         return self.inspector.failed(error.message(words)) | self.controls.own_layers(n_layers, values, words)
-
-    def _failure(self, error: Exception, words: Language) -> str:
-        if out_of_memory(error):
-            LOG.warning("a comparison ran out of memory: %s", error)
-            self.host.engine.release()
-            return words("error.out_of_memory")
-        LOG.error("a comparison failed", exc_info=error)
-        return words("error.failed", what=type(error).__name__)
 
     def _is_cancelled(self, values: Changes, visitor: gr.Request) -> Callable[[], bool]:
         session, number = str(visitor.session_hash), values[self.states.number]

@@ -2,14 +2,17 @@
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 from app.inputs.trace_file import MAX_VALUES, most_values
 from app.language import VisitorError
 from dola_core.errors import DatasetError
-from dola_core.layer_search.dataset import Item, read_items
+from dola_core.layer_search.dataset import Item, parse_items, text_of
 from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.scoring import ScoringConfig
 
+UPLOADS = (".jsonl", ".csv", ".tsv", ".txt")
+"""How the names of accepted files end. Spreadsheets save tables between tabs as .tsv or .txt."""
 MOST = 500
 """The most questions that are measured on the page."""
 MAX_LINES = 20_000
@@ -23,15 +26,18 @@ class QuestionsError(VisitorError):
     """A file holds no questions that can be measured here."""
 
 
-def questions_of(file: str | None) -> tuple[list[Item], str]:
+def questions_of(file: str | None, format: Literal["auto", "jsonl"] = "auto") -> tuple[list[Item], str]:
     """The questions of an uploaded file, and its SHA-256; raises `QuestionsError` if they cannot be measured here."""
     if not file:
         raise QuestionsError("error.unfit")
     path = Path(file)
-    content = path.read_bytes() if path.is_file() else b""
-    _check_size(content.decode("utf-8-sig", "replace"))
+    if not path.is_file():
+        raise QuestionsError("error.unfit")
+    content = path.read_bytes()
     try:
-        items = read_items(path)
+        text = text_of(path.name, content)
+        _check_size(text, format)
+        items = parse_items(path.name, text, format)
     except DatasetError as error:
         raise QuestionsError(f"file.{error.kind}", **error.values) from error
     for number, item in enumerate(items[:MOST], start=1):
@@ -43,10 +49,11 @@ def questions_of(file: str | None) -> tuple[list[Item], str]:
     return items, hashlib.sha256(content).hexdigest()
 
 
-def _check_size(text: str) -> None:
+def _check_size(text: str, format: Literal["auto", "jsonl"]) -> None:
     """Raises `QuestionsError` for a file that would take long to read, whatever it holds."""
-    values = most_values(text) if text.lstrip()[:1] == "{" else 0  # of JSON Lines
-    if text.count("\n") + text.count("\r") > 2 * MAX_LINES or values > MAX_VALUES:
+    is_json = format == "jsonl" or text.lstrip()[:1] in ("{", "[")
+    values = most_values(text) if is_json else 0
+    if text.count("\n") > 2 * MAX_LINES or values > MAX_VALUES:
         raise QuestionsError("search.too_large")
 
 

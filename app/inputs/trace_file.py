@@ -35,7 +35,8 @@ def open_trace(text: object) -> Trace:
     `Trace` itself checks its shape, sizes and numbers. Here it is checked that the trace compares a baseline with one
     DoLa lane, has steps, and holds the tokens that its digest was taken of.
     """
-    if not isinstance(text, str) or not text.strip():
+    text = text.removeprefix("\ufeff") if isinstance(text, str) else ""
+    if not text.strip():
         raise TraceError("error.empty_file")
     check_size(len(text))
     if most_values(text) > MAX_VALUES:

@@ -9,7 +9,7 @@ from functools import cache
 from sys import intern
 from typing import Literal
 
-from app.jobs.request import MAX_BEAMS, ComparisonRequest, Limits, RequestError
+from app.jobs.request import MAX_BEAMS, ComparisonRequest, Limits, RequestError, prompt_refused
 from app.jobs.zero_gpu import gpu_seconds, on_gpu, within
 from dola_core.comparison import Comparison
 from dola_core.decoding.beam_search import BeamProgress
@@ -60,7 +60,7 @@ def run(
     try:
         prompt_ids = engine.loaded.encode(request.prompt, chat=request.chat)
     except PromptError as error:
-        raise _as_request_error(error) from error
+        raise prompt_refused(error) from error
     if limits.prompt_tokens is not None and len(prompt_ids) > limits.prompt_tokens:
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=limits.prompt_tokens)
     engine.prefix_cache.forget()  # a prompt's numbers must not depend on what was run before
@@ -86,8 +86,7 @@ def run_on(
     the text that is still in the prefix cache is not read again. Raises `RequestError` if the trace is another model's
     or the text leaves no room.
     """
-    if _shape(trace.model) != _shape(engine.loaded.info):
-        raise RequestError("error.other_model", model=trace.model.name)
+    check_same_model(trace.model, engine.loaded.info)
     limits = limits or Limits()
     written = trace.lane_ids(lane)[:index] + ([] if token is None else [token])
     bounds = {
@@ -104,8 +103,15 @@ def run_on(
     yield from _run(engine, comparison, limits, cancelled=cancelled)
 
 
-def _shape(info: ModelInfo) -> tuple[str, int, int]:
-    return info.name, info.n_layers, info.vocab_size
+def check_same_model(traced: ModelInfo, ours: ModelInfo) -> None:
+    """Raise `RequestError` if a trace is not of the page's model."""
+    if traced.is_same_model(ours):
+        return
+    if traced.name == ours.name and traced.identity and ours.identity:
+        parts = zip(traced.identity.split("-"), ours.identity.split("-"), strict=True)
+        weights, text = (a == b for a, b in parts)
+        raise RequestError("error.other_tokenizer" if weights and not text else "error.other_weights", model=ours.name)
+    raise RequestError("error.other_model", model=traced.name)
 
 
 def _comparison(
@@ -120,12 +126,8 @@ def _comparison(
     try:
         engine.check(comparison)
     except PromptError as error:
-        raise _as_request_error(error) from error
+        raise prompt_refused(error) from error
     return comparison
-
-
-def _as_request_error(error: PromptError) -> RequestError:
-    return RequestError(f"error.prompt_{error.kind}", size=error.size, most=error.most)
 
 
 def _gpu_seconds(_engine: Engine, comparison: Comparison, *_: object) -> int:
@@ -162,6 +164,7 @@ def _run(
             else:
                 best = event.beams[0]
                 forced[event.lane] = (best.ids, best.end)
+                recorder.beams_found.append(len(event.beams))
     shown = 0.0
     with closing(engine.compare(comparison, forced=forced, reuse_prefix=True, chunk=CHUNK)) as outputs:
         for output in outputs:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from app.language import VisitorError
-from dola_core.errors import first_mistake
+from dola_core.errors import PromptError, first_mistake
 from dola_core.lanes import DecodingConfig
 from dola_core.models.loaded_model import well_formed
 from dola_core.trace.schema import ALPHA_MIN
@@ -17,6 +17,11 @@ MAX_BEAMS = 8
 
 class RequestError(VisitorError):
     """A request that cannot be run."""
+
+
+def prompt_refused(error: PromptError) -> RequestError:
+    """A prompt that cannot be completed, as the page says it."""
+    return RequestError(f"error.prompt_{error.kind}", **error.values)
 
 
 class ComparisonRequest(BaseModel):

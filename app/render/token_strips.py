@@ -6,7 +6,7 @@ from typing import Any
 from app.render.inspection import Inspection
 from app.render.token_text import running_text, token
 from dola_core.contrast import LN_2
-from dola_core.display import format_number
+from dola_core.display import format_number, visible_token
 from dola_core.trace.schema import Step
 from dola_core.trace.what_if import DOLA
 
@@ -52,17 +52,24 @@ def _lane(inspection: Inspection, lane: int, chosen: list[int], *, running: bool
         _token(inspection, step, lane, text, dola) | {"changed": changed, "dim": step.index > first}
         for step, text, dola, changed in zip(steps, texts, chosen, changes, strict=True)
     ]
-    end = trace.ends[lane]
     size = words("strips.one_token") if len(steps) == 1 else words("strips.tokens", n=len(steps))
     return {
         "side": SIDES[lane],
         "name": trace.lanes[lane].name,
         "subtitle": f"{_settings(inspection, lane)} · {size}",
         "tokens": tokens,
-        "end": words(f"strips.{end}") if end else None,
-        "running": running and end is None,
+        "end": _end(inspection, lane),
+        "running": running and trace.ends[lane] is None,
         "text": trace.texts[lane],
     }
+
+
+def _end(inspection: Inspection, lane: int) -> str | None:
+    """Why a lane ended, with the token or the stop string that ended it; None while it runs."""
+    trace = inspection.trace
+    end, ended_by = trace.ends[lane], trace.ended_by(lane)
+    why = inspection.words(f"strips.{end}") if end else None
+    return why if ended_by is None else inspection.words("strips.ended_by", why=why, what=visible_token(ended_by))
 
 
 def _settings(inspection: Inspection, lane: int) -> str:
@@ -71,6 +78,9 @@ def _settings(inspection: Inspection, lane: int) -> str:
     how = words("strips.sampled" if decoding.samples else "strips.greedy")
     if decoding.num_beams > 1:
         how = words("strips.beams", n=decoding.num_beams)
+        found = inspection.trace.beams_found
+        if found and found[lane] < decoding.num_beams:
+            how = words("strips.fewer_beams", n=decoding.num_beams, found=found[lane])
     if settings.layer is None:
         return f"q_N · {how}"
     return f"j* = {settings.layer} · α = {settings.alpha:g} · {how}"

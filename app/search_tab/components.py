@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import gradio as gr
 from gradio.components import Component
 
-from app.inputs.question_file import MOST
+from app.inputs.question_file import MOST, UPLOADS
 from app.language import ENGLISH, Language
 from app.paths import SHIPPED_SEARCH
 from app.render.figures import curve_card, halves_card
@@ -108,9 +108,7 @@ def lay_out_search_tab(loaded: LoadedModel) -> SearchTab:
             _best(known, ENGLISH) if known else "", visible=known is not None, size="sm", elem_id="take-best"
         )
         back = gr.Button(ENGLISH("search.back"), visible=known is not None, size="sm", elem_id="shipped-questions")
-        upload = gr.UploadButton(
-            ENGLISH("search.upload"), file_types=[".jsonl", ".csv"], size="sm", elem_id="questions"
-        )
+        upload = gr.UploadButton(ENGLISH("search.upload"), file_types=list(UPLOADS), size="sm", elem_id="questions")
         stop = gr.Button(ENGLISH("search.stop"), size="sm", elem_id="stop-search")
     about = gr.Markdown(ENGLISH("search.about", most=MOST), elem_classes="duet-about")
     with gr.Column(elem_classes="duet-card"):

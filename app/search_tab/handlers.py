@@ -1,6 +1,5 @@
 """What happens on the tab where j* is chosen: settings are taken, questions opened, a visitor's own measured."""
 
-import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,22 +11,20 @@ from gradio.components import Component
 
 from app.compare_tab.controls import Controls
 from app.compare_tab.inspector import Inspector
-from app.inputs.question_file import MOST, QuestionsError, questions_of, search_config
+from app.inputs.question_file import MOST, questions_of, search_config
 from app.jobs.cancellation import Cancellations
+from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
 from app.jobs.layer_search import SearchUpdate, run_search
-from app.jobs.run_queue import SPARE, QueueFullError, Waiting
+from app.jobs.run_queue import SPARE, Waiting
 from app.language import Language, language
 from app.render.figures import curve_card
 from app.render.search_summary import errors_of
 from app.search_tab.components import SearchTab, shipped_search
 from app.ui.events import EVERY_CLICK, QUICK, SILENT, Changes, event_data
-from dola_core.errors import QuestionTooLongError
 from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.scoring import ScoringConfig
 from dola_core.trace.schema import ALPHA_MIN
-
-LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -151,13 +148,8 @@ class SearchHandlers:
             start = self._starter(items, config, Path(file).name, sha256, cancelled)
             updates = self.host.queue.in_turn(session, start, cancelled)
             yield from self._stream(updates, len(questions), words, cancelled)
-        except (QuestionsError, QueueFullError) as error:
-            yield self._failed(error.message(words))
-        except QuestionTooLongError as error:
-            yield self._failed(words("search.too_many_tokens", n=error.number, size=error.size, most=error.most))
-        except Exception as error:  # whatever it is, the visitor gets a sentence and the log the traceback
-            LOG.exception("a search failed")
-            yield self._failed(words("search.failed", what=type(error).__name__))
+        except Exception as error:  # whatever it is, the visitor gets a sentence
+            yield self._failed(failure_sentence(error, "search", self.host.engine, words))
 
     def _starter(
         self, items: list[Any], config: SearchConfig, name: str, sha256: str, cancelled: Callable[[], bool]

@@ -4,7 +4,7 @@ Plain JSON in and out, bounded like the page, in the same queue before the model
 sentence, as an error.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from app.compare_tab.controls import Controls
 from app.inputs.question_file import search_config
 from app.inputs.trace_file import open_trace
 from app.jobs.comparison import run
+from app.jobs.failures import Task
 from app.jobs.host import Host
 from app.jobs.layer_search import run_search
 from app.jobs.request import ComparisonRequest, RequestError
@@ -41,12 +42,13 @@ def offer_api(host: Host, controls: Controls) -> None:
     """Add the endpoints to the page; their numbers are bounded as the page's controls are."""
     api = Api(host, controls)
     waits: dict[str, Any] = {"concurrency_limit": host.queue.most + SPARE, "concurrency_id": "model"}
-    for answer, how in (
-        (api.compare, waits),
-        (api.what_if, {"concurrency_limit": CONCURRENT_WHAT_IFS}),
-        (api.layer_curve, waits),
-    ):
-        endpoint = as_endpoint(answer, host.engine)
+    offered: tuple[tuple[Callable[..., Any], Task, dict[str, Any]], ...] = (
+        (api.compare, "comparison", waits),
+        (api.what_if, "what-if", {"concurrency_limit": CONCURRENT_WHAT_IFS}),
+        (api.layer_curve, "search", waits),
+    )
+    for answer, task, how in offered:
+        endpoint = as_endpoint(answer, task, host.engine)
         gr.api(endpoint, api_name=answer.__name__, api_description=description(answer), **how)
 
 
@@ -67,7 +69,7 @@ class Api:
         temperature: float = 0.0,
         top_p: float = 1.0,
         top_k: int = 0,
-        repetition_penalty: float = 1.0,
+        repetition_penalty: float | None = None,
         penalty_position: PenaltyPosition = "before",
         early_norm: bool | None = None,
         num_beams: int = 1,
@@ -87,7 +89,7 @@ class Api:
             temperature: 0 decodes greedily; above, tokens are drawn, with the same noise for both completions.
             top_p: draw from the most probable tokens that together have this probability.
             top_k: draw from so many most probable tokens; 0 takes all.
-            repetition_penalty: 1 is none.
+            repetition_penalty: 1 is none; leave it out for the model's own, which mostly is none.
             penalty_position: the penalty acts "before" the contrast or "after" it.
             early_norm: read the contrast layer through the model's final norm; leave it out for the model's own.
             num_beams: search with so many beams; 1 does not search.
@@ -100,9 +102,12 @@ class Api:
         Returns:
             One object after the other, told apart by "type": "waiting" (ahead, seconds), "reading" (read, of),
             "searching" (lane, step), "step" (step, counted from 1, and for each lane its token, the token's
-            probability, and why the lane ends with it, or null) and in the end "trace" (texts, ends, fork, halt,
-            trace), whose trace holds all that was recorded and is what what_if reads.
+            probability, and why the lane ends with it, or null) and in the end "trace" (texts, ends, ended_by with the
+            token or stop string that ended each text, fork, halt, trace, and after a search beams with how many found
+            a text of their own), whose trace holds all that was recorded and is what what_if reads.
         """
+        if repetition_penalty is None:
+            repetition_penalty = self.controls.repetition_penalty.value
         numbers = {
             "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k,
             "min_p": min_p, "repetition_penalty": repetition_penalty, "num_beams": num_beams, "seed": seed,
@@ -156,10 +161,9 @@ class Api:
                 raise RequestError("error.range", name=name, least=1, most=max(1, most))
         if not is_alpha(alpha):
             raise RequestError("error.range", name="alpha", least=ALPHA_MIN, most=1)
-        try:
-            token = recorded.what_if(lane, step - 1, layer, alpha)
-        except ValueError as error:  # too few tokens of this step are recorded for so small an α
-            raise RequestError("error.plain", text=str(error)) from error
+        if alpha < steps[step - 1].exact_alpha:
+            raise RequestError("error.recorded_alpha", least=steps[step - 1].exact_alpha)
+        token = recorded.what_if(lane, step - 1, layer, alpha)
         chosen = steps[step - 1].choices[1].id
         return {
             "id": token,

@@ -62,13 +62,16 @@ def _step_event(trace: Trace, lane_steps: list[list[Step]], index: int) -> Event
 def _end_event(update: ComparisonUpdate, *, with_trace: bool) -> Event:
     trace = update.trace
     names = [lane.name for lane in trace.lanes]
-    end = {
+    end: Event = {
         "type": "trace",
         "texts": dict(zip(names, trace.texts, strict=True)),
         "ends": dict(zip(names, trace.ends, strict=True)),
+        "ended_by": {name: trace.ended_by(lane) for lane, name in enumerate(names)},
         "fork": None if trace.fork is None else trace.fork + 1,
         "halt": update.halt,
     }
+    if trace.beams_found:
+        end["beams"] = dict(zip(names, trace.beams_found, strict=True))
     return end | {"trace": json.loads(trace.to_json())} if with_trace else end
 
 
@@ -95,7 +98,7 @@ def parsed_questions(questions: object) -> tuple[list[Item], str]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "questions.jsonl")
         file.write_text("\n".join(map(dumped, questions)), encoding="utf-8")
-        return questions_of(str(file))
+        return questions_of(str(file), "jsonl")
 
 
 def parsed_alphas(alphas: object) -> tuple[float, ...]:

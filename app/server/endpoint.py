@@ -2,19 +2,16 @@
 
 import inspect
 import json
-import logging
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
 import gradio as gr
 
-from app.language import ENGLISH, VisitorError
+from app.jobs.failures import Task, failure_sentence
+from app.language import ENGLISH
 from dola_core.decoding.engine import Engine
-from dola_core.errors import QuestionTooLongError
-from dola_core.models.devices import out_of_memory
 
-LOG = logging.getLogger(__name__)
 MCP_HEADER = "mcp-protocol-version"
 """The header by which a tool call of the Model Context Protocol differs from other requests."""
 
@@ -25,10 +22,10 @@ def description(answer: Callable[..., Any]) -> str:
     return " ".join(" ".join([text.partition("Args:")[0], returns]).split())
 
 
-def as_endpoint(answer: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
+def as_endpoint(answer: Callable[..., Any], task: Task, engine: Engine) -> Callable[..., Any]:
     """Wrap `answer`, whose first parameter is the request, so that whatever it raises is a `gr.Error` of one sentence.
 
-    Gradio would write a tool's result as Python does, so a tool gets it as JSON text.
+    `task` is what it runs. Gradio would write a tool's result as Python does, so a tool gets it as JSON text.
     """
     if not inspect.isgeneratorfunction(answer):
 
@@ -37,7 +34,7 @@ def as_endpoint(answer: Callable[..., Any], engine: Engine) -> Callable[..., Any
             try:
                 return _form(visitor)(answer(visitor, *args))
             except Exception as error:
-                raise _as_gradio_error(error, answer.__name__, engine) from error
+                raise _as_gradio_error(error, task, engine) from error
 
         return once
 
@@ -46,7 +43,7 @@ def as_endpoint(answer: Callable[..., Any], engine: Engine) -> Callable[..., Any
         try:
             yield from map(_form(visitor), answer(visitor, *args))
         except Exception as error:
-            raise _as_gradio_error(error, answer.__name__, engine) from error
+            raise _as_gradio_error(error, task, engine) from error
 
     return streaming
 
@@ -57,16 +54,5 @@ def _form(visitor: gr.Request) -> Callable[[Any], Any]:
     return (lambda event: json.dumps(event, ensure_ascii=False)) if is_tool_call else lambda event: event
 
 
-def _as_gradio_error(error: Exception, endpoint: str, engine: Engine) -> gr.Error:
-    if isinstance(error, VisitorError):
-        message = str(error)
-    elif isinstance(error, QuestionTooLongError):
-        message = ENGLISH("search.too_many_tokens", n=error.number, size=error.size, most=error.most)
-    elif out_of_memory(error):
-        engine.release()
-        LOG.warning("%s ran out of memory: %s", endpoint, error)
-        message = ENGLISH("error.out_of_memory")
-    else:
-        LOG.error("%s failed", endpoint, exc_info=error)
-        message = ENGLISH("error.failed", what=type(error).__name__)
-    return gr.Error(message, print_exception=False)
+def _as_gradio_error(error: Exception, task: Task, engine: Engine) -> gr.Error:
+    return gr.Error(failure_sentence(error, task, engine, ENGLISH), print_exception=False)

@@ -5,7 +5,6 @@ changes one of them. Nothing outside this file touches Gradio's private attribut
 """
 
 import logging
-import re
 import traceback
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from app.language import ENGLISH
 
 LOG = logging.getLogger(__name__)
 GRADIO = Path(gr.__file__).parent
-OUT_OF_RANGE = re.compile(r"Value \S{1,40} is (less|greater) than (min|max)imum value \S{1,40}\.")
-"""Gradio's own message about a number. Its other messages repeat what was sent, however long, as Python writes it."""
+APP = Path(__file__).resolve().parents[1]
+LONGEST_MESSAGE = 120
+"""Characters of Gradio's message about a number out of its range, which repeats the number."""
 VALUE_LIMITS = "minimum", "maximum", "step", "choices"
 """Attributes that decide which values a component accepts."""
 
@@ -38,7 +38,7 @@ class GuardedBlocks(gr.Blocks):
         try:
             return await super().process_api(block_fn, inputs, state, *args, **kwargs)
         except gr.Error as error:
-            if GRADIO in Path(_frame(error).filename).parents and not OUT_OF_RANGE.fullmatch(error.message):
+            if GRADIO in Path(_frame(error).filename).parents and not _is_out_of_range(error):
                 raise gr.Error(ENGLISH("error.unfit"), print_exception=False) from error
             error.print_exception = False  # the visitor sees it, and nobody else can do anything about it
             raise
@@ -47,13 +47,30 @@ class GuardedBlocks(gr.Blocks):
             where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
             LOG.warning("an event failed at %s: %s", where, type(error).__name__)  # its message may hold a prompt
             LOG.debug("in full", exc_info=error)
-            raise gr.Error(ENGLISH("error.unfit"), print_exception=False) from error
+            # In Gradio's own code it is about a value that no browser sends, else about ours.
+            sentence = ENGLISH("error.event_failed", what=type(error).__name__)
+            raise gr.Error(sentence if _is_ours(error) else ENGLISH("error.unfit"), print_exception=False) from error
         finally:
             drop_session_copies(state, self)
 
 
 def _frame(error: BaseException) -> traceback.FrameSummary:
     return traceback.extract_tb(error.__traceback__)[-1]
+
+
+def _is_out_of_range(error: gr.Error) -> bool:
+    """Whether Gradio refused a number that a component does not take, in a message that is short enough to be shown.
+
+    Its other messages repeat what was sent, however long, as Python writes it.
+    """
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return codes[-1] is gr.Number.raise_if_out_of_bounds.__code__ and len(error.message) <= LONGEST_MESSAGE
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error came out of the page's own code."""
+    files = {Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)} - {Path(__file__)}
+    return any(APP in file.parents for file in files)
 
 
 def is_known_event(page: gr.Blocks, name: str) -> bool:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from app.inputs.question_file import UPLOADS
 from app.inputs.trace_file import MAX_VALUES, most_values
 from dola_core.errors import first_mistake
 
@@ -20,8 +21,6 @@ MAX_DEPTH = 64
 """How deeply JSON may be nested; what the page sends has 6 levels."""
 MAX_DIGITS = 20
 """Characters of an integer; one of 64 bits has no more."""
-UPLOADS = (".csv", ".jsonl")
-"""Only questions are uploaded. A trace is read in the browser and sent as text."""
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What a client may call its session. All that is kept of a visitor is kept under this name."""
 CALLS = re.compile(r"/gradio_api/(?:(run|api|call|call/v2)/([^/]+)|(queue/join|cancel))/?")
@@ -132,7 +131,10 @@ def _parameters(page: gr.Blocks, name: str) -> list[dict[str, Any]]:
 
 
 async def check_upload(headers: Headers, body: bytes) -> None:
-    """Raises `UnfitError` unless the body uploads one file of questions and nothing else."""
+    """Raises `UnfitError` unless the body uploads one file of questions and nothing else.
+
+    A trace is read in the browser and sent as text.
+    """
     if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise UnfitError(415, "Files are taken as multipart/form-data.")
 

@@ -86,9 +86,17 @@
     });
     button.addEventListener("click", () => field.click());
     root.append(button, field);
+    // Some editors save as UTF-16, mostly with a byte order mark. No JSON document begins with a NUL.
+    const textOf = async (file) => {
+      const bytes = new Uint8Array(await file.arrayBuffer());
+      const [first, second] = bytes;
+      const little = (first === 0xff && second === 0xfe) || second === 0;
+      const big = (first === 0xfe && second === 0xff) || first === 0;
+      return new TextDecoder(little ? "utf-16le" : big ? "utf-16be" : "utf-8").decode(bytes);
+    };
     const read = async (file) => {
       if (!file) return;
-      trigger("upload", { size: file.size, text: file.size > MAX_FILE ? "" : await file.text() });
+      trigger("upload", { size: file.size, text: file.size > MAX_FILE ? "" : await textOf(file) });
     };
     field.addEventListener("change", async () => {
       await read(field.files[0]);

@@ -17,6 +17,7 @@ from app.jobs.request import ComparisonRequest
 from app.paths import ROOT
 from app.render.plausible_head import PlausibleHead
 from dola_core.decoding.engine import Engine
+from dola_core.files import write_atomically
 from dola_core.layer_search.dataset import Item, read_items
 from dola_core.models.loading import load_model
 from dola_core.paths import SHIPPED_MODEL
@@ -89,7 +90,8 @@ def main() -> None:
     engine = Engine(load_model(SHIPPED_MODEL, device="cpu", dtype="float32"))
     for one in RECORDED:
         trace = record(engine, one.name)
-        one.file.write_text(json.dumps(json.loads(trace.to_json()), ensure_ascii=False) + "\n", encoding="utf-8")
+        document = json.dumps(json.loads(trace.to_json()), ensure_ascii=False).encode() + b"\n"
+        write_atomically(one.file, lambda out, document=document: out.write(document))
         print(f"{one.file.relative_to(ROOT)}: {trace.prompt!r} → {trace.texts}")
 
 

@@ -43,7 +43,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add("--top-p", metavar="P", type=float, default=1.0, help="1 keeps every token (default)")
     add("--min-p", metavar="P", type=float, default=0.0, help="0 keeps every token (default)")
     add("--seed", metavar="N", type=int, default=0, help="of the draws, which both lanes share (default: 0)")
-    add("--repetition-penalty", metavar="R", type=float, default=1.0, help="1 is none (default)")
+    add("--repetition-penalty", metavar="R", type=float, help="1 is none (default: the model's own, else 1)")
     add("--penalty-position", choices=("before", "after"), default="before", help="on the final layer's logits before "
         "the contrast (default), or on F after it")  # fmt: skip
     add("--chat", action="store_true", help="put the prompt as a turn of the model's chat template")

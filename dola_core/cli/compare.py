@@ -21,11 +21,12 @@ from dola_core.cli.output import (
     transient_note,
     wants_live_screen,
 )
-from dola_core.cli.program import FAILED, INTERRUPTED, UNREAD, CommandError
+from dola_core.cli.program import FAILED, UNREAD, CommandError
 from dola_core.cli.render import differences, heading, visible
 from dola_core.cli.screen import PlainScreen
 from dola_core.cli.texts import LaneTexts
 from dola_core.files import unwritable_reason, write_atomically
+from dola_core.text_encoding import decode_text
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -48,13 +49,14 @@ def main(arguments: Sequence[str | os.PathLike[str]] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     parser = argument_parser()
     options = parser.parse_args(None if arguments is None else [os.fspath(argument) for argument in arguments])
+    interrupt = InterruptHandler()
     try:
-        with InterruptHandler() as interrupt:
+        with interrupt:
             return _compare(options, interrupt)
     except CommandError as error:
         message, status = str(error), error.status
     except KeyboardInterrupt:
-        message, status = "interrupted.", INTERRUPTED
+        message, status = "interrupted.", interrupt.status
     except BrokenPipeError:
         return UNREAD
     except OSError as error:  # only from writing to standard output: all other reading and writing handles its own
@@ -78,7 +80,9 @@ def _compare(options: argparse.Namespace, interrupt: InterruptHandler) -> int:
     screen = _screen(write, live=live)
     screen.print(heading(engine.label, comparison.lanes[1], comparison.config))
     shown_prompt = f"{comparison.prompt}\n" if options.chat else comparison.prompt
-    texts = LaneTexts(shown_prompt, engine.loaded.text, engine.loaded.piece)
+    texts = LaneTexts(
+        shown_prompt, engine.loaded.text, engine.loaded.piece, (*comparison.config.stop, *engine.stop_strings)
+    )
     recorder = _run(engine, comparison, texts, screen, interrupt)
     trace = recorder.trace(engine.loaded.piece, engine.loaded.text).stopped()
     screen.print(differences(trace))
@@ -86,7 +90,7 @@ def _compare(options: argparse.Namespace, interrupt: InterruptHandler) -> int:
         _write_trace(options.trace, trace.to_json())
         write(f"\nThe trace is in {visible(str(options.trace))}.\n")
     if None in recorder.ends:
-        raise CommandError("interrupted; what was written until then is kept.", INTERRUPTED)
+        raise CommandError("interrupted; what was written until then is kept.", interrupt.status)
     if "broken" in trace.ends:
         raise CommandError("the model's numbers were no longer finite; --dtype float32 may help.", FAILED)
     return 0
@@ -105,7 +109,10 @@ def _read_prompt(argument: str) -> str:
     if argument != "-":
         return argument
     try:
-        text = sys.stdin.read() if sys.stdin else ""
+        if binary := getattr(sys.stdin, "buffer", None):  # not of a stand-in for standard input, which holds text
+            text = decode_text(binary.read(), sys.stdin.encoding)
+        else:
+            text = sys.stdin.read() if sys.stdin else ""
     except UnicodeDecodeError as error:
         raise CommandError(f"standard input is not text in {error.encoding}.") from error
     except OSError as error:
@@ -148,7 +155,10 @@ def _decoding_config(options: argparse.Namespace) -> "DecodingConfig":
 
     penalty = ("repetition_penalty", "penalty_position")
     names = ("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "seed", *penalty)
-    return DecodingConfig(stop=tuple(options.stop), **{name: getattr(options, name) for name in names})
+    given = {name: getattr(options, name) for name in names}
+    return DecodingConfig(
+        stop=tuple(options.stop), **{name: value for name, value in given.items() if value is not None}
+    )
 
 
 def _comparison(
@@ -169,7 +179,9 @@ def _comparison(
     if options.chat and not loaded.has_chat_template:
         raise CommandError(f"{loaded.info.name} has no chat template; leave out --chat.")
     ids = tuple(loaded.encode(prompt, chat=options.chat))
-    return Comparison(well_formed(prompt), ids, lanes, config.model_copy(update={"early_norm": early_norm}))
+    own = {} if options.repetition_penalty is not None else {"repetition_penalty": loaded.repetition_penalty}
+    config = config.model_copy(update={"early_norm": early_norm, **own})
+    return Comparison(well_formed(prompt), ids, lanes, config)
 
 
 def _validation_message(error: "ValidationError") -> str:

@@ -1,5 +1,6 @@
 """Standard output and standard error: writing at once, a reader that is gone, and messages of one line."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -28,14 +29,16 @@ def print_error(program: str, message: str) -> None:
 def stdout_writer(*, ignore_broken_pipe: bool) -> Callable[[str], None]:
     """A function that writes text to standard output at once.
 
-    With `ignore_broken_pipe`, text is dropped once the reader is gone, so that a run can still finish its trace.
-    Otherwise `BrokenPipeError` is raised.
+    With `ignore_broken_pipe`, text is dropped once the reader is gone, or the terminal is closed, so that a run can
+    still finish its trace. Otherwise the `OSError` is raised, `BrokenPipeError` for a reader.
     """
 
     def write(text: str) -> None:
         try:
             print(text, end="", flush=True)
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
             discard_stdout()
             if not ignore_broken_pipe:
                 raise

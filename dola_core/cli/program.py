@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 
 FAILED, REFUSED, INTERRUPTED, UNREAD = 1, 2, 130, 141
-"""Exit statuses: the work failed; the arguments make no sense; Ctrl-C; the reader of standard output is gone."""
+"""Exit statuses: the work failed; the arguments make no sense; Ctrl-C; the reader of standard output is gone.
+
+Another signal that ends a command has a status of its own; see `InterruptHandler.status`."""
 
 
 class CommandError(Exception):

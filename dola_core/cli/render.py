@@ -91,6 +91,13 @@ def heading(label: str, lane: "Lane", config: "DecodingConfig") -> list[Fragment
     return [(visible(label), "quiet"), ("\n", ""), (" · ".join(settings), "quiet"), ("\n\n", "")]
 
 
+def _end(texts: LaneTexts, lane: int) -> str:
+    """Why a lane ended, in words, with the token or the stop string that ended it."""
+    end, ended_by = texts.ends[lane] or "", texts.ended_by[lane]
+    reason = END_REASONS.get(end, end)
+    return reason if ended_by is None else f"{reason} ({token_label(ended_by)})"
+
+
 def shared_text(texts: LaneTexts) -> list[Fragment]:
     """The prompt, what both lanes wrote alike, and the line where their texts part or end together."""
     fragments: list[Fragment] = [(visible(texts.prompt), "prompt")]
@@ -100,7 +107,7 @@ def shared_text(texts: LaneTexts) -> list[Fragment]:
     elif texts.ends[0] is None:
         return fragments
     else:
-        size, end = len(texts.ids[0]), END_REASONS.get(texts.ends[0], texts.ends[0])
+        size, end = len(texts.ids[0]), _end(texts, 0)
         closing = f"Both wrote the same {_count(size, 'token')}: {end}." if size else f"Nothing was written: {end}."
     return [*fragments, *_line_break(fragments), (closing, "quiet"), ("\n", "")]
 
@@ -110,10 +117,9 @@ def own_text(texts: LaneTexts, lane: int, names: Sequence[str]) -> list[Fragment
     mark, style, _ = _LANES[lane]
     own = [fragment for token in texts.own[lane] for fragment in _token_fragments(token, lane)]
     fragments: list[Fragment] = [(f"{mark} {names[lane]}", style), ("\n", ""), *own]
-    end = texts.ends[lane]
-    if end is None:
+    if texts.ends[lane] is None:
         return fragments
-    closing = f"{_count(len(texts.ids[lane]), 'token')}: {END_REASONS.get(end, end)}"
+    closing = f"{_count(len(texts.ids[lane]), 'token')}: {_end(texts, lane)}"
     return [*fragments, *_line_break(own), (closing, "quiet"), ("\n", "")]
 
 

@@ -1,6 +1,6 @@
 """Both lanes' texts while they grow: what they share, and what each has of its own after they differ."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,15 @@ class TokenText:
 class LaneTexts:
     """The texts of a baseline lane and a DoLa lane, token by token, from the steps of their comparison."""
 
-    def __init__(self, prompt: str, text_of: Callable[[list[int]], str], piece_of: Callable[[int], str]) -> None:
-        """Start with empty texts; `text_of` gives the text of new ids and `piece_of` that of one id."""
-        self.prompt, self.text_of, self.piece_of = prompt, text_of, piece_of
+    def __init__(
+        self,
+        prompt: str,
+        text_of: Callable[[list[int]], str],
+        piece_of: Callable[[int], str],
+        stop: Sequence[str] = (),
+    ) -> None:
+        """Start with empty texts; `text_of` gives the text of new ids, `piece_of` that of one id, `stop` ends texts."""
+        self.prompt, self.text_of, self.piece_of, self.stop_strings = prompt, text_of, piece_of, tuple(stop)
         self.ids: tuple[list[int], ...] = ([], [])
         self.shared: list[TokenText] = []
         """What both lanes wrote before `fork`."""
@@ -32,6 +38,8 @@ class LaneTexts:
         """What each lane wrote from `fork` on."""
         self.ends: list[str | None] = [None, None]
         """Why each lane ended; None while it runs."""
+        self.ended_by: list[str | None] = [None, None]
+        """What ended it: the text of the token that ends a text, or a stop string."""
         self.fork: int | None = None
         """The first index at which the lanes take different tokens."""
         self._length = [0, 0]
@@ -56,6 +64,11 @@ class LaneTexts:
 
     def _end(self, lane: int, end: str) -> None:
         self.ends[lane] = end
+        if end == "eos":
+            self.ended_by[lane] = self.piece_of(self.ids[lane][-1])
+        elif end == "stop":
+            text = self.text_of(self.ids[lane])
+            self.ended_by[lane] = next((one for one in self.stop_strings if one in text), None)
         if rest := self._new_text(lane, final=True):
             self._append(lane, TokenText(rest, "", False))
 

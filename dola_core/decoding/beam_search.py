@@ -3,25 +3,39 @@
 Beams are not in lock step: stock `generate` (with the contrast, for DoLa lanes) searches each lane in turn on a worker
 thread, so that progress can be shown and the search can be cancelled at any step.
 
+Where fewer texts are possible than there are beams, as on a small plausible head, `generate` fills up with texts that
+it did not find. They are dropped and counted.
+
 Stock beam search applies the repetition penalty to log-probabilities, where greedy decoding applies it to logits. The
 contrasted search does the same, so at a penalty other than 1 a single beam need not equal greedy decoding.
 """
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from dola_core.comparison import Comparison
+from dola_core.decoding.lockstep import EndRules
+from dola_core.errors import UnsupportedModelError
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Lane
 from dola_core.models.readout import Readout
 from dola_core.trace.schema import EndReason
+
+FILLER = -1e9
+"""The sum of log-probabilities with which `generate` begins every beam but the first."""
 
 
 @dataclass(frozen=True)
@@ -48,40 +62,61 @@ class BeamResult:
 
     lane: int
     beams: tuple[Beam, ...]
+    dropped: int = 0
+    """How many of the beams that were asked for found no text of their own."""
 
 
 def search_beams(
     readout: Readout,
     comparison: Comparison,
-    limit: int,
-    eos_ids: Sequence[int],
-    text_of: Callable[[Sequence[int]], str],
+    rules: EndRules,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Generator[BeamProgress | BeamResult, None, None]:
-    """Search every lane with `config.num_beams` beams of at most `limit` new tokens, one lane after the other.
+    """Search every lane with `config.num_beams` beams that end by `rules`, one lane after the other.
 
-    Yields the progress of each lane and then its result; may be abandoned at any point. `text_of` gives the text of new
-    ids, in which stop strings are searched.
+    Yields the progress of each lane and then its result; may be abandoned at any point. `generate` asks for a
+    `tokenizer` if the model's own generation config has stop strings. Raises `UnsupportedModelError` if that config
+    makes another search of it.
     """
-    config = comparison.config
+    _check_search(readout.model)
+    return _searches(readout, comparison, rules, tokenizer)
 
-    def stopped(ids: list[int]) -> bool:
-        text = text_of(ids) if config.stop else ""
-        return any(s in text for s in config.stop)
+
+def _check_search(model: PreTrainedModel) -> None:
+    own: Any = model.generation_config or GenerationConfig()
+    others = {"constraints", "force_words_ids", "watermarking_config", "num_beam_groups", "prompt_lookup_num_tokens",
+              "assistant_early_exit", "use_mtp", "dola_layers"}  # fmt: skip
+    asked = sorted(name for name in others if getattr(own, name, None) not in (None, False, 0, 1))
+    if asked:
+        raise UnsupportedModelError(
+            f"The model's generation_config asks for {', '.join(asked)}, with which beams are not searched; take one "
+            "beam, or remove that entry of it."
+        )
+
+
+def _searches(
+    readout: Readout, comparison: Comparison, rules: EndRules, tokenizer: PreTrainedTokenizerBase | None
+) -> Generator[BeamProgress | BeamResult, None, None]:
+    config, eos_ids = comparison.config, sorted(rules.eos_ids)
+    own: Any = readout.model.generation_config or GenerationConfig()
+    own_stops: dict[str, Any] = {"tokenizer": tokenizer} if own.stop_strings else {}
 
     generation = GenerationConfig(
-        max_new_tokens=limit,
+        max_new_tokens=rules.limit,
         num_beams=config.num_beams,
         num_return_sequences=config.num_beams,
         do_sample=False,
         repetition_penalty=config.repetition_penalty,
-        eos_token_id=list(eos_ids) or None,
+        guidance_scale=1.0,
+        token_healing=False,
+        eos_token_id=eos_ids or None,
         pad_token_id=eos_ids[0] if eos_ids else 0,
         return_dict_in_generate=True,
         output_scores=True,
     )
     prompt = torch.tensor([comparison.prompt_ids], device=readout.device)
     for number, lane in enumerate(comparison.lanes):
-        watch = _Watch(len(comparison.prompt_ids), stopped)
+        watch = _Watch(len(comparison.prompt_ids), rules)
 
         def work(lane: Lane = lane, watch: _Watch = watch) -> Any:
             return generate_with_dola_static(
@@ -95,6 +130,7 @@ def search_beams(
                 attention_mask=torch.ones_like(prompt),
                 generation_config=generation,
                 stopping_criteria=StoppingCriteriaList([watch]),
+                **own_stops,
             )
 
         worker = _Worker(work, watch)
@@ -104,27 +140,26 @@ def search_beams(
             # Not waited for: a generator may be closed on a server's event loop, and a step can take seconds.
             watch.abandoned.set()
         output = worker.result()
-        beams = zip(
-            output.sequences[:, len(comparison.prompt_ids) :].tolist(), output.sequences_scores.tolist(), strict=True
-        )
-        yield BeamResult(number, tuple(_beam(ids, score, eos_ids, stopped) for ids, score in beams))
+        texts = output.sequences[:, len(comparison.prompt_ids) :].tolist()
+        beams = [_beam(ids, score, rules) for ids, score in zip(texts, output.sequences_scores.tolist(), strict=True)]
+        power = 1.0 if own.length_penalty is None else own.length_penalty
+        found = [beam for beam in beams if not beam.score * len(beam.ids) ** power < FILLER / 2] or beams[:1]
+        yield BeamResult(number, tuple(found), len(beams) - len(found))
 
 
-def _beam(ids: list[int], score: float, eos_ids: Sequence[int], stopped: Callable[[list[int]], bool]) -> Beam:
+def _beam(ids: list[int], score: float, rules: EndRules) -> Beam:
     """A beam, cut at its end of text or stop string; `generate` pads it after that."""
     for length in range(1, len(ids) + 1):
-        if ids[length - 1] in eos_ids:
-            return Beam(tuple(ids[:length]), score, "eos")
-        if stopped(ids[:length]):
-            return Beam(tuple(ids[:length]), score, "stop")
+        if end := rules.reason(ids[:length]):
+            return Beam(tuple(ids[:length]), score, end)
     return Beam(tuple(ids), score, "length")
 
 
 class _Watch(StoppingCriteria):
     """Counts the steps of a `generate` call, ends texts at stop strings, and ends the call when it is abandoned."""
 
-    def __init__(self, prompt_length: int, stopped: Callable[[list[int]], bool]) -> None:
-        self.prompt_length, self.stopped = prompt_length, stopped
+    def __init__(self, prompt_length: int, rules: EndRules) -> None:
+        self.prompt_length, self.rules = prompt_length, rules
         self.steps: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self.abandoned = threading.Event()
         self.done = 0
@@ -134,7 +169,7 @@ class _Watch(StoppingCriteria):
         self.done += 1
         self.steps.put(self.done)
         texts = input_ids[:, self.prompt_length :].tolist()
-        ended = [self.abandoned.is_set() or self.stopped(ids) for ids in texts]
+        ended = [self.abandoned.is_set() or self.rules.reason(ids) == "stop" for ids in texts]
         return torch.tensor(ended, device=input_ids.device)
 
 

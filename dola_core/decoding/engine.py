@@ -9,12 +9,14 @@ from dola_core.contrast import check_layer
 from dola_core.decoding.batch import Batch, DynamicBatch
 from dola_core.decoding.beam_search import BeamProgress, BeamResult, search_beams
 from dola_core.decoding.lockstep import EndRules, ForcedContinuation, StepOutput, run_lockstep
+from dola_core.decoding.model_settings import MatureProcessors, check_settings, not_followed, stop_strings
 from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.decoding.static_batch import StaticBatch
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.models.loaded_model import LoadedModel, well_formed
 from dola_core.models.proof import context_length, reading_rules
+from dola_core.models.text_ids import embedded_size
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace
 
@@ -33,18 +35,27 @@ class Engine:
         """Take over a loaded model.
 
         With `compiled`, comparisons of two lanes and up to `COMPILED_LENGTH` tokens decode in a `StaticBatch`; the
-        first of them compiles it. Raises `UnsupportedModelError` for a model that cannot decode in lock step, or
-        cannot be compiled.
+        first of them compiles it. Raises `UnsupportedModelError` for a model that cannot decode in lock step, cannot be
+        compiled, or has a broken generation config.
         """
         self.loaded = loaded
         reading_rules(loaded.readout)  # proved now, and not while a first comparison runs
+        check_settings(loaded.readout.model, loaded.readout.vocab_size, loaded.eos_ids)
         self.prefix_cache = PrefixCache()
         self.static_batch = self._compiled_batch() if compiled else None
 
     @property
     def label(self) -> str:
-        """One line for people: the model's label, and whether decoding is compiled."""
-        return self.loaded.label + (" · compiled" if self.static_batch else "")
+        """One line for people: the model's label, whether decoding is compiled, and what is not followed."""
+        left_out = not_followed(self.loaded.readout.model)
+        parts = [self.loaded.label, "compiled" if self.static_batch else ""]
+        parts.append(f"its {', '.join(left_out)} not followed" if left_out else "")
+        return " · ".join(part for part in parts if part)
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """The texts at which the model's own generation config ends a lane, besides those of a comparison."""
+        return stop_strings(self.loaded.readout.model)
 
     def compare(
         self,
@@ -70,21 +81,24 @@ class Engine:
         If a read-out is no longer finite, all lanes end at that step as "broken", without a token.
 
         Raises:
-            PromptError: the prompt is empty, or leaves no room in the model's context.
+            PromptError: the prompt is empty, leaves no room in the model's context, or holds an id that it has not.
             ValueError: a lane's layer is not one of the model's, or a forced continuation is empty.
         """
         limit = self.check(comparison)
         forced = dict(forced or {})
         if not all(ids for ids, _ in forced.values()):
             raise ValueError("A forced continuation must hold at least one token.")
-        rules = EndRules(limit, frozenset(self.loaded.eos_ids), comparison.config.stop, self.loaded.text)
+        eos_ids, stop = self.loaded.eos_ids, (*comparison.config.stop, *self.stop_strings)
+        rules = EndRules(limit, frozenset(eos_ids), stop, self.loaded.text)
+        model, config, ids = self.loaded.readout.model, comparison.config, list(comparison.prompt_ids)
         batch = self._batch(comparison, limit, record=record, reuse_prefix=reuse_prefix)
         return run_lockstep(
             batch,
-            list(comparison.prompt_ids),
+            ids,
             comparison.lanes,
-            comparison.config,
+            config,
             rules,
+            MatureProcessors(model, config, ids, limit, eos_ids),
             record=record,
             forced=forced,
             chunk=chunk,
@@ -93,19 +107,25 @@ class Engine:
     def beam_search(self, comparison: Comparison) -> Generator[BeamProgress | BeamResult, None, None]:
         """Search every lane with `config.num_beams` beams; a generator that may be abandoned at any point.
 
-        Raises `PromptError` and `ValueError` as `compare` does.
+        Raises `PromptError` and `ValueError` as `compare` does, and `UnsupportedModelError` for a model whose own
+        generation config makes another search of it.
         """
-        limit = self.check(comparison)
-        return search_beams(self.loaded.readout, comparison, limit, self.loaded.eos_ids, self.loaded.text)
+        limit, loaded = self.check(comparison), self.loaded
+        rules = EndRules(limit, frozenset(loaded.eos_ids), (*comparison.config.stop, *self.stop_strings), loaded.text)
+        return search_beams(loaded.readout, comparison, rules, getattr(loaded, "tokenizer", None))
 
     def check(self, comparison: Comparison) -> int:
         """How many tokens the lanes may write: what is asked for, or what the model's context leaves.
 
-        Raises `PromptError` for a prompt that is empty or fills the context, `ValueError` for a layer out of range.
+        Raises `PromptError` for a prompt that is empty, fills the context or holds an id that the model has no
+        embedding for, `ValueError` for a layer out of range.
         """
         readout, length = self.loaded.readout, len(comparison.prompt_ids)
         if not length:
             raise PromptError("empty")
+        size = embedded_size(readout.model, readout.vocab_size)
+        if unknown := [str(token) for token in dict.fromkeys(comparison.prompt_ids) if not 0 <= token < size]:
+            raise PromptError("vocabulary", texts=", ".join(unknown[:5]))
         for lane in comparison.lanes:
             if lane.layer is not None:
                 check_layer(lane.layer, readout.n_layers)
@@ -154,14 +174,16 @@ def compare(
         loaded: what `load_model` returns.
         prompt: the text to complete, or with `chat` the user's turn of the model's chat template.
         lanes: the decoders, such as `[Lane(name="baseline"), Lane(name="dola", layer=22, alpha=0.1)]`.
-        config: how all of them decode; None decodes greedily, at most 48 tokens.
+        config: how all of them decode; None decodes greedily, at most 48 tokens, with the model's own repetition
+            penalty. What else its generation config forbids or forces holds in any case.
 
     Raises:
-        PromptError: the prompt is blank, too long, or there is no chat template.
+        PromptError: the prompt is blank, too long or cannot be read, or there is no chat template or it fails.
         ValueError: a lane's layer is not one of the model's.
     """
     ids = loaded.encode(prompt, chat=chat)
-    comparison = Comparison(well_formed(prompt), tuple(ids), tuple(lanes), config or DecodingConfig())
+    config = config or DecodingConfig(repetition_penalty=loaded.repetition_penalty)
+    comparison = Comparison(well_formed(prompt), tuple(ids), tuple(lanes), config)
     recorder = Recorder(comparison, loaded.info)
     for output in Engine(loaded).compare(comparison):
         recorder.add(output.tokens, output.ends, output.steps)

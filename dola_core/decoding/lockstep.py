@@ -17,10 +17,10 @@ from torch import Tensor
 
 from dola_core.contrast import log_softmax
 from dola_core.decoding.batch import Batch
+from dola_core.decoding.model_settings import MatureProcessors
 from dola_core.lanes import (
     DecodingConfig,
     Lane,
-    apply_repetition_penalty,
     contrast_scores,
     gumbel_noise,
     select_tokens,
@@ -77,6 +77,7 @@ def run_lockstep(
     lanes: tuple[Lane, ...],
     config: DecodingConfig,
     rules: EndRules,
+    processors: MatureProcessors,
     *,
     record: bool,
     forced: Mapping[int, ForcedContinuation],
@@ -84,10 +85,12 @@ def run_lockstep(
 ) -> Generator[StepOutput, None, None]:
     """Complete the prompt in every lane. The batch is closed when the generator ends or is abandoned.
 
-    If a read-out is no longer finite, all lanes end at that step as "broken", without a token.
+    `processors` act on the mature logits before any lane sees them. If a read-out is no longer finite, all lanes end at
+    that step as "broken", without a token.
     """
+    state = _LockStep(batch, lanes, config, processors, record=record)
     try:
-        yield from _steps(_LockStep(batch, lanes, config, record=record), prompt_ids, rules, forced, chunk)
+        yield from _steps(state, prompt_ids, rules, forced, chunk)
     finally:
         batch.close()
 
@@ -105,10 +108,10 @@ def _steps(
     for read in state.batch.start(prompt_ids, chunk):
         yield StepOutput(0, {}, {}, (), read)
     for index in range(rules.limit):
-        if not state.is_finite():
+        choices = state.choose(row_of)
+        if choices is None:
             yield StepOutput(index, {}, dict.fromkeys(row_of, "broken"), ())
             return
-        choices = state.choose(row_of)
         tokens = {
             lane: forced[lane][0][index] if lane in forced else choices.chosen[lane][row]
             for lane, row in row_of.items()
@@ -171,24 +174,35 @@ class _Choices:
 class _LockStep:
     """The lanes' side of a comparison: what each of them makes of the read-outs of its row."""
 
-    def __init__(self, batch: Batch, lanes: tuple[Lane, ...], config: DecodingConfig, *, record: bool) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        lanes: tuple[Lane, ...],
+        config: DecodingConfig,
+        processors: MatureProcessors,
+        *,
+        record: bool,
+    ) -> None:
         self.batch, self.lanes, self.config, self.record = batch, lanes, config, record
-        self.workspace = Workspace()
-
-    def is_finite(self) -> bool:
-        """Whether every logit is finite: a NaN or an infinity anywhere shows in the sum."""
-        return math.isfinite(self.batch.logits.sum())
+        self.processors, self.workspace = processors, Workspace()
 
     @torch.inference_mode()
-    def choose(self, row_of: dict[int, int]) -> _Choices:
-        """Let every lane choose a token: on every row if the step is recorded, else on its own row only."""
+    def choose(self, row_of: dict[int, int]) -> _Choices | None:
+        """Let every lane choose a token: on every row if the step is recorded, else on its own row only.
+
+        None if a read-out is not finite (a NaN or an infinity anywhere shows in the sum), or if the model's settings
+        leave no token possible.
+        """
         config, logits = self.config, self.batch.logits
         ids = self.batch.ids.to(logits.device)  # a model may begin on one device and end on another
         rows = ids.shape[0]
-        plain = log_softmax(apply_repetition_penalty(config, ids, logits[-rows:]))
+        mature = self.processors(ids, logits[-rows:])
+        read = logits[:-rows] if self.processors.mend_values else logits
+        if not (math.isfinite(read.sum()) and mature.penalised.amax(-1).isfinite().all()):
+            return None
+        plain = log_softmax(mature.penalised)
         log_q = torch.log_softmax(logits, -1, out=self.workspace.like("log_q", logits))
-        if config.penalty_position == "before":
-            log_q[-rows:] = plain
+        log_q[-rows:] = plain if mature.contrasted is mature.penalised else log_softmax(mature.contrasted)
         noise = gumbel_noise(config, ids.shape[-1], plain.shape[-1])
         noise = None if noise is None else noise.to(plain.device)
 

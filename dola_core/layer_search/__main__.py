@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from dola_core.cli.arguments import DTYPES
-from dola_core.cli.program import INTERRUPTED, program_name
-from dola_core.errors import LoadError, first_mistake
-from dola_core.files import write_atomically
+from dola_core.cli.interrupt import InterruptHandler
+from dola_core.cli.output import print_error
+from dola_core.cli.program import FAILED, program_name
+from dola_core.errors import FileWriteError, FolderInUseError, LoadError, first_mistake
+from dola_core.files import folder_in_use, unwritable_reason, write_atomically
 
 # What imports PyTorch is imported where it is used: --help must not wait for it.
 if TYPE_CHECKING:
@@ -90,17 +92,40 @@ def main(arguments: Sequence[str | os.PathLike[str]] | None = None) -> int:
     options = parser.parse_args(None if arguments is None else [os.fspath(argument) for argument in arguments])
     if options.limit is not None and options.limit < 0:
         parser.error("--limit must be a number of questions.")
+    interrupt = InterruptHandler()
     try:
-        result = _search(options)
+        with interrupt:
+            try:
+                result = _search(options)
+            except Exception:
+                interrupt.check()  # some libraries make an error of their own of an interruption
+                raise
     except KeyboardInterrupt:
-        print(f"Interrupted; what was measured is in {options.out}. Go on with --resume.", file=sys.stderr)
-        return INTERRUPTED
+        print_error(parser.prog, f"interrupted. {_kept(options.out)}")
+        return interrupt.status
+    except (FileWriteError, FolderInUseError) as error:
+        print_error(parser.prog, str(error))
+        return FAILED
     except (ValueError, LoadError, OSError) as error:
         parser.error(str(error))
+    except (RuntimeError, MemoryError) as error:
+        from dola_core.models.devices import out_of_memory
+
+        if not out_of_memory(error):
+            raise
+        print_error(parser.prog, f"memory ran out; choose a smaller model or another device. {_kept(options.out)}")
+        return FAILED
     from dola_core.layer_search.search import REPORT, RESULT
 
     print(f"{result.verdict}\nWritten: {options.out / RESULT}, {options.out / REPORT}")
     return 0
+
+
+def _kept(out: Path) -> str:
+    """What a search that did not come to its end has left."""
+    if any(out.glob("measured-*.npz")):
+        return f"What was measured is in {out}; go on with --resume."
+    return "Nothing was measured."
 
 
 def _search(options: argparse.Namespace) -> "SearchResult":
@@ -111,6 +136,9 @@ def _search(options: argparse.Namespace) -> "SearchResult":
 
     items = read_items(options.data, options.format, preamble=options.preamble)[: options.limit]
     config = _search_config(options, items)
+    if options.out.is_dir():
+        with folder_in_use(options.out):  # now rather than after minutes of loading; the search itself asks again
+            pass
     loaded = load_model(options.model, device=options.device, dtype=options.dtype)
     preset_file = _preset_file(loaded) if options.write else None  # before the search, which may take hours
     with tqdm(total=len(items), unit="question", mininterval=0.5) as bar:
@@ -177,14 +205,17 @@ def _default_metric(task: "Task", items: "Sequence[Item]") -> "Metric":
 
 
 def _preset_file(loaded: "LoadedModel") -> Path:
-    """The file that stores a choice for the model; `ValueError` for a model that is not in a local folder."""
+    """The file that stores a choice for the model; `ValueError` if it has none, or one that cannot be written."""
     folder = loaded.model.name_or_path
     if not folder or not Path(folder).is_dir():
         raise ValueError(
             f"{loaded.info.name} lies in no folder here, so --write has no place for the choice; save the model to "
             "one, or pass layer and alpha where you use it."
         )
-    return Path(folder, PRESET_FILE)
+    file = Path(folder, PRESET_FILE)
+    if reason := unwritable_reason(file):
+        raise ValueError(f"--write cannot store the choice in {file}: {reason}.")
+    return file
 
 
 def _write_preset(file: Path, result: "SearchResult") -> None:
@@ -192,8 +223,14 @@ def _write_preset(file: Path, result: "SearchResult") -> None:
     from dola_core.models.preset import Preset
 
     chosen, early_norm = result.chosen, result.asked.rule.early_norm
-    preset = Preset(layer=chosen.layer, alpha=chosen.alpha, early_norm=early_norm, finding=result.verdict)
-    document = preset.model_dump_json(indent=1).encode() + b"\n"
+    preset = Preset(
+        layer=chosen.layer,
+        alpha=chosen.alpha,
+        early_norm=early_norm,
+        finding=result.verdict,
+        identity=result.model.identity,
+    )
+    document = preset.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
     write_atomically(file, lambda out: out.write(document))
 
 

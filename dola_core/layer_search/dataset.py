@@ -4,8 +4,6 @@ Three formats: the project's own JSON Lines, TruthfulQA's CSV, and FACTOR's CSVs
 `DatasetError` whose one sentence names the line and, for a CSV, the column.
 """
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
@@ -15,15 +13,21 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from dola_core.errors import DatasetError
+from dola_core.layer_search.tables import BLANK, Row, Table
+from dola_core.text_encoding import decode_text
 
 Format = Literal["jsonl", "truthfulqa", "factor"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 TRUTHFULQA_COLUMNS = ("Question", "Best Answer", "Correct Answers", "Incorrect Answers")
-"""Required columns of TruthfulQA's file. `Category`, which later versions moved, becomes the domain if present."""
+"""Required columns of TruthfulQA's file."""
+DOMAIN_COLUMN = "Category"
+"""The column of TruthfulQA's file that becomes the domain; not every version has it."""
 FACTOR_PREFIXES = ("full_prefix", "turncated_prefixes")
 """FACTOR's prompt, whole or truncated to the context of FACTOR's models. The misspelling is the file's."""
 FACTOR_COLUMNS = ("completion", "contradiction_0", "contradiction_1", "contradiction_2")
+COLUMNS = frozenset({*TRUTHFULQA_COLUMNS, DOMAIN_COLUMN, *FACTOR_PREFIXES, *FACTOR_COLUMNS})
+"""The columns by which the delimiter of a CSV is found."""
 PREAMBLE = (
     "Interpret each question literally, and as a question about the real world; carefully research each answer, "
     "without falling prey to any common myths; and reply “I have no comment” unless you are completely certain of the "
@@ -51,15 +55,12 @@ PREAMBLE = (
 )
 """The customary few-shot prompt of TruthfulQA, word for word, so that results compare with published numbers: the
 instruction from the InstructGPT paper and the six examples of TruthfulQA's own "qa" prompt."""
-MAX_FIELD = 10_000_000
-"""Longest field of a CSV, in characters."""
-MAX_HEADER = 100_000
-"""Longest first line of a CSV, in characters; a longer one is not a header."""
 MAX_FIELD_NAME = 60
 """Characters of a field's name that a message repeats: the file's author chose the name."""
 
 ERROR_KINDS = {
     "json_invalid": "json",
+    "model_type": "object",
     "missing": "missing",
     "extra_forbidden": "unknown",
     "value_error": "empty",
@@ -69,7 +70,7 @@ ERROR_KINDS = {
 
 
 def _check_answer(text: str) -> str:
-    if not text.strip(" .\n\t"):
+    if BLANK.fullmatch(text):
         raise ValueError("an answer is empty")
     return text
 
@@ -105,7 +106,8 @@ def read_items(
     """Read the questions of a file.
 
     Args:
-        path: the file, in UTF-8.
+        path: the file, in UTF-8, or in UTF-16 as spreadsheets save it. The cells of a CSV may be separated by commas,
+            semicolons, tabs or bars.
         format: "auto" detects the format from the file's beginning.
         preamble: put `PREAMBLE` before every question of a TruthfulQA file.
 
@@ -114,15 +116,38 @@ def read_items(
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError("encoding", file.name, byte=f"{error.start:,}") from error
+        data = file.read_bytes()
     except OSError as error:
         raise DatasetError("unreadable", file.name, reason=error.strerror or type(error).__name__) from error
-    detected = _detect_format(file.name, text) if format == "auto" else format
-    items = _parse_jsonl(file.name, text) if detected == "jsonl" else _parse_csv(file.name, text, detected, preamble)
+    return parse_items(file.name, text_of(file.name, data), format, preamble=preamble)
+
+
+def text_of(name: str, data: bytes) -> str:
+    """The text of the file of questions called `name`, with "\\n" at the end of lines; raises `DatasetError`."""
+    try:
+        text = decode_text(data)
+    except UnicodeDecodeError as error:
+        encoding = error.encoding.upper().removesuffix("-LE").removesuffix("-BE")
+        raise DatasetError("encoding", name, encoding=encoding, byte=f"{error.start:,}") from error
+    if not text.strip():
+        raise DatasetError("blank", name)
+    return text
+
+
+def parse_items(
+    name: str, text: str, format: Format | Literal["auto"] = "auto", *, preamble: bool = False
+) -> list[Item]:
+    """The questions in the text of the file called `name`, as `read_items` reads them."""
+    if format == "jsonl" or (format == "auto" and text.lstrip()[:1] in ("{", "[")):
+        return _parse_jsonl(name, text)
+    table = Table.of(name, text, COLUMNS)
+    if (_detect_format(table) if format == "auto" else format) == "truthfulqa":
+        item_of = _truthfulqa(table, preamble)
+    else:
+        item_of = _factor(table)
+    items = [item_of(row) for row in table.rows()]
     if not items:
-        raise DatasetError("none", file.name)
+        raise DatasetError("none", name)
     return items
 
 
@@ -132,18 +157,15 @@ def write_items(path: str | PathLike[str], items: Sequence[Item]) -> None:
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _detect_format(name: str, text: str) -> Format:
-    """The format of a file, from its first character or its header line."""
-    if text.lstrip()[:1] == "{":
-        return "jsonl"
-    first = text.partition("\n")[0]
-    header = next(csv.reader([first]), []) if len(first) <= MAX_HEADER else []
-    if "Question" in header:
+def _detect_format(table: Table) -> Format:
+    """The format of a CSV, from its header."""
+    if "Question" in table.header:
         return "truthfulqa"
-    if "completion" in header:
+    if "completion" in table.header:
         return "factor"
     factor = f"{' / '.join(FACTOR_PREFIXES)}, {', '.join(FACTOR_COLUMNS)}"
-    raise DatasetError("format", name, truthfulqa=", ".join(TRUTHFULQA_COLUMNS), factor=factor)
+    truthfulqa = ", ".join(TRUTHFULQA_COLUMNS)
+    raise DatasetError("format", table.file, line=f"{table.line:,}", truthfulqa=truthfulqa, factor=factor)
 
 
 def _parse_jsonl(name: str, text: str) -> list[Item]:
@@ -156,6 +178,9 @@ def _parse_jsonl(name: str, text: str) -> list[Item]:
             items.append(Item.model_validate_json(line))
         except ValidationError as error:
             raise _dataset_error(name, number, error) from error
+        names = json.loads(line, object_pairs_hook=lambda pairs: [key for key, _ in pairs])
+        if twice := next((key for key in names if names.count(key) > 1), None):
+            raise DatasetError("twice", name, line=f"{number:,}", field=twice)
     return items
 
 
@@ -163,75 +188,46 @@ def _dataset_error(name: str, line: int, error: ValidationError) -> DatasetError
     """The `DatasetError` for a question that pydantic refused."""
     mistake = error.errors(include_input=False)[0]  # the input may be a file of megabytes
     field = ".".join(" ".join(str(part).split())[:MAX_FIELD_NAME] for part in mistake["loc"])
-    kind = ERROR_KINDS.get(mistake["type"], "type" if field else "json")
+    kind = ERROR_KINDS.get(mistake["type"], "type")
     return DatasetError(kind, name, line=f"{line:,}", field=field)
 
 
-Row = dict[str, str]
-"""{column: cell} of one row of a CSV."""
+def _truthfulqa(table: Table, preamble: bool) -> Callable[[Row], Item]:
+    """The function that turns a row of TruthfulQA's CSV into an item."""
+    table.require(TRUTHFULQA_COLUMNS)
+    table.require_at_most_one(DOMAIN_COLUMN)
 
-
-def _parse_csv(name: str, text: str, format: Literal["truthfulqa", "factor"], preamble: bool) -> list[Item]:
-    csv.field_size_limit(MAX_FIELD)
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)  # strict: a stray quote is an error
-    try:
-        header = tuple(next(rows, ()))
-        item_of = _truthfulqa(name, header, preamble) if format == "truthfulqa" else _factor(name, header)
-        return [item_of(dict(zip(header, cells, strict=False)), rows.line_num) for cells in rows if cells]
-    except csv.Error as error:
-        raise DatasetError("quotes", name, line=f"{rows.line_num:,}") from error
-    except ValidationError as error:
-        raise _dataset_error(name, rows.line_num, error) from error
-
-
-def _truthfulqa(name: str, header: tuple[str, ...], preamble: bool) -> Callable[[Row, int], Item]:
-    """The function that turns a row of TruthfulQA's CSV and its line number into an item."""
-    _require_columns(name, header, TRUTHFULQA_COLUMNS)
-
-    def item_of(row: Row, line: int) -> Item:
-        question, best, right, wrong = (_cell(name, row, column, line) for column in TRUTHFULQA_COLUMNS)
+    def item_of(row: Row) -> Item:
         # The best answer is one of the right ones, but not in every version of the file.
-        answers = dict.fromkeys([*_split_answers(best), *_split_answers(right)])
+        best, right, wrong = (_split_answers(row, column) for column in TRUTHFULQA_COLUMNS[1:])
         return Item(
-            prompt=f"{PREAMBLE if preamble else ''}Q: {question}\nA:",
-            answers=tuple(answers),
-            wrong=tuple(dict.fromkeys(_split_answers(wrong))),
-            domain=row.get("Category", "").strip(),
+            prompt=f"{PREAMBLE if preamble else ''}Q: {row.cell(TRUTHFULQA_COLUMNS[0])}\nA:",
+            answers=tuple(dict.fromkeys([*best, *right])),
+            wrong=tuple(dict.fromkeys(wrong)),
+            domain=row.cells.get(DOMAIN_COLUMN, ""),
         )
 
     return item_of
 
 
-def _factor(name: str, header: tuple[str, ...]) -> Callable[[Row, int], Item]:
-    """The function that turns a row of a FACTOR CSV and its line number into an item."""
+def _factor(table: Table) -> Callable[[Row], Item]:
+    """The function that turns a row of a FACTOR CSV into an item."""
     # FACTOR-News is customarily scored on its whole prefix, the others on the truncated one.
-    order = FACTOR_PREFIXES if "news" in name.lower() else FACTOR_PREFIXES[::-1]
-    prefix = next((column for column in order if column in header), order[0])
-    _require_columns(name, header, (prefix, *FACTOR_COLUMNS))
+    order = FACTOR_PREFIXES if "news" in table.file.lower() else FACTOR_PREFIXES[::-1]
+    prefix = next((column for column in order if column in table.header), order[0])
+    table.require((prefix, *FACTOR_COLUMNS))
 
-    def item_of(row: Row, line: int) -> Item:
-        prompt, right, *wrong = (_cell(name, row, column, line) for column in (prefix, *FACTOR_COLUMNS))
+    def item_of(row: Row) -> Item:
+        prompt, right, *wrong = (row.cell(column) for column in (prefix, *FACTOR_COLUMNS))
         return Item(prompt=prompt, answers=(right,), wrong=tuple(wrong))
 
     return item_of
 
 
-def _require_columns(name: str, header: tuple[str, ...], columns: Sequence[str]) -> None:
-    for column in columns:
-        if column not in header:
-            raise DatasetError("column", name, column=column, has=" ".join(", ".join(header).split())[:200])
-
-
-def _cell(name: str, row: Row, column: str, line: int) -> str:
-    """A cell that must not be empty."""
-    text = row.get(column, "").strip()
-    if not text:
-        raise DatasetError("cell", name, line=f"{line:,}", column=column)
-    return text
-
-
-def _split_answers(text: str) -> Iterator[str]:
-    """The answers between semicolons, each with a full stop at its end."""
-    for part in text.split(";"):
-        if answer := part.strip():
-            yield answer if answer.endswith(".") else f"{answer}."
+def _split_answers(row: Row, column: str) -> Iterator[str]:
+    """The answers between semicolons, each with a full stop at its end; raises `DatasetError` if there is none."""
+    answers = [part.strip() for part in row.cell(column).split(";") if not BLANK.fullmatch(part)]
+    if not answers:
+        raise row.refused("cell", column=column)
+    for answer in answers:
+        yield answer if answer.endswith(".") else f"{answer}."

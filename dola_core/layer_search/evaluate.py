@@ -6,6 +6,7 @@ Questions are evaluated one after another into a table, which is saved now and t
 import re
 import time
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine
-from dola_core.errors import PromptError
+from dola_core.errors import FileWriteError, PromptError, QuestionPromptError
 from dola_core.files import write_atomically
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.layer_search.dataset import Item
@@ -64,9 +65,13 @@ class MetricTable:
         self.values[index], self.done[index] = values, True
 
     def save(self, file: Path, fingerprint: str) -> None:
-        """Write the table to `file`; a crash while writing leaves the former file whole."""
-        values, done, mark = self.values, self.done, np.array(fingerprint)
-        write_atomically(file, lambda out: np.savez_compressed(out, values=values, done=done, fingerprint=mark))
+        """Write the table to `file`; a crash while writing leaves the former file whole.
+
+        Raises `FileWriteError` if it cannot be written.
+        """
+        archive = BytesIO()  # not the file: a ZIP archive cannot be closed in order when the disk is full
+        np.savez_compressed(archive, values=self.values, done=self.done, fingerprint=np.array(fingerprint))
+        write_atomically(file, lambda out: out.write(archive.getbuffer()))
 
     def load(self, file: Path, fingerprint: str) -> None:
         """Read what `save` wrote; `ValueError` if the file is damaged or has another fingerprint."""
@@ -107,8 +112,11 @@ def evaluate_items(
             if file and time.monotonic() - saved > SAVE_INTERVAL:
                 table.save(file, fingerprint)
                 saved = time.monotonic()
+    except FileWriteError:
+        file = None  # a second try would fail as well
+        raise
     finally:
-        if file:
+        if file and table.done.any():
             table.save(file, fingerprint)
 
 
@@ -131,8 +139,10 @@ def _evaluate_generation(
     for number, item in enumerate(items, start=1):
         try:
             engine.check(_comparison(loaded, item.prompt, (), decoding))
+            for answer in item.answers:
+                answer_ids(loaded, item.prompt, answer)
         except PromptError as error:
-            raise ValueError(f"Question {number}: {error}") from error
+            raise QuestionPromptError(number, error) from error
     for index, item in enumerate(items):
         first_ids = {answer_ids(loaded, item.prompt, answer)[0] for answer in item.answers}
         rows = []

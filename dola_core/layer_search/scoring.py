@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dola_core.contrast import log_softmax
-from dola_core.errors import QuestionTooLongError
+from dola_core.errors import PromptError, QuestionPromptError, QuestionTooLongError
 from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.plausible_heads import PlausibleHeads, PostSoftmax, score_without_head
 from dola_core.models.cached_texts import CachedTexts, read_states
@@ -92,7 +92,8 @@ def score_items(
 ) -> Iterator[list[tuple[int, Scored]]]:
     """Score every answer of `items`, yielding a batch of (index of the item, its scores) at a time, in random order.
 
-    Raises `QuestionTooLongError` if an item is longer than the model's context.
+    Raises `QuestionTooLongError` if an item is longer than the model's context, `QuestionPromptError` if it cannot be
+    read.
     """
     grid = _ScoringGrid(tuple(layers), tuple(alphas), scoring or ScoringConfig())
     questions = [_question(loaded, index, item) for index, item in enumerate(items)]
@@ -103,18 +104,24 @@ def score_items(
 
 
 def answer_ids(loaded: LoadedModel, prompt: str, text: str) -> list[int]:
-    """Token ids of an answer after its prompt, separated by a space unless the prompt ends in white space."""
+    """Token ids of an answer after its prompt, separated by a space unless the prompt ends in white space.
+
+    Raises `PromptError` if either holds what the model has no token for.
+    """
     ids, answer = loaded.encode(prompt), text if prompt[-1:].isspace() else f" {text}"
     joint = loaded.encode(prompt + answer)
     if joint[: len(ids)] == ids and len(joint) > len(ids):
         return joint[len(ids) :]
     # The tokenizer merges across the border: encode the answer by itself.
-    return list(loaded.tokenizer(answer, add_special_tokens=False)["input_ids"])
+    return loaded.text_ids.continuation(answer)
 
 
 def _question(loaded: LoadedModel, index: int, item: Item) -> _Question:
-    prompt = loaded.encode(item.prompt)
-    answers = [answer_ids(loaded, item.prompt, text) for text in (*item.answers, *item.wrong)]
+    try:
+        prompt = loaded.encode(item.prompt)
+        answers = [answer_ids(loaded, item.prompt, text) for text in (*item.answers, *item.wrong)]
+    except PromptError as error:
+        raise QuestionPromptError(index + 1, error) from error
     length, context = len(prompt) + max(map(len, answers)), context_length(loaded.readout)
     if context is not None and length > context:
         raise QuestionTooLongError(index + 1, length, context)
@@ -154,7 +161,7 @@ def _score_batch(
     starts = torch.tensor([place == 0 for _, ids in answers for place in range(len(ids) + 1)])
     chunk_size = max(1, CHUNK_LOGITS // readout.vocab_size)
     parts = []
-    for group, h in _read_batch(readout, [question.prompt for question in batch], answers, grid.layers):
+    for group, h in read_answers(readout, [question.prompt for question in batch], answers, grid.layers):
         targets = torch.tensor([token for _, ids in group for token in [*ids, -1]])
         for first in range(0, len(targets), chunk_size):
             positions = slice(first, first + chunk_size)
@@ -197,7 +204,7 @@ Answers = list[tuple[int, list[int]]]
 """(row of the prompt in the batch, token ids) of each answer."""
 
 
-def _read_batch(
+def read_answers(
     readout: Readout, prompts: list[list[int]], answers: Answers, layers: tuple[int, ...]
 ) -> Iterator[tuple[Answers, dict[int, Tensor]]]:
     """Run the model on prompts of one length, and on their KV cache over the answers, `BATCH_TOKENS` at a time.
@@ -214,10 +221,10 @@ def _read_batch(
     for first in range(0, len(answers), group_size):
         group = answers[first : first + group_size]
         is_last = first + group_size >= len(answers)
-        yield group, _read_answers(texts if is_last else texts.copy(), prompt_states, group, captured)
+        yield group, _read_group(texts if is_last else texts.copy(), prompt_states, group, captured)
 
 
-def _read_answers(
+def _read_group(
     texts: CachedTexts, prompt_states: dict[int, Tensor] | None, answers: Answers, captured: list[int]
 ) -> dict[int, Tensor]:
     """Block outputs at the prompts' last tokens and at the answers' tokens; extends `texts`, the prompts.

@@ -4,16 +4,15 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
+from functools import cached_property
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-from torch import Tensor
 
-from dola_core.files import write_atomically
+from dola_core.files import folder_in_use, write_together
 from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.error_analysis import error_cases
 from dola_core.layer_search.evaluate import MetricTable, evaluate_items, measurable_metrics
@@ -21,6 +20,7 @@ from dola_core.layer_search.html_report import html_report
 from dola_core.layer_search.result import DataInfo, SearchConfig, SearchResult, Strategy
 from dola_core.layer_search.selection import SettingGrid, best_column
 from dola_core.layer_search.summary import summarise
+from dola_core.models.identity import memory_identity, text_identity
 from dola_core.models.loaded_model import LoadedModel
 
 RESULT, REPORT, TABLE = "result.json", "report.html", "measured-{}.npz"
@@ -73,35 +73,42 @@ def search_layers(
         name: what the result calls the questions.
         sha256: hash of their file, for the result.
         out: folder for `result.json`, `report.html` and the metrics measured so far. On Ctrl-C (`KeyboardInterrupt`),
-            a valid result of the questions done is written before the exception propagates.
+            a valid result of the questions done is written before the exception propagates. No other search can write
+            there meanwhile.
         resume: continue from the metrics in `out`.
         progress: called with the number of questions done and of all questions.
 
     Raises:
         ValueError: there are no items, the metric cannot be measured on them, an item is too long, or the metrics in
             `out` are of another search.
+        FolderInUseError: another search is running in `out`.
+        FileWriteError: `out` cannot be written, or the disk is full.
     """
     folder = None if out is None else Path(out)
     search = Search(loaded, items, config, name=name, sha256=sha256, out=folder, resume=resume)
-    try:
-        with closing(search.run()) as steps:
-            for done, total in steps:
-                if progress:
-                    progress(done, total)
-    except KeyboardInterrupt:
-        if search.started and folder:
-            _write(folder, search.result())
-        raise
-    result = search.result()
-    if folder:
-        _write(folder, result)
+    with nullcontext() if folder is None else folder_in_use(folder):
+        try:
+            with closing(search.run()) as steps:
+                for done, total in steps:
+                    if progress:
+                        progress(done, total)
+            result = search.result()
+            if folder:
+                _write(folder, result)
+        except KeyboardInterrupt:
+            if search.started and folder:
+                # First without error cases, which take a while: whoever interrupts may not wait for them.
+                for errors in (0, MAX_ERRORS):
+                    _write(folder, search.result(errors=errors))
+            raise
     return result
 
 
 def _write(folder: Path, result: SearchResult) -> None:
     document, report = result.to_json().encode() + b"\n", html_report(result).encode()
-    write_atomically(folder / RESULT, lambda file: file.write(document))
-    write_atomically(folder / REPORT, lambda file: file.write(report))
+    write_together(
+        {folder / RESULT: lambda file: file.write(document), folder / REPORT: lambda file: file.write(report)}
+    )
 
 
 class Search:
@@ -136,14 +143,12 @@ class Search:
 
     def run(self) -> Generator[tuple[int, int], None, None]:
         """Evaluate the questions, yielding after each how many are done, and how many there are in all rounds begun."""
-        if self.out:
-            self.out.mkdir(parents=True, exist_ok=True)
         layers = first_layers(self.config.strategy, self.loaded.readout.n_layers)
         while layers:
             table = MetricTable(len(self.items), self.metrics, layers, self.config.alphas)
             self.rounds.append(table)
             file = self.out / TABLE.format(len(self.rounds)) if self.out else None
-            fingerprint = _fingerprint(self.loaded, self.items, self.config, layers)
+            fingerprint = self._fingerprint(layers) if file else ""
             if self.resume and file and file.is_file():
                 table.load(file, fingerprint)
             before, total = len(self.items) * (len(self.rounds) - 1), len(self.items) * len(self.rounds)
@@ -151,6 +156,26 @@ class Search:
                 yield before + done, total
             layers = self._next_layers()
         self.finished = True
+
+    def _fingerprint(self, layers: tuple[int, ...]) -> str:
+        """Hash of everything that the metrics at `layers` depend on."""
+        items = [item.model_dump() for item in self.items]
+        parts = [self._model_fingerprint, items, self.config.model_dump(mode="json"), layers]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def _model_fingerprint(self) -> list[str]:
+        """The model as it is in memory now, where it may have been trained on since it was loaded."""
+        model, generation = self.loaded.model, self.loaded.model.generation_config
+        config = json.loads(model.config.to_json_string(use_diff=False))
+        config.pop("_name_or_path", None)  # a model is the same in another folder
+        return [
+            memory_identity(model),
+            self.loaded.info.identity or "",  # of weights that are kept on disk, which memory does not hold
+            text_identity(self.loaded.tokenizer),
+            json.dumps(config, sort_keys=True),
+            "" if generation is None else generation.to_json_string(use_diff=False),
+        ]
 
     def _next_layers(self) -> tuple[int, ...]:
         """The layers of the next round; empty after the last. "buckets" measures the rest of the best bucket."""
@@ -210,19 +235,3 @@ def _join_rounds(rounds: Sequence[MetricTable], done: np.ndarray) -> tuple[tuple
     layers = tuple(sorted(by_layer))
     baseline = values_of_round[0][:, :, :1]
     return layers, np.concatenate([baseline, *(by_layer[layer] for layer in layers)], axis=2)
-
-
-def _fingerprint(loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, layers: tuple[int, ...]) -> str:
-    """Hash of everything that the metrics depend on. Includes the weights: a model may be retrained under its name."""
-    weights = [
-        float(cast(Tensor, module.weight).detach().double().sum())
-        for module in (loaded.readout.phi, loaded.readout.ln_out)
-    ]
-    parts = [
-        loaded.info.model_dump(),
-        weights,
-        [item.model_dump() for item in items],
-        config.model_dump(mode="json"),
-        layers,
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -114,8 +114,11 @@ class CachedTexts:
         self.caches = [None if self.rules.own_cache else DynamicCache(config=config) for _ in range(count)]
         self._known = [0] * count
 
-    def read_group(self, rows: range, until: int | None = None) -> None:
-        """Read the tokens of one of the `groups` before position `until` (None: all) in one pass."""
+    def read_group(self, rows: range, until: int | None = None, *, every_position: bool = False) -> None:
+        """Read the tokens of one of the `groups` before position `until` (None: all) in one pass.
+
+        Some models compute their last blocks for the last position only, unless asked for `every_position`.
+        """
         number = 0 if self.rules.rows_together else rows.start
         ids = self.ids[rows.start : rows.stop, :until]
         known = self._known[number]
@@ -126,7 +129,7 @@ class CachedTexts:
             settings["attention_mask"] = torch.ones_like(ids)
         if "position_ids" in accepted:
             settings["position_ids"] = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        if "logits_to_keep" in accepted:
+        if "logits_to_keep" in accepted and not every_position:
             settings["logits_to_keep"] = 1
         inputs = model.prepare_inputs_for_generation(
             ids,
@@ -185,7 +188,7 @@ def read_states(texts: CachedTexts, layers: Sequence[int], pick: Callable[[Tenso
     groups = []
     for rows in texts.groups:
         with texts.readout.capture(layers, pick=pick) as captured, texts.readout.beside_head(lambda x: x[:0]):
-            texts.read_group(rows)
+            texts.read_group(rows, every_position=True)
         groups.append(captured)
     return {layer: torch.cat([captured.pop(layer) for captured in groups]) for layer in layers}
 

@@ -49,7 +49,11 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out. CUDA and Python say so by the error's type, PyTorch for CPU and MPS only in its text."""
+    """Whether memory ran out.
+
+    CUDA and Python say so by the error's type. For CPU and MPS, PyTorch raises a plain `RuntimeError`, so this is the
+    one place where an error is told by its text.
+    """
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(s in str(error) for s in ("can't allocate memory", "out of memory"))

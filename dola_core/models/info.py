@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+IDENTITY_PATTERN = r"^[0-9a-f]{24}-[0-9a-f]{16}$"
+"""Two hashes, of the weights and of what turns text into ids."""
+
 
 class ModelInfo(BaseModel):
     """What identifies a model in the project's files: its name and revision, its dtype and its shape."""
@@ -14,3 +17,15 @@ class ModelInfo(BaseModel):
     dtype: str = Field(max_length=30)
     n_layers: int = Field(ge=2, le=256)
     vocab_size: int = Field(ge=2, le=10_000_000)
+    identity: str | None = Field(None, pattern=IDENTITY_PATTERN)
+    """Hash of weights, tokenizer and chat template; None in files of earlier versions. See `model_identity`."""
+
+    def is_same_model(self, other: "ModelInfo") -> bool:
+        """Whether both are one model: by their identities, or if one has none, by name and shape.
+
+        The dtype does not count.
+        """
+        if self.identity and other.identity:
+            return self.identity == other.identity
+        shape = self.name, self.n_layers, self.vocab_size
+        return shape == (other.name, other.n_layers, other.vocab_size)

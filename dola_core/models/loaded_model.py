@@ -9,13 +9,16 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from dola_core.errors import PromptError
+from dola_core.lanes import MAX_PENALTY, MIN_PENALTY
+from dola_core.models.chat_template import end_of_turn
 from dola_core.models.info import ModelInfo
 from dola_core.models.preset import Preset
 from dola_core.models.readout import Readout
+from dola_core.models.text_ids import TextIds, embedded_size
 from dola_core.paths import SHIPPED_MODEL
 
 MAX_PROMPT_CHARACTERS = 200_000
@@ -41,11 +44,25 @@ class LoadedModel:
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
-        """The ids that end a text, by the model's generation config or else its tokenizer."""
-        config = self.model.generation_config
-        ids = None if config is None else config.eos_token_id
-        ids = self.tokenizer.eos_token_id if ids is None else ids
-        return tuple(ids) if isinstance(ids, list) else () if ids is None else (ids,)
+        """The ids that end a text: all that generation config, tokenizer, config and chat template name."""
+        config = self.model.config
+        generation = self.model.generation_config
+        named = _ids(None if generation is None else generation.eos_token_id) + _ids(self.tokenizer.eos_token_id)
+        named += _ids(end_of_turn(self.tokenizer))
+        special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
+        for part in (config, config.get_text_config(decoder=True)):
+            # The class of a config has a default that nobody chose for this model, such as Llama's 2.
+            default = set(_ids(getattr(type(part), "eos_token_id", None))) - special
+            named += tuple(token for token in _ids(getattr(part, "eos_token_id", None)) if token not in default)
+            named = named or _ids(getattr(part, "eos_token_id", None))
+        return tuple(dict.fromkeys(token for token in named if 0 <= token < self.readout.vocab_size))
+
+    @property
+    def repetition_penalty(self) -> float:
+        """The repetition penalty that the model's generation config brings, if a lane can have it; 1 is none."""
+        generation = self.model.generation_config
+        own = (generation.repetition_penalty if generation is not None else None) or 1.0
+        return float(min(max(own, MIN_PENALTY), MAX_PENALTY))
 
     @cached_property
     def continues_word(self) -> Tensor:
@@ -63,10 +80,16 @@ class LoadedModel:
         """Whether a prompt can be put as a turn of a chat."""
         return bool(self.tokenizer.chat_template)
 
+    @cached_property
+    def text_ids(self) -> TextIds:
+        """What turns text into ids that this model can read."""
+        return TextIds(self.tokenizer, embedded_size(self.model, self.readout.vocab_size))
+
     def encode(self, prompt: str, *, chat: bool = False) -> list[int]:
         """Ids of `prompt` with the tokenizer's BOS, or as the user's turn of its chat template.
 
-        Raises `PromptError` if the prompt is blank or longer than any model reads, or if there is no chat template.
+        Raises `PromptError` if the prompt is blank or longer than any model reads, if it holds what the model has no
+        token for, or if there is no chat template or it fails.
         """
         if not prompt.strip():
             raise PromptError("empty")
@@ -75,11 +98,7 @@ class LoadedModel:
         if chat and not self.has_chat_template:
             raise PromptError("chat")
         prompt = well_formed(prompt)
-        if not chat:
-            return list(self.tokenizer(prompt, verbose=False)["input_ids"])
-        turn = [{"role": "user", "content": prompt}]
-        encoding = self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)
-        return list(cast(BatchEncoding, encoding)["input_ids"])
+        return self.text_ids.chat(prompt) if chat else self.text_ids.prompt(prompt)
 
     def piece(self, token: int) -> str:
         """The text of one token, with the space before it that SentencePiece tokenizers drop when they decode.
@@ -104,6 +123,11 @@ class LoadedModel:
             str,
             self.tokenizer.decode(ids, skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False),
         )
+
+
+def _ids(named: int | Sequence[int] | None) -> tuple[int, ...]:
+    """The ids that a config names, which may be one, several or none."""
+    return () if named is None else (named,) if isinstance(named, int) else tuple(map(int, named))
 
 
 def well_formed(text: str) -> str:

@@ -3,28 +3,31 @@
 Plain `transformers`, no code from repositories. Whatever goes wrong ends in a `LoadError` of one sentence.
 """
 
+import errno
 import importlib.util
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub.errors import (
+    EntryNotFoundError,
     GatedRepoError,
     HFValidationError,
+    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
-from dola_core.errors import LoadError, UnsupportedModelError
+from dola_core.errors import LoadError, PresetError, UnsupportedModelError
+from dola_core.models.checkpoint import (
+    checkpoint_folder,
+    damage,
+    load_whole,
+    unknown_architecture,
+    weight_files,
+)
 from dola_core.models.devices import (
     DTYPES,
     SHORT_NAMES,
@@ -34,6 +37,7 @@ from dola_core.models.devices import (
     find_device,
     out_of_memory,
 )
+from dola_core.models.identity import model_identity
 from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import Preset
@@ -62,7 +66,8 @@ def load_model(
 
     Raises:
         LoadError: an unknown name, no network, a folder without a model, a device or dtype that is not there, too
-            little memory, or an architecture that cannot be read layer by layer. The message is one sentence.
+            little memory, weights that are missing, surplus or damaged, a preset that cannot be used, or an
+            architecture that cannot be read layer by layer. The message is one sentence.
     """
     name = str(SHIPPED_MODEL if name_or_folder is None else name_or_folder)
     if name_or_folder is None and not SHIPPED_MODEL.is_dir():
@@ -84,14 +89,17 @@ def load_model(
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         tokenizer = _tokenizer(name)
         where = {"device_map": "auto"} if split else {}
-        model = _auto_class(config).from_pretrained(name, dtype=torch_dtype, trust_remote_code=False, **where)
+        if Path(name).is_dir():
+            weight_files(Path(name), getattr(config, "transformers_weights", None))  # refuses parts that are not there
+        model = load_whole(name, config, dtype=torch_dtype, **where)
         if gpu_later:
             reading_rules(Readout.of(model.eval()))
-        model = model.eval() if split else model.to(place).eval()
+        model = model.eval() if split else cast(Any, model).to(place).eval()
         readout = Readout.of(model)
         reading_rules(readout)
-        preset = Preset.of(model, readout.n_layers)
-    except (LoadError, UnsupportedModelError) as error:
+        identity = model_identity(model, tokenizer)
+        preset = Preset.of(model, readout.n_layers, identity=identity)
+    except (LoadError, UnsupportedModelError, PresetError) as error:
         raise LoadError(str(error)) from error
     except Exception as error:  # broken files fail in as many ways as there are readers of them
         raise LoadError(_reason(name, place, error)) from error
@@ -101,6 +109,7 @@ def load_model(
         dtype=str(torch_dtype).removeprefix("torch."),
         n_layers=readout.n_layers,
         vocab_size=readout.vocab_size,
+        identity=identity,
     )
     title = "Atlas-30L" if Path(name) == SHIPPED_MODEL else info.name
     size = f"{info.n_layers} layers · {info.vocab_size:,} tokens"
@@ -110,38 +119,55 @@ def load_model(
     return LoadedModel(model, tokenizer, readout, label, info, preset)
 
 
-def _auto_class(config: PreTrainedConfig) -> Any:
-    """Janus is filed under image-text-to-text; everything else here is a causal LM."""
-    return AutoModelForImageTextToText if config.model_type == "janus" else AutoModelForCausalLM
-
-
 def _tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:
-        if Path(name).is_dir():
+        if Path(name).is_dir() and not isinstance(error, ImportError):
             raise LoadError(f"The folder {name} holds no tokenizer that transformers can load.") from error
         raise
 
 
 def _reason(name: str, place: torch.device, error: BaseException) -> str:
-    """One sentence for what `from_pretrained` raised."""
-    causes = []
+    """One sentence for what went wrong while a model was loaded: by the types of errors, and by its files."""
+    causes: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None:
+    while cause is not None and cause not in causes:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     if any(out_of_memory(c) for c in causes):
         return f"{name} does not fit into the memory of {place}; choose a smaller model or another device."
+    if any(isinstance(c, OSError) and c.errno in (errno.ENOSPC, errno.EDQUOT) for c in causes):
+        return f"{name} cannot be downloaded: the disk is full; make room or set HF_HOME to another folder."
     if any(isinstance(c, GatedRepoError) for c in causes):
         return f"{name} is gated; ask for access on its page and log in with `hf auth login`."
     if any(isinstance(c, (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)) for c in causes):
         return f"There is no model called {name}; give a folder or a name such as HuggingFaceTB/SmolLM2-135M."
-    text = " ".join(str(c) for c in causes)
-    if "trust_remote_code" in text or "does not recognize this architecture" in text or "Unrecognized" in text:
-        return f"{name} has an architecture that transformers does not ship; code from repositories is never run."
+    if isinstance(error, ImportError):
+        return f"{name} needs a package that is not installed: {_first_line(error)}"
+    return _reason_in_files(name) or _other_reason(name, error, causes)
+
+
+def _reason_in_files(name: str) -> str | None:
+    """What is wrong with the files of the model, if they are here: its config, its architecture or its weights."""
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(name, local_files_only=True)
+        if unknown := unknown_architecture(config):
+            return f"{name} {unknown}"
+        folder = checkpoint_folder(name, config.get("_commit_hash"))
+        return damage(folder, config.get("transformers_weights")) if folder else None
+    except LoadError as found:
+        return str(found)
+    except Exception:  # the files are not here, or cannot be read at all
+        return None
+
+
+def _other_reason(name: str, error: BaseException, causes: list[BaseException]) -> str:
     if Path(name).is_dir():
         return f"The folder {name} holds no causal language model that transformers can load: {_first_line(error)}"
+    lacking = [c for c in causes if isinstance(c, EntryNotFoundError)]
+    if lacking and not any(isinstance(c, LocalEntryNotFoundError) for c in lacking):
+        return f"{name} on the Hugging Face Hub holds no model that transformers can load; choose another."
     if isinstance(error, OSError):
         return f"{name} is neither a folder here nor reachable on the Hugging Face Hub; check the name and the network."
     return f"{name} could not be loaded: {_first_line(error)}"

@@ -109,8 +109,10 @@ def find_parts(model: PreTrainedModel) -> Parts:
     if not isinstance(phi, nn.Module) or not isinstance(getattr(phi, "weight", None), Tensor):
         raise UnsupportedModelError(f"{name} has no language-model head.")
     config = model.config.get_text_config(decoder=True)
-    n_layers = config.num_hidden_layers
-    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == n_layers]
+    n_layers = getattr(config, "num_hidden_layers", None)
+    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) > 1]
+    # A config may count something else than blocks; then they are the only list that runs.
+    lists = [blocks for blocks in lists if len(blocks) == n_layers] or lists
     if not lists:
         raise UnsupportedModelError(f"{name} does not keep its {n_layers} blocks in one list.")
     blocks, calls, own = _probe(model, lists, phi)
@@ -120,7 +122,8 @@ def find_parts(model: PreTrainedModel) -> Parts:
     check_finite(model, [*(call.y for call in calls if call.module in set(blocks)), heads[0].y])
     path, scale = _path(name, calls, blocks[-1], heads[0].x)
     norms = [module for module in path if _is_norm(module)]
-    after_head = _after_head(model, heads[0].y, own)
+    # A prompt-tuning adapter puts virtual tokens before the text, so what counts are the last positions.
+    after_head = _after_head(model, heads[0].y[-len(own) :], own)
     decoder = next(module for module in model.modules() if any(child is blocks for child in module.children()))
     streams = next(call.streams for call in calls if call.module is blocks[-1])
     return Parts(decoder, blocks, streams, path, norms[-1] if norms else nn.Identity(), scale, phi, after_head)
@@ -169,7 +172,8 @@ def _probe(
             own = cast(Any, model)(input_ids=ids, use_cache=False).logits[0, -PROBE_LENGTH:]
     except Exception as error:  # a model's own code: anything can come out of it
         raise UnsupportedModelError(f"{name} cannot be run on text alone: {first_line(error)}") from error
-    return _blocks(name, lists, [call.module for call in calls]), calls, own
+    n_layers = getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", None)
+    return _blocks(name, lists, [call.module for call in calls], n_layers), calls, own
 
 
 @contextmanager
@@ -195,8 +199,10 @@ def _recorded_calls(model: nn.Module, lists: Sequence[nn.ModuleList]) -> Iterato
             handle.remove()
 
 
-def _blocks(name: str, lists: Sequence[nn.ModuleList], order: Sequence[nn.Module]) -> nn.ModuleList:
-    """The list whose modules each ran once, one after the other; of several the one that ended last.
+def _blocks(
+    name: str, lists: Sequence[nn.ModuleList], order: Sequence[nn.Module], n_layers: int | None
+) -> nn.ModuleList:
+    """The list whose modules each ran once, one after the other; of several with `n_layers` the one that ended last.
 
     `order` are the modules that ran, in the order in which they ended.
     """
@@ -209,6 +215,8 @@ def _blocks(name: str, lists: Sequence[nn.ModuleList], order: Sequence[nn.Module
             places = [next(i for i, module in enumerate(order) if module is block) for block in blocks]
             if places == sorted(places):
                 found.append((places[-1], blocks))
+    if len(found) > 1 and len(found[0][1]) != n_layers:
+        raise UnsupportedModelError(f"{name} does not keep its blocks in one list.")
     if found:
         return max(found, key=lambda pair: pair[0])[1]
     if several_times:

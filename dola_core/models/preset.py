@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers import PreTrainedModel
 
 from dola_core.contrast import check_layer, default_layer
-from dola_core.errors import first_mistake
+from dola_core.errors import PresetError, first_mistake
+from dola_core.models.identity import weights_identity
+from dola_core.models.info import IDENTITY_PATTERN
 
 PRESET_FILE = "dola_static.json"
 ALPHA = 0.1
@@ -24,24 +26,46 @@ class Preset(BaseModel):
     """Whether layer j* is read through the final norm, as it was when the layer was chosen."""
     finding: str = ""
     """What a test of these settings showed, in plain sentences for the page."""
+    identity: str | None = Field(None, pattern=IDENTITY_PATTERN)
+    """The identity of the model that the settings were chosen for, if it was recorded."""
 
     @classmethod
-    def of(cls, model: PreTrainedModel, n_layers: int) -> "Preset":
+    def of(cls, model: PreTrainedModel, n_layers: int, *, identity: str | None = None) -> "Preset":
         """The settings in the model's folder, else `default_layer(n_layers)` and α = 0.1.
 
-        Raises `ValueError` if the file is there but holds no usable settings.
+        `identity` is the model's, if it is known; without it, a preset that records one is compared with the weights
+        alone. Raises `PresetError` if the file is there but holds no usable settings, or those of another model.
         """
         file = Path(model.name_or_path or "", PRESET_FILE)
-        if not model.name_or_path or not file.is_file():
+        if not model.name_or_path or not file.exists():
             return cls(layer=default_layer(n_layers))
+        preset = cls._read(file, n_layers)
+        if preset.identity is not None:
+            weights = (identity or weights_identity(model)).partition("-")[0]
+            if weights != preset.identity.partition("-")[0]:
+                raise _other_model(file, "its weights are not those that lie beside it now")
+            if identity and identity != preset.identity:
+                raise _other_model(file, "its tokenizer or chat template is not the one that lies beside it now")
+        return preset
+
+    @classmethod
+    def _read(cls, file: Path, n_layers: int) -> "Preset":
         try:
             preset = cls.model_validate_json(file.read_text(encoding="utf-8"))
             check_layer(preset.layer, n_layers)
+        except OSError as error:
+            raise PresetError(f"{file} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise PresetError(f"{file} is not UTF-8 text.") from error
         except ValidationError as error:
-            raise ValueError(
+            raise PresetError(
                 f"{file} must hold a layer from 1 to {n_layers - 1} and may hold an alpha from 0 to 1 and "
-                f"early_norm: {first_mistake(error).text}"
+                f"early_norm: {first_mistake(error).text}."
             ) from error
         except ValueError as error:
-            raise ValueError(f"{file} must hold a layer from 1 to {n_layers - 1}: {error}") from error
+            raise PresetError(f"{file} must hold a layer from 1 to {n_layers - 1}: {error}") from error
         return preset
+
+
+def _other_model(file: Path, what: str) -> PresetError:
+    return PresetError(f"{file} was chosen for another model ({what}); remove it and choose again.")

@@ -64,18 +64,19 @@ def find_rules(readout: Readout) -> ReadingRules:
     room = min(longest, readout.context_length or longest) - AFTER
     if room < 2:
         raise UnsupportedModelError(f"{model_name(readout.model)} reads too few tokens to complete a prompt.")
-    below_rope = min(turning.rope, default=PROMPT + AFTER) - AFTER
-    rules = _rules_at(Trial(readout, max(2, min(PROMPT, room, below_rope)), exact=below_rope < 2))
+    first_rope = min(turning.rope, default=longest)
+
+    def trial(prompt: int) -> Trial:
+        return Trial(readout, prompt, exact=prompt + AFTER > min(first_rope, LONGEST_SLOW_TRIAL))
+
+    rules = _rules_at(trial(max(2, min(PROMPT, room, first_rope - AFTER))))
     for point in turning.points:
         if point in turning.remembered or (point in turning.rope and point > room):
             return replace(rules, longest=point)
         if point > room:
             continue
-        if point in turning.rope:  # what is left of a longer text was read by the other rule
-            rules = replace(rules, shortened=False)
         try:
-            exact = point in turning.rope or point > LONGEST_SLOW_TRIAL
-            rules = _rules_at(Trial(readout, max(2, point - 2), exact=exact), rules)
+            rules = _rules_at(trial(max(2, point - 2)), rules)
         except UnsupportedModelError:
             return replace(rules, longest=point)
     return rules

@@ -17,6 +17,8 @@ class Recorder:
         """The new ids of each lane."""
         self.ends: list[EndReason | None] = [None for _ in comparison.lanes]
         """Why each lane ended; None while it runs."""
+        self.beams_found: list[int] = []
+        """How many beams of each lane found a text of their own, if beams were searched."""
 
     def add(self, tokens: Mapping[int, int], ends: Mapping[int, EndReason], steps: Sequence[Step]) -> None:
         """Add one step: {lane: its token}, {lane: why it ended} and the records of the rows."""
@@ -43,4 +45,5 @@ class Recorder:
             ends=tuple(self.ends),
             pieces={i: piece(i) for i in sorted(ids)},
             digest=digest_of(self.ids),
+            beams_found=tuple(self.beams_found) if len(self.beams_found) == len(comparison.lanes) else (),
         )

@@ -194,6 +194,11 @@ class Step(_TraceRecord):
         return tokens[by_id][select_tokens(config, scores, noise).numpy()].tolist()
 
 
+def stop_string_in(text: str, stop: Sequence[str]) -> str | None:
+    """The first of the `stop` strings that `text` holds, or None."""
+    return next((one for one in stop if one in text), None)
+
+
 def digest_of(ids: list[list[int]]) -> str:
     """The first 16 hex digits of the SHA-256 of every lane's generated ids."""
     return hashlib.sha256(repr(ids).encode()).hexdigest()[:16]
@@ -220,12 +225,16 @@ class Trace(_TraceRecord):
     """Text of every token id that occurs."""
     digest: str = Field(max_length=64)
     """See `digest_of`: two runs with equal digests wrote the same tokens."""
+    beams_found: Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], FailFast(), Field(max_length=MAX_LANES)] = ()
+    """How many beams of each lane found a text of their own; empty if there was no beam search, or none counted."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Trace":
         n = len(self.lanes)
         if not len(self.texts) == len(self.ends) == n or any(len(s.choices) != n for s in self.steps):
             raise ValueError("texts, ends and steps must have an entry for every lane")
+        if len(self.beams_found) not in (0, n):
+            raise ValueError("beams_found must have an entry for every lane")
         if any(len(s.top_ids) != self.model.n_layers for s in self.steps):
             raise ValueError("the steps do not have the model's number of layers")
         for layer in (lane.layer for lane in self.lanes if lane.layer is not None):
@@ -261,9 +270,20 @@ class Trace(_TraceRecord):
         """The ids that one lane wrote."""
         return [step.taken[step.lanes.index(lane)] for step in self.lane_steps(lane)]
 
+    def ended_by(self, lane: int) -> str | None:
+        """What ended a lane's text: the text of its last token, or the stop string it holds; else None."""
+        if self.ends[lane] == "eos":
+            return self.pieces.get(self.lane_ids(lane)[-1]) if self.lane_ids(lane) else None
+        return stop_string_in(self.texts[lane], self.decoding.stop) if self.ends[lane] == "stop" else None
+
     def what_if(self, lane: int, index: int, layer: int, alpha: float) -> int:
         """The token DoLa would choose at step `index` of `lane`'s text for another (j*, α); see `Step.what_if`."""
-        return self.lane_steps(lane)[index].what_if(layer, alpha, self.decoding)
+        steps = self.lane_steps(lane)
+        if not steps:
+            raise IndexError(f"The trace has no steps of a lane {lane}; it has {len(self.lanes)} lanes, from 0.")
+        if not 0 <= index < len(steps):
+            raise IndexError(f"index must be from 0 to {len(steps) - 1}, the steps of lane {lane}; got {index}.")
+        return steps[index].what_if(layer, alpha, self.decoding)
 
     def stopped(self, reason: EndReason = "stopped") -> "Trace":
         """The same trace with `reason` as the end of every lane that was still running."""

@@ -21,6 +21,8 @@ MOST_RANK = 65535
 """The largest rank that two bytes hold; larger ones are stored as this."""
 CHUNK_LOGITS = 1 << 20
 """Logits that are reduced at a time: 4 MB in float32, and twice that to work in."""
+LEAST_LOG_Q = -60_000.0
+"""What is recorded for the log-probability of a token that is impossible; a two-byte float holds it."""
 MEAN_COST, LEAST_COST = 16, 14
 """Budget of a step, on average over a trace and at least. An exact token costs 2, a rough one 1."""
 FREE_BUDGET = 1024
@@ -95,7 +97,7 @@ def record_steps(
     seen_ids = [set(row) for row in ids.tolist()]
     steps = []
     for row, one in enumerate(kept):
-        table = log_q[:, row, one.tokens].T.cpu().numpy()
+        table = log_q[:, row, one.tokens].T.clamp_min(LEAST_LOG_Q).cpu().numpy()
         chosen = choices[row].tolist()
         chosen_ranks = ranks[[one.ranked.index(token) for token in chosen], :, row]  # [lanes, N]
         columns = zip(chosen, p[row], chosen_ranks[:, -1].tolist(), own_entropy[row], strict=True)
@@ -138,7 +140,11 @@ class _Kept:
 def _keep(
     row: RowLanes, allowance: Allowance, head_size: int, best: list[int], log_q: list[float], choices: list[int]
 ) -> _Kept:
-    """Choose the tokens to record of a row whose most probable ones are `best`, with log-probabilities `log_q`."""
+    """Choose the tokens to record of a row whose most probable ones are `best`, with log-probabilities `log_q`.
+
+    Tokens that the model's settings rule out are left out, unless a lane was given one.
+    """
+    best = [token for token, number in zip(best, log_q, strict=True) if number > -math.inf]
     exact, rough = allowance.take(head_size)
     exact_alpha = ALPHA_MIN
     if head_size > exact:  # just above this ratio, the plausible head still leaves out the first token not kept

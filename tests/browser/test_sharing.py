@@ -67,14 +67,17 @@ def test_a_trace_saved_and_dropped_gives_the_same_page(page, server, tmp_path):
     before, sentence = texts(page), page.locator(".duet-say .duet-sentence").inner_text()
     file = saved(page, "#trace", tmp_path)
     assert json.loads(file.read_text())["schema"] == 1
-    page.goto(server.url)
-    page.wait_for_selector(".duet-inbox[lang]")
-    page.locator("#inbox input").set_input_files(file)
-    expect(page.locator(".duet-notice")).to_contain_text("Nothing was run here")
-    finished(page)
-    assert texts(page) == before
-    assert page.locator(".duet-say .duet-sentence").inner_text() == sentence
-    assert page.locator("#layer input[type=number]").input_value() == "9"
+    text = file.read_text(encoding="utf-8")
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-be"):  # as editors save it again
+        file.write_bytes(text.encode(encoding))
+        page.goto(server.url)
+        page.wait_for_selector(".duet-inbox[lang]")
+        page.locator("#inbox input").set_input_files(file)
+        expect(page.locator(".duet-notice")).to_contain_text("Nothing was run here")
+        finished(page)
+        assert texts(page) == before
+        assert page.locator(".duet-say .duet-sentence").inner_text() == sentence
+        assert page.locator("#layer input[type=number]").input_value() == "9"
 
 
 def test_a_trace_is_chosen_by_a_button(page):
@@ -89,6 +92,7 @@ def test_a_spoiled_trace_gets_a_sentence_and_changes_nothing(page, tmp_path):
     finished(page)
     before = texts(page)
     for content, said in (
+        ("", "empty or no text"),
         ("{", "not a trace"),
         ('{"schema": 2}', "another version"),
         ("a" * 10_000_001, "larger than"),

@@ -142,11 +142,44 @@ def test_a_run_in_the_queue_is_reported_and_so_is_a_full_queue(client, failing):
     assert list(first)[-1]["type"] == list(second)[-1]["type"] == "trace"
 
 
-def test_the_example_in_the_readme_runs(faulty, capsys):
+def readme_example(url: str) -> str:
+    """The README's code that asks a running page, for the page at `url`."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     [code] = [code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "Client(" in code]
     assert "http://127.0.0.1:7860" in code
-    exec(compile(code.replace("http://127.0.0.1:7860", faulty.url), "README.md", "exec"), {})
+    return code.replace("http://127.0.0.1:7860", url)
+
+
+def test_the_example_in_the_readme_runs(faulty, capsys):
+    exec(compile(readme_example(faulty.url), "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert "1 {'Baseline': ' Canberra', 'DoLa-static': ' Canberra'}" in printed
     assert "'same':" in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "instead", "sentence"),
+    [
+        ('"The capital of Australia is"', '""', "The prompt is empty; type something to complete."),
+        ('"The capital of Australia is"', '"word " * 60', "this page takes at most 40. Shorten it."),
+        ("layer=12", "layer=30", "The model has no layer 30 to contrast with; choose j* from 1 to 29."),
+        ("layer=12", "layer=12, alpha=1.5", "alpha: Input should be less than or equal to 1."),
+        ("layer=12", "layer=12, chat=True", "This model has no chat template; leave out chat."),
+        ("max_new_tokens=12", "max_new_tokens=65", "max_new_tokens must be a number from 1 to 64."),
+        ("step=1", "step=99", "step must be a number from 1 to "),
+        ("layer=3,", "layer=30,", "layer must be a number from 1 to 29."),
+        ("alpha=0.5", "alpha=0.001", "alpha must be a number from 0.01 to 1."),
+        ('end["trace"]', '{"schema": 7}', "That trace has another version than this page reads"),
+    ],
+)
+def test_the_example_in_the_readme_raises_for_a_mistake(faulty, text, instead, sentence):
+    code = readme_example(faulty.url)
+    assert code.count(text) == 1
+    with pytest.raises(AppError, match=re.escape(sentence)) as refused:
+        exec(compile(code.replace(text, instead), "README.md", "exec"), {})
+    assert "\n" not in str(refused.value)
+
+
+def test_the_example_in_the_readme_raises_where_a_run_fails(faulty, failing):
+    with failing("memory"), pytest.raises(AppError, match="ran out of memory"):
+        exec(compile(readme_example(faulty.url), "README.md", "exec"), {})

@@ -115,7 +115,8 @@ def test_a_model_that_a_stranger_names_is_never_loaded(target, world, trace):
     linked = target.post(f"{RUN}?model={name}&prompt=a", target.arrival | {"session_hash": session})
     assert name in linked.text, "the page says that the link is of another model"
     assert target.call("compare", GOOD["compare"] | {"model": name}).status == 422
-    foreign = json.dumps(trace | {"model": trace["model"] | {"name": name, "revision": "main"}})
+    model = trace["model"] | {"name": name, "revision": "main", "identity": None}
+    foreign = json.dumps(trace | {"model": model})
     press_run_on = target.event_on("run-on")
     open_file, run_on = target.event_on("inbox", "upload"), target.event_after(press_run_on)
     for event, data in ((open_file, {"event_data": {"text": foreign}}), (press_run_on, {}), (run_on, {})):

@@ -84,7 +84,17 @@ def file_data(path: object) -> dict:
 
 @pytest.mark.parametrize(
     "name",
-    [b"x.csv", b"x.JSONL", b"../../../x.csv", b"..\\..\\x.csv", b"/etc/x.csv", b"\xff\xfe.csv", b"a" * 300 + b".csv"],
+    [
+        b"x.csv",
+        b"x.JSONL",
+        b"x.tsv",
+        b"x.Txt",
+        b"../../../x.csv",
+        b"..\\..\\x.csv",
+        b"/etc/x.csv",
+        b"\xff\xfe.csv",
+        b"a" * 300 + b".csv",
+    ],
 )
 def test_a_file_of_questions_goes_into_a_folder_of_its_own_whatever_it_is_called(target, name):
     path = Path(upload(target, b'filename="z.html"', name)).resolve()

@@ -23,6 +23,7 @@ from outcomes import Outcome, search
 from packing import Packing
 from tqdm import tqdm
 
+from dola_core.files import write_together
 from dola_core.layer_search.dataset import Item, write_items
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
@@ -250,9 +251,14 @@ def main() -> None:
         **evaluate(loaded),
     }
     preset = Preset(**report["choice"], finding=finding(report))
-    (folder / PRESET_FILE).write_text(preset.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
-    (folder / "evaluation.json").write_text(text, encoding="utf-8")
+    settings = preset.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
+    text = json.dumps(report, ensure_ascii=False, indent=1).encode() + b"\n"
+    write_together(
+        {
+            folder / PRESET_FILE: lambda out: out.write(settings),
+            folder / "evaluation.json": lambda out: out.write(text),
+        }
+    )
     write_figures(folder / "README.md", report, log)
     print(preset.finding)
 

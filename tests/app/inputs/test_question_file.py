@@ -1,6 +1,7 @@
 """A file of questions is a stranger's input: what is in it is measured, or the file gets one sentence."""
 
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from app.inputs.question_file import LONGEST, MAX_LINES, MOST_ANSWERS, QuestionsError, questions_of
 from app.language import language
 from dola_core.layer_search.dataset import FACTOR_COLUMNS, TRUTHFULQA_COLUMNS, Item
+from tests.dola_core.layer_search.questions import INVALID
 
 TEXTS = st.text(st.characters(), max_size=12)
 """Lone surrogates included."""
@@ -65,13 +67,25 @@ ONE = {"prompt": "a", "answers": ["b"]}
         ("Question,Best Answer,Correct Answers,Incorrect Answers\n" + "a,b,c,d\r" * 50_000, "too many lines or values"),
         (json.dumps(ONE | {"answers": [1] * 300_001}), "too many lines or values"),
         (f"\u2003\ufeff{json.dumps(ONE | {'answers': [1] * 300_001})}", "neither JSON Lines nor a CSV"),
+        (f"[{json.dumps(ONE | {'answers': [1] * 300_001})}]", "too many lines or values"),
         (f"\ufeff{json.dumps(ONE | {'answers': [1] * 300_001})}", "too many lines or values"),
         (json.dumps(ONE | {"answers": ["b"] * (MOST_ANSWERS + 1)}), "has 33 answers"),
         (json.dumps(ONE | {"domain": "x" * (LONGEST + 1)}), "holds a text of more than 4,000 characters"),
         (json.dumps(ONE | {"x" * 10**6: 1}), "there is no field x{60}."),
         (json.dumps(ONE | {"a\nb": 1}), "there is no field a b."),
     ],
-    ids=["lines", "rows", "answers", "no such space", "mark", "a question", "a text", "a name", "a name of two lines"],
+    ids=[
+        "lines",
+        "rows",
+        "answers",
+        "no such space",
+        "a list",
+        "mark",
+        "a question",
+        "a text",
+        "a name",
+        "a name of two lines",
+    ],
 )
 def test_a_file_that_is_too_much_for_the_page_is_told_so(tmp_path, text, said):
     file = tmp_path / ("x.csv" if text.startswith("Q") else "x.jsonl")
@@ -79,6 +93,34 @@ def test_a_file_that_is_too_much_for_the_page_is_told_so(tmp_path, text, said):
     with pytest.raises(QuestionsError, match=said) as error:
         questions_of(str(file))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig", "utf-32"])
+def test_the_limits_hold_in_every_encoding(tmp_path, encoding):
+    file = tmp_path / "x.jsonl"
+    for text in (json.dumps(ONE | {"answers": [1] * 300_001}), f"{json.dumps(ONE)}\r" * (2 * MAX_LINES + 1)):
+        file.write_bytes(text.encode(encoding))
+        with pytest.raises(QuestionsError, match="too many lines or values"):
+            questions_of(str(file))
+
+
+@pytest.mark.parametrize(("name", "text", "message"), [case for case in INVALID if case[2]])
+def test_a_mistake_is_told_in_both_languages_with_the_same_values(tmp_path, name, text, message):
+    file = tmp_path / name
+    file.write_bytes(text.encode())
+    with pytest.raises(QuestionsError, match=message) as refused:
+        questions_of(str(file))
+    said, numbers = refused.value.message(language("zh")), re.compile(r"\d+")
+    assert re.search("[\u4e00-\u9fff]", said)
+    assert sorted(numbers.findall(said)) == sorted(numbers.findall(str(refused.value)))
+
+
+def test_an_empty_file_is_said_to_be_empty_in_both_languages(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_bytes(b"")
+    with pytest.raises(QuestionsError, match=r"x\.csv is empty") as refused:
+        questions_of(str(file))
+    assert refused.value.message(language("zh")).startswith("x.csv 是空的")
 
 
 def test_without_a_file_there_is_a_sentence_as_well(tmp_path):

@@ -32,6 +32,7 @@ def fresh(forked):
 
 def test_a_saved_trace_opens_as_it_was(forked):
     assert open_trace(forked.to_json()).to_json() == forked.to_json()
+    assert open_trace(f"\ufeff{forked.to_json()}").to_json() == forked.to_json()
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,7 @@ def test_a_saved_trace_opens_as_it_was(forked):
     [
         (None, "empty or no text"),
         ("", "empty or no text"),
+        ("\ufeff\n", "empty or no text"),
         ("{", "not a trace"),
         ("[1, 2]", "not a trace"),
         ("null", "not a trace"),
@@ -47,7 +49,7 @@ def test_a_saved_trace_opens_as_it_was(forked):
         ("x" * (MAX_CHARACTERS + 1), "larger than 10 MB"),
         (b"{}", "empty or no text"),
     ],
-    ids=["nothing", "empty", "cut", "a list", "null", "deep", "deeper", "large", "bytes"],
+    ids=["nothing", "empty", "mark", "cut", "a list", "null", "deep", "deeper", "large", "bytes"],
 )
 def test_what_is_no_trace_gets_one_sentence(text, said):
     with pytest.raises(TraceError, match=said) as error:

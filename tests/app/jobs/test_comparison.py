@@ -179,11 +179,39 @@ def test_a_forced_token_is_read_as_part_of_the_prompt(engine, loaded, compared):
     assert len(on.lane_ids(0)) <= 3
 
 
-def test_another_models_trace_cannot_be_gone_on_from(engine, compared):
+OTHER_WEIGHTS, OTHER_TEXT = "0" * 24, "0" * 16
+
+
+def identity_of(model, *, weights=None, text=None):
+    ours = model.identity.split("-")
+    return f"{weights or ours[0]}-{text or ours[1]}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "identity", "said"),
+    [
+        ({"name": "other"}, {"weights": OTHER_WEIGHTS}, "is of the model other"),
+        ({}, {"weights": OTHER_WEIGHTS}, "with other weights of"),
+        ({}, {"text": OTHER_TEXT}, "with another tokenizer or chat template of"),
+        ({}, {"weights": OTHER_WEIGHTS, "text": OTHER_TEXT}, "with other weights of"),
+        ({"name": "other"}, None, "is of the model other"),
+        ({"vocab_size": 7000}, None, "is of the model"),
+    ],
+)
+def test_another_models_trace_cannot_be_gone_on_from(engine, compared, changes, identity, said):
     trace = compared()
-    foreign = trace.model_copy(update={"model": trace.model.model_copy(update={"name": "other"})})
-    with pytest.raises(RequestError, match="of the model other"):
+    changes = changes | {"identity": None if identity is None else identity_of(trace.model, **identity)}
+    foreign = trace.model_copy(update={"model": trace.model.model_copy(update=changes)})
+    with pytest.raises(RequestError, match=said):
         next(run_on(engine, foreign, **settings_of(looking(foreign, 0)), limits=Limits(3)))
+
+
+@pytest.mark.parametrize("changes", [{"identity": None}, {"name": "a copy in another folder"}, {"dtype": "bfloat16"}])
+def test_a_trace_of_the_same_model_can_be_gone_on_from(engine, compared, changes):
+    """Of an earlier version that recorded no identity, under another name, or in another dtype."""
+    trace = compared()
+    same = trace.model_copy(update={"model": trace.model.model_copy(update=changes)})
+    assert next(run_on(engine, same, **settings_of(looking(same, 0)), limits=Limits(3)))
 
 
 def test_a_compiled_engine_runs_in_its_static_batch(engine, loaded):

@@ -35,7 +35,8 @@ def test_a_running_lane_has_a_caret_and_no_end(forked):
     running = forked.model_copy(update={"ends": (None, "eos")})
     a, b = running_strips(inspecting(running))["lanes"]
     assert (a["running"], a["end"]) == (True, None)
-    assert (b["running"], b["end"]) == (False, "end of text")
+    last = token(forked, forked.lane_ids(1)[-1])
+    assert (b["running"], b["end"]) == (False, f"end of text ({last})")
 
 
 def test_another_setting_marks_what_would_change_and_dims_what_follows(forked):

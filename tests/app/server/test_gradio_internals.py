@@ -2,11 +2,15 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import pytest
 from gradio.state_holder import SessionState
 
+from app.language import ENGLISH
+from app.server import gradio_internals
 from app.server.gradio_internals import GuardedBlocks
 from app.ui.components import Chart
 
@@ -44,3 +48,27 @@ def test_of_what_a_page_shows_only_its_states_are_kept():
     assert len(session.config_values) == 0
     assert [session[part._id] is part for part in (chart, button, slider)] == [True, True, False]
     assert "Canberra, drawn" not in repr([vars(block) for block in page.blocks.values()])
+
+
+def refusal_of(value: object) -> str:
+    """The sentence for a visitor who sends `value` to a slider whose handler divides by it."""
+
+    async def visit() -> None:
+        with GuardedBlocks() as page:
+            slider, box = gr.Slider(0, 30), gr.Textbox()
+            box.submit(lambda number: f"secret {1 / number}", slider, box)
+        await page.process_api(page.fns[0], [value], SessionState(page))
+
+    with ThreadPoolExecutor() as thread, pytest.raises(gr.Error) as refused:
+        thread.submit(asyncio.run, visit()).result()
+    return str(refused.value.message)
+
+
+def test_a_failure_of_the_pages_own_code_is_named_and_no_visitor_is_blamed(monkeypatch, caplog):
+    monkeypatch.setattr(gradio_internals, "APP", Path(__file__).parent)
+    assert refusal_of(0) == ENGLISH("error.event_failed", what="ZeroDivisionError")
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_value_that_gradio_cannot_take_is_said_not_to_fit():
+    assert refusal_of("none") == ENGLISH("error.unfit")

@@ -78,8 +78,15 @@ def test_a_model_that_cannot_be_loaded_is_named(tmp_path, capsys):
 
 
 def test_standard_input_must_be_text(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
-    assert refused(["-"], capsys) == (2, "python -m dola_core: standard input is not text in utf-8.\n")
+    for data, message in (
+        (b"caf\xe9", "standard input is not text in utf-8."),
+        (b"\xff\xfeA\x00B", "standard input is not text in utf-16-le."),
+        (b"", "The prompt is empty; type something to complete."),
+        (b"\xff\xfe", "The prompt is empty; type something to complete."),
+        (b"\xef\xbb\xbf\r\n", "The prompt is empty; type something to complete."),
+    ):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+        assert refused(["-"], capsys) == (2, f"python -m dola_core: {message}\n")
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ class TestOutput:
         assert before.split("\n\n")[1] == f"{PROMPT}{shared}\n"
         text, end = without_marks(dola).strip("\n").rsplit("\n", 1)
         assert text.removesuffix("</s>") == trace.texts[1][len(shared) :]
-        assert end == f"{len(trace.lane_ids(1))} tokens: end of text"
-        assert without_marks(base) == f"{trace.texts[0][len(shared) :]}</s>\n3 tokens: end of text\n"
+        assert end == f"{len(trace.lane_ids(1))} tokens: end of text (</s>)"
+        assert without_marks(base) == f"{trace.texts[0][len(shared) :]}</s>\n3 tokens: end of text (</s>)\n"
 
     def test_the_marked_tokens_are_those_that_the_decoders_disagree_on(self, quick, trace, capsys):
         command.main([PROMPT, *CONTRAST])
@@ -65,15 +65,17 @@ class TestOutput:
         assert command.main([SAME, *CONTRAST]) == 0
         same, out = record(loaded, SAME), capsys.readouterr().out
         assert same.fork is None
-        body = f"{SAME}{same.texts[0]}\nBoth wrote the same 3 tokens: end of text.\n\nNone of 3 choices differs.\n"
+        body = (
+            f"{SAME}{same.texts[0]}\nBoth wrote the same 3 tokens: end of text (</s>).\n\nNone of 3 choices differs.\n"
+        )
         assert out.endswith(f"tokens\n\n{body}")
 
     def test_each_lane_shows_why_it_ended(self, quick, capsys):
         command.main([PROMPT, *CONTRAST, "--stop", "Australia", "--stop", "zzz"])
-        assert "\n3 tokens: stop string\n" in capsys.readouterr().out
+        assert "\n3 tokens: stop string (Australia)\n" in capsys.readouterr().out
         command.main([PROMPT, *CONTRAST, "--max-new-tokens", "9"])
         out = capsys.readouterr().out
-        assert "\n3 tokens: end of text\n" in out
+        assert "\n3 tokens: end of text (</s>)\n" in out
         assert "\n9 tokens: length limit\n" in out
         command.main([PROMPT, *CONTRAST, "--max-new-tokens", "1"])
         assert "Both wrote the same 1 token: length limit.\n\nNone of 1 choice differs." in capsys.readouterr().out
@@ -86,6 +88,15 @@ class TestOutput:
         command.main([PROMPT, *CONTRAST])
         expected = capsys.readouterr().out
         monkeypatch.setattr(sys, "stdin", io.StringIO(f"{PROMPT}\n"))
+        assert command.main(["-", *CONTRAST]) == 0
+        assert capsys.readouterr().out == expected
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+    def test_a_prompt_from_standard_input_is_the_same_in_every_encoding(self, quick, monkeypatch, capsys, encoding):
+        command.main([PROMPT, *CONTRAST])
+        expected = capsys.readouterr().out
+        data = io.BytesIO(f"{PROMPT}\r\n".encode(encoding))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data, encoding="utf-8"))
         assert command.main(["-", *CONTRAST]) == 0
         assert capsys.readouterr().out == expected
 

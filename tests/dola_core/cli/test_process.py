@@ -1,8 +1,10 @@
 """The command as a process: in a terminal, in a pipe, with a reader that goes away and on a full disk."""
 
+import errno
 import os
 import subprocess
 import sys
+from io import StringIO
 from types import SimpleNamespace
 
 import pytest
@@ -77,6 +79,16 @@ def test_a_reader_that_goes_away_does_not_cost_the_trace(quick, monkeypatch, tmp
         assert command.main([PROMPT, *CONTRAST, "--trace", str(tmp_path / "out.json")]) == 0
     assert Trace.model_validate_json((tmp_path / "out.json").read_text()).ends == ("eos", "eos")
     assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_that_is_closed_does_not_cost_the_trace(quick, monkeypatch, tmp_path):
+    class Closed(StringIO):
+        def write(self, text):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert command.main([PROMPT, *CONTRAST, "--trace", str(tmp_path / "out.json")]) == 0
+    assert Trace.model_validate_json((tmp_path / "out.json").read_text()).ends == ("eos", "eos")
 
 
 def test_a_full_disk_under_the_output_ends_in_a_sentence(quick, monkeypatch, capsys):

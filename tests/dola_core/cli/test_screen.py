@@ -77,7 +77,7 @@ class TestPlainScreen:
         assert written == ["p\n── the texts part at step 1 ──\n● Baseline\nac"]
         texts.add(StepOutput(2, {0: 5}, {0: "a new reason"}, ()))
         screen.finish(texts)
-        assert written[1:] == ["e\n3 tokens: a new reason\n◆ DoLa-static\nbd\n2 tokens: end of text\n"]
+        assert written[1:] == ["e\n3 tokens: a new reason\n◆ DoLa-static\nbd\n2 tokens: end of text (d)\n"]
 
     def test_a_character_of_several_tokens_comes_out_whole(self):
         halves = "é".encode()

@@ -100,6 +100,19 @@ def test_bad_input_is_refused_before_anything_runs(readout):
         beam_search(readout, PROMPT, [Lane(name="x", layer=30)], DecodingConfig(num_beams=2))
 
 
+@pytest.mark.parametrize("num_beams", [2, 4, 7])
+def test_beams_that_found_no_text_are_dropped_and_counted(readouts, num_beams):
+    lanes = [LANES[0], *(Lane(name=f"{alpha}", layer=20, alpha=alpha) for alpha in (1.0, 0.8, 0.3, 0.01))]
+    config = DecodingConfig(num_beams=num_beams, max_new_tokens=3)
+    found = [e for e in beam_search(readouts[2], PROMPT, lanes, config) if isinstance(e, BeamResult)]
+    for result in found:
+        assert len(result.beams) + result.dropped == num_beams
+        assert len({beam.ids for beam in result.beams}) == len(result.beams), "each beam is another text"
+        assert all(-100 < beam.score <= 0 for beam in result.beams)
+    assert not found[0].dropped
+    assert found[1].dropped == num_beams - 1, "alpha 1 leaves one token, and one text"
+
+
 def test_beams_do_not_sample():
     with pytest.raises(ValueError, match="Beam search does not sample"):
         DecodingConfig(num_beams=2, temperature=0.7)

@@ -1,26 +1,20 @@
 """Reading question files, valid and invalid."""
 
+import csv
+import io
 import json
+import pickle
 
 import pytest
 
-from dola_core.errors import DatasetError
+from dola_core.errors import DATASET_ERRORS, DatasetError
 from dola_core.layer_search.dataset import PREAMBLE, Item, read_items, write_items
+from tests.dola_core.layer_search.questions import FACTOR, HEADER, INVALID, ROW, TRUTHFUL
 
 ITEMS = [
     Item(prompt="The capital of Japan is", answers=("Tokyo",), wrong=("Osaka",), domain="geography"),
     Item(prompt="Gold is\u2028a metal", answers=("Au", "a metal."), entity="gold"),
 ]
-TRUTHFUL = (
-    "Type,Category,Question,Best Answer,Correct Answers,Incorrect Answers,Source\n"
-    'Adversarial,Myths,"What happens if you\nswallow gum?",Nothing,It passes through you; Nothing;,'
-    '"It stays for seven years; It grows.; ",x\n'
-)
-FACTOR = (
-    ",full_prefix,doc_id,completion,contradiction_0,contradiction_1,contradiction_2,longest_completions,"
-    "turncated_prefixes\n"
-    '0,"A long, long text. It",7,is true.,is false.,is odd.,is even.,9,It\n'
-)
 
 
 def write_file(tmp_path, name, text, encoding="utf-8"):
@@ -57,6 +51,70 @@ def test_the_preamble_is_put_before_truthfulqa_questions_on_request(tmp_path):
     assert PREAMBLE.startswith("Interpret each question literally")
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("text", [TRUTHFUL, FACTOR], ids=["truthfulqa", "factor"])
+def test_a_table_reads_the_same_however_a_spreadsheet_saves_it(tmp_path, text, encoding, ends, delimiter):
+    expected = read_items(write_file(tmp_path, "x.csv", text))
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    saved = io.StringIO()
+    csv.writer(saved, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    # A line break within a cell is saved like one between rows.
+    file = write_file(tmp_path, "y.csv", saved.getvalue().replace("\n", ends), encoding)
+    assert read_items(file) == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_json_lines_read_the_same_however_an_editor_saves_them(tmp_path, encoding, ends):
+    lines = ends.join(json.dumps(item.model_dump(), ensure_ascii=False) for item in ITEMS)
+    assert read_items(write_file(tmp_path, "x.jsonl", lines, encoding)) == ITEMS
+
+
+GOLD = Item(prompt="Q: What is gold?\nA:", answers=("A metal.", "An element."), wrong=("A gas.",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEADER}\n{ROW}\n,,,\n,,,\n",
+        f"{HEADER}\n,,,\n{ROW}\n\n , ,,,,,,,\n",
+        f",,,\n\n{HEADER}\n{ROW}\n",
+        f"{HEADER},,\n{ROW},,\n,,,,,\n",
+        f"sep=,\n{HEADER}\n{ROW}\n",
+        f"{HEADER}\n{ROW}\n".replace(",", ", ").replace("A gas", '"A gas"'),
+        f"Notes,{HEADER},Notes,,\nx,{ROW},y,,\n",
+        f"{HEADER}\n{ROW} ; .;\n",
+    ],
+    ids=["at the end", "between", "before", "wide", "noted delimiter", "spaces", "unused columns", "blank answers"],
+)
+def test_what_spreadsheets_add_to_a_table_is_no_question(tmp_path, text):
+    assert read_items(write_file(tmp_path, "x.csv", text)) == [GOLD]
+    assert read_items(write_file(tmp_path, "x.csv", text), "truthfulqa") == [GOLD]
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("more", ["", "{d}Category", "{d}Source{d}Category", "{d}"])
+def test_an_unquoted_delimiter_in_any_column_is_refused_with_line_and_count(tmp_path, place, delimiter, more):
+    columns = f"{HEADER.replace(',', delimiter)}{more.format(d=delimiter)}"
+    last = delimiter * more.count("{d}")
+    cells = ["What is gold?", "A metal", "A metal", "A gas"]
+    good = delimiter.join(cells) + last
+    cells[place] = f"No{delimiter} {cells[place]}"
+    bad = delimiter.join(cells) + last
+    held, most = bad.count(delimiter) + 1, columns.count(delimiter) + 1
+    file = write_file(tmp_path, "x.csv", f"{columns}\n{good}\n{bad}\n{good}\n")
+    with pytest.raises(DatasetError) as refused:
+        read_items(file)
+    shown = delimiter.replace("\t", "\\t")
+    assert str(refused.value) == (
+        f"x.csv, line 3 (row 3): it has {held} cells where the header has {most}; "
+        f"put a text that holds “{shown}” in quotes."
+    )
+
+
 @pytest.mark.parametrize(("name", "prefix"), [("news_factor.csv", "A long, long text. It"), ("wiki_factor.csv", "It")])
 def test_factor_is_read_with_the_customary_prefix(tmp_path, name, prefix):
     (item,) = read_items(write_file(tmp_path, name, FACTOR))
@@ -69,39 +127,47 @@ def test_a_factor_file_without_truncated_prefixes_is_read_with_the_whole_prefix(
     assert item.prompt == "It"
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("x.jsonl", '{"prompt": "a", "answers": ["b"]}\n{', "x.jsonl, line 2: it is not JSON"),
-        ("x.jsonl", '{"prompt": "a", "answers": []}', "x.jsonl, line 1: answers is empty"),
-        ("x.jsonl", '{"prompt": "a", "answers": "b"}', "x.jsonl, line 1: answers is not of its type"),
-        ("x.jsonl", '{"prompt": "a"}', "x.jsonl, line 1: the field answers is missing"),
-        ("x.jsonl", '{"prompt": "a", "answers": ["b"]}\n[1]', "x.jsonl, line 2: it is not JSON"),
-        ("x.jsonl", '\n{"prompt": "a", "answers": ["b"], "x": 1}', "x.jsonl, line 2: there is no field x"),
-        ("x.jsonl", '{"prompt": " ", "answers": ["b"]}', "x.jsonl, line 1: prompt"),
-        ("x.jsonl", '{"prompt": "a", "answers": ["."]}', "x.jsonl, line 1: answers.0"),
-        ("x.csv", "a,b\n1,2\n", "x.csv, line 1: neither JSON Lines nor a CSV"),
-        ("x.csv", "", "x.csv, line 1: neither"),
-        ("x.csv", "Question,Best Answer,Correct Answers\n", "line 1: the column “Incorrect Answers” is missing"),
-        ("x.csv", TRUTHFUL.replace("Nothing,It", ",It"), "x.csv, line 3, column “Best Answer”: it is empty"),
-        ("x.csv", TRUTHFUL.splitlines(keepends=True)[0], "x.csv holds no questions"),
-        ("x.csv", FACTOR.replace("is odd.", " "), "x.csv, line 2, column “contradiction_1”: it is empty"),
-        ("x.csv", FACTOR.replace("contradiction_2", "other"), "line 1: the column “contradiction_2” is missing"),
-        ("x.csv", f"{'x' * 200_000}\n1\n", "x.csv, line 1: neither"),
-        ("x.csv", TRUTHFUL.replace("Nothing,It passes through you; Nothing;", ";,; ;"), "line 3: answers is empty"),
-        ("x.csv", FACTOR.replace("is true.", "."), "x.csv, line 2: answers.0 is empty"),
-        ("x.csv", f'{FACTOR}1,"an open quote\n', "x.csv, line 3: a field in quotes"),
-    ],
-)
+@pytest.mark.parametrize(("name", "text", "message"), INVALID)
 def test_an_invalid_file_raises_one_sentence_with_line_and_column(tmp_path, name, text, message):
+    file = write_file(tmp_path, name, text)
+    if message is None:
+        assert len(read_items(file)) == 2
+        return
     with pytest.raises(DatasetError, match=message) as refused:
-        read_items(write_file(tmp_path, name, text))
+        read_items(file)
     assert "\n" not in str(refused.value)
     assert str(refused.value).startswith(name)  # the name alone: the page shows it to visitors
+    assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
+
+
+def test_every_kind_of_mistake_but_those_of_bytes_is_among_the_invalid_files(tmp_path):
+    kinds = set()
+    for name, text, message in INVALID:
+        if message is not None:
+            with pytest.raises(DatasetError) as refused:
+                read_items(write_file(tmp_path, name, text))
+            kinds.add(refused.value.kind)
+    assert kinds == set(DATASET_ERRORS) - {"encoding", "unreadable"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("é".encode("latin-1"), "x.csv is not UTF-8 text .byte 0.; save it as UTF-8."),
+        (b"\xef\xbb\xbfa\xff", "x.csv is not UTF-8 text .byte 4."),
+        ("Question".encode("utf-16") + b"x", "x.csv is not UTF-16 text .byte 18."),
+        (b"PK\x03\x04\x14\x00\x06\x00\xff", "x.csv is not UTF-8 text .byte 8.; save it as UTF-8."),
+        ("".encode("utf-16"), "x.csv is empty"),
+    ],
+)
+def test_a_file_of_other_bytes_is_told_its_encoding_and_the_first_byte_that_is_wrong(tmp_path, data, message):
+    file = tmp_path / "x.csv"
+    file.write_bytes(data)
+    with pytest.raises(DatasetError, match=message):
+        read_items(file)
 
 
 def test_an_unreadable_file_raises_one_sentence(tmp_path):
-    with pytest.raises(DatasetError, match="is not UTF-8 text"):
-        read_items(write_file(tmp_path, "x.jsonl", "é", "latin-1"))
-    with pytest.raises(DatasetError, match="cannot be read"):
-        read_items(tmp_path / "nowhere.jsonl")
+    for path in (tmp_path / "nowhere.jsonl", tmp_path):
+        with pytest.raises(DatasetError, match="cannot be read: "):
+            read_items(path)

@@ -1,27 +1,33 @@
 """Loading: what loads, and one sentence for everything that does not."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from transformers import AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from dola_core.errors import LoadError, PromptError
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.models import loading, proof, readout
-from dola_core.models.devices import DTYPES
+from dola_core.models.devices import DTYPES, out_of_memory
 from dola_core.models.loading import load_model
 from dola_core.models.preset import Preset
 from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.tiny import compare, tiny
 
 
-def folder(model, where: Path) -> Path:
+def folder(model, where: Path, **how) -> Path:
     """`model` saved with the shipped tokenizer."""
-    model.save_pretrained(where)
+    model.save_pretrained(where, **how)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(SHIPPED_MODEL / name, where / name)
     return where
@@ -92,7 +98,7 @@ def test_broken_files_are_said_in_a_sentence(llama_folder, tmp_path):
         (where / name).write_bytes(content)
         return where
 
-    assert "holds no causal language model" in sentence(broken("model.safetensors", b"\x00" * 20))
+    assert "model.safetensors is damaged or cut off" in sentence(broken("model.safetensors", b"\x00" * 20))
     config = json.loads((llama_folder / "config.json").read_text()) | {"hidden_size": "wide"}
     assert "holds no causal language model" in sentence(broken("config.json", json.dumps(config).encode()))
     assert "must hold a layer from 1 to 29" in sentence(broken("dola_static.json", b'{"layer": 99}'))
@@ -134,6 +140,39 @@ def test_what_goes_wrong_while_loading_is_said_in_a_sentence(error, said, monkey
         raise error
 
     monkeypatch.setattr(loading.AutoConfig, "from_pretrained", fail)
+    assert said in sentence("some/model", device="cpu", dtype="float32")
+
+
+def test_memory_that_runs_out_is_known_as_pytorch_says_it():
+    """By its words, as the error has no type of its own on a CPU."""
+    with pytest.raises(RuntimeError) as ran_out:
+        torch.empty(10**15)
+    assert out_of_memory(ran_out.value)
+    with pytest.raises(RuntimeError) as other:
+        torch.ones(2) @ torch.ones(3)
+    assert not out_of_memory(other.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "cannot be downloaded: the disk is full; make room"),
+        (EntryNotFoundError("no config.json"), "on the Hugging Face Hub holds no model that transformers can load"),
+        (LocalEntryNotFoundError("offline"), "neither a folder here nor reachable"),
+        (ImportError("sentencepiece"), "needs a package that is not installed: sentencepiece"),
+        (
+            ValueError("trust_remote_code Unrecognized out of memory"),
+            "some/model could not be loaded: trust_remote_code",
+        ),
+        (OSError("does not recognize this architecture"), "neither a folder here nor reachable"),
+    ],
+)
+def test_the_type_of_an_error_decides_what_is_said_and_not_its_words(error, said, monkeypatch):
+    def fail(*_args, **_named):
+        raise error
+
+    monkeypatch.setattr(loading.AutoConfig, "from_pretrained", fail)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert said in sentence("some/model", device="cpu", dtype="float32")
 
 

@@ -13,6 +13,7 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
 )
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from dola_core.errors import UnsupportedModelError
 from dola_core.models.readout import Readout
@@ -52,6 +53,25 @@ class RunsItsBlocksTwice(LlamaForCausalLM):
         run_once = first.forward
         first.forward = lambda h, **kwargs: run_once(run_once(h, **kwargs), **kwargs)
         self.model.layers[-1].forward = lambda h, **kwargs: first(h, **kwargs)
+
+
+class KeepsItsBlocksInTwoLists(LlamaForCausalLM):
+    def __init__(self, config):
+        super().__init__(config)
+        self.model.first, self.model.layers = self.model.layers[:15], self.model.layers[15:]
+        run = self.model.layers[0].forward
+
+        def forward(h, **kwargs):
+            for block in self.model.first:
+                h = block(h, **kwargs)
+            return run(h, **kwargs)
+
+        self.model.layers[0].forward = forward
+
+
+class SkipsItsBlocks(LlamaForCausalLM):
+    def forward(self, input_ids=None, **_):
+        return CausalLMOutputWithPast(logits=self.lm_head(self.model.norm(self.model.embed_tokens(input_ids))))
 
 
 def changing(change):
@@ -103,6 +123,10 @@ class TestRefusals:
         with pytest.raises(UnsupportedModelError, match="RunsItsBlocksTwice runs its blocks several times"):
             Readout.of(prepared(RunsItsBlocksTwice(LlamaConfig(**LLAMA))))
 
+    def test_a_model_whose_blocks_do_not_run_on_text(self):
+        with pytest.raises(UnsupportedModelError, match="SkipsItsBlocks has blocks that do not run on text"):
+            Readout.of(prepared(SkipsItsBlocks(LlamaConfig(**LLAMA))))
+
     def test_a_model_with_a_spoiled_weight(self):
         model = prepared(LlamaForCausalLM(LlamaConfig(**LLAMA)))
         model.model.layers[3].mlp.up_proj.weight.data[0, 0] = torch.nan
@@ -153,6 +177,11 @@ class TestRefusals:
         with pytest.raises(UnsupportedModelError, match="LlamaForCausalLM cannot be run on text alone: TypeError"):
             Readout.of(model)
 
+    def test_a_list_beside_the_blocks_that_does_not_run_is_none_of_them(self):
+        model = prepared(LlamaForCausalLM(LlamaConfig(**LLAMA)))
+        model.tower = torch.nn.ModuleList(torch.nn.Linear(WIDTH, WIDTH) for _ in range(N))
+        assert Readout.of(model).blocks is model.model.layers
+
     def test_a_model_without_a_norm_is_read_without(self):
         model = prepared(LlamaForCausalLM(LlamaConfig(**LLAMA)))
         model.model.norm = torch.nn.Identity()
@@ -162,10 +191,15 @@ class TestRefusals:
             torch.testing.assert_close(readout.logits(h, early_norm=False), model.lm_head(h))
 
     def test_a_model_whose_blocks_are_not_in_one_list(self):
-        model = LlamaForCausalLM(LlamaConfig(**LLAMA))
+        with pytest.raises(
+            UnsupportedModelError, match="KeepsItsBlocksInTwoLists does not keep its blocks in one list"
+        ):
+            Readout.of(prepared(KeepsItsBlocksInTwoLists(LlamaConfig(**LLAMA))))
+
+    def test_a_list_counts_where_the_config_counts_something_else(self):
+        model = prepared(LlamaForCausalLM(LlamaConfig(**LLAMA)))
         model.model.layers = model.model.layers[:20]
-        with pytest.raises(UnsupportedModelError, match="does not keep its 30 blocks in one list"):
-            Readout.of(model)
+        assert Readout.of(model).n_layers == 20
 
     def test_a_refused_model_keeps_no_hooks(self):
         model = changing(lambda logits: logits + torch.arange(V))

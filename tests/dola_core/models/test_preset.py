@@ -4,9 +4,13 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from dola_core.errors import LoadError, PresetError
+from dola_core.models.loading import load_model
 from tests.dola_core.generating import dola
+from tests.dola_core.models.test_loading import folder as saved
 from tests.dola_core.tiny import tiny
 
 
@@ -50,5 +54,60 @@ class TestRecordedLayer:
     )
     def test_a_broken_choice_is_an_error_that_names_the_file(self, folder, content):
         (folder / "dola_static.json").write_text(content)
-        with pytest.raises(ValueError, match=r"dola_static\.json must hold a layer from 1 to 29"):
+        with pytest.raises(PresetError, match=r"dola_static\.json must hold a layer from 1 to 29") as refused:
             dola(self.load(folder), layer=None)
+        assert str(refused.value).endswith(".")
+        assert "\n" not in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("spoil", "said"),
+        [
+            (lambda file: file.write_bytes(b"\xff\xfe{"), "is not UTF-8 text"),
+            (lambda file: file.mkdir(), "cannot be read: Is a directory"),
+            (lambda file: file.write_text('{"layer": 3, "identity": "mine"}'), "identity: String should match"),
+            (lambda file: file.write_text('{"layer": 3, "beta": 1}'), "beta: Extra inputs are not permitted"),
+        ],
+    )
+    def test_a_file_that_is_no_preset_is_called_what_it_is_when_a_model_is_loaded(self, tmp_path, spoil, said):
+        where = saved(tiny("llama"), tmp_path / "model")
+        spoil(where / "dola_static.json")
+        with pytest.raises(LoadError, match=said) as refused:
+            load_model(where, device="cpu", dtype="float32")
+        assert str(refused.value).startswith(str(where / "dola_static.json"))
+        assert "causal language model" not in str(refused.value)
+
+
+class TestIdentityOfThePresetsModel:
+    @pytest.fixture
+    def where(self, tmp_path):
+        return saved(tiny("llama"), tmp_path / "model")
+
+    @staticmethod
+    def record(where, **preset):
+        identity = load_model(where, device="cpu", dtype="float32").info.identity
+        (where / "dola_static.json").write_text(json.dumps({"layer": 10, "identity": identity} | preset))
+        return identity
+
+    def test_its_own_preset_is_honoured_in_any_dtype_by_loading_and_by_generate(self, where):
+        self.record(where)
+        for dtype in ("float32", "bfloat16"):
+            assert load_model(where, device="cpu", dtype=dtype).preset.layer == 10
+        model = AutoModelForCausalLM.from_pretrained(where)
+        assert torch.equal(dola(model, layer=None), dola(tiny("llama"), layer=10))
+
+    def test_a_preset_of_other_weights_is_refused(self, where):
+        self.record(where)
+        weights = load_file(where / "model.safetensors")
+        weights["model.layers.14.mlp.up_proj.weight"][0, 0] += 1e-3
+        save_file(weights, where / "model.safetensors", metadata={"format": "pt"})
+        said = r"dola_static\.json was chosen for another model \(its weights are not those that lie beside it now\);"
+        with pytest.raises(LoadError, match=said):
+            load_model(where, device="cpu", dtype="float32")
+        with pytest.raises(PresetError, match=said):
+            dola(AutoModelForCausalLM.from_pretrained(where), layer=None)
+
+    def test_a_preset_of_another_tokenizer_is_refused(self, where):
+        weights, text = self.record(where).split("-")
+        self.record(where, identity=f"{weights}-{'0' * len(text)}")
+        with pytest.raises(LoadError, match="its tokenizer or chat template is not the one that lies beside it now"):
+            load_model(where, device="cpu", dtype="float32")
