@@ -138,7 +138,7 @@ def _evaluate_generation(
     decoding, engine = config.decoding or DecodingConfig(), Engine(loaded)
     for number, item in enumerate(items, start=1):
         try:
-            engine.check(_comparison(loaded, item.prompt, (), decoding))
+            engine.check(_comparison(loaded, item.prompt, lanes[:1], decoding))
             for answer in item.answers:
                 answer_ids(loaded, item.prompt, answer)
         except PromptError as error:
