@@ -25,7 +25,7 @@ format: $(VENV)/.dev
 
 # Every family of models that transformers ships, with a tiny random model; some minutes. Writes docs/models.md.
 sweep: $(VENV)/.dev
-	$(BIN)/python -m tests.dola_core.models.sweep $(ARGS)
+	$(BIN)/python -m tests.dola_core.models.reading.sweep $(ARGS)
 
 # A folder to push as a Hugging Face Space: OUT=folder, and MODEL=owner/name for a model of the Hub on ZeroGPU.
 space:

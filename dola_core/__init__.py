@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
     from dola_core.generation import generate_with_dola_static
     from dola_core.lanes import DecodingConfig, Lane
-    from dola_core.layer_search.dataset import Item, read_items
+    from dola_core.layer_search.questions.dataset import Item, read_items
     from dola_core.layer_search.result import SearchConfig, SearchResult
     from dola_core.layer_search.scoring import ScoringConfig
     from dola_core.layer_search.search import search_layers
@@ -77,7 +77,7 @@ else:
         ),
         "dola_core.generation": ("generate_with_dola_static",),
         "dola_core.lanes": ("DecodingConfig", "Lane"),
-        "dola_core.layer_search.dataset": ("Item", "read_items"),
+        "dola_core.layer_search.questions.dataset": ("Item", "read_items"),
         "dola_core.layer_search.result": ("SearchConfig", "SearchResult"),
         "dola_core.layer_search.scoring": ("ScoringConfig",),
         "dola_core.layer_search.search": ("search_layers",),

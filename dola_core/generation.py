@@ -26,9 +26,9 @@ from dola_core.contrast import check_alpha, check_layer
 from dola_core.errors import UnsupportedModelError
 from dola_core.lanes import PenaltyPosition
 from dola_core.logits_processors import ContrastProcessor, ReadLastLayer, RowwisePenalty, TakeStates
-from dola_core.models.parts import close, model_name, probe_ids
 from dola_core.models.preset import Preset
-from dola_core.models.readout import Readout
+from dola_core.models.reading.parts import close, model_name, probe_ids
+from dola_core.models.reading.readout import Readout
 
 SUPPORTED_MODES = {
     GenerationMode.GREEDY_SEARCH,

@@ -6,7 +6,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, RepetitionPenaltyLogitsProcessor
 
 from dola_core.contrast import log_ratio, log_softmax
-from dola_core.models.readout import HeadProduct, Readout
+from dola_core.models.reading.readout import HeadProduct, Readout
 
 
 class ContrastProcessor(LogitsProcessor):

@@ -7,7 +7,7 @@ from typing import Literal
 from app.inputs.trace_file import MAX_VALUES, most_values
 from app.language import VisitorError
 from dola_core.errors import DatasetError
-from dola_core.layer_search.dataset import Item, parse_items, text_of
+from dola_core.layer_search.questions.dataset import Item, parse_items, text_of
 from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.scoring import ScoringConfig
 

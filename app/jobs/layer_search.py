@@ -9,7 +9,7 @@ from app.jobs.comparison import Halt
 from app.jobs.request import Limits
 from app.jobs.zero_gpu import MOST, on_gpu, within
 from dola_core.decoding.engine import Engine
-from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import SearchConfig, SearchResult
 from dola_core.layer_search.search import Search
 

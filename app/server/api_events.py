@@ -10,7 +10,7 @@ from app.jobs.comparison import ComparisonUpdate
 from app.jobs.layer_search import SearchUpdate
 from app.jobs.request import RequestError
 from app.jobs.run_queue import Waiting
-from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.trace.schema import ALPHA_MIN, Step, Trace
 
 MOST_ALPHAS = 10

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from dola_core.decoding.prefix_cache import PrefixCache
-from dola_core.models.cached_texts import CachedTexts, read_logits
-from dola_core.models.proof import reading_rules
-from dola_core.models.readout import Readout
-from dola_core.models.workspace import Workspace
+from dola_core.models.reading.cached_texts import CachedTexts, read_logits
+from dola_core.models.reading.proof import reading_rules
+from dola_core.models.reading.readout import Readout
+from dola_core.models.reading.workspace import Workspace
 
 
 class Batch(Protocol):

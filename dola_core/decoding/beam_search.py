@@ -31,7 +31,7 @@ from dola_core.decoding.lockstep import EndRules
 from dola_core.errors import UnsupportedModelError
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Lane
-from dola_core.models.readout import Readout
+from dola_core.models.reading.readout import Readout
 from dola_core.trace.schema import EndReason
 
 FILLER = -1e9

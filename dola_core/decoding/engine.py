@@ -15,7 +15,7 @@ from dola_core.decoding.static_batch import StaticBatch
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.models.loaded_model import LoadedModel, well_formed
-from dola_core.models.proof import context_length, reading_rules
+from dola_core.models.reading.proof import context_length, reading_rules
 from dola_core.models.text_ids import embedded_size
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace

@@ -25,7 +25,7 @@ from dola_core.lanes import (
     gumbel_noise,
     select_tokens,
 )
-from dola_core.models.workspace import Workspace
+from dola_core.models.reading.workspace import Workspace
 from dola_core.trace.schema import EndReason, Step
 from dola_core.trace.step_record import Allowance, RowLanes, record_steps
 

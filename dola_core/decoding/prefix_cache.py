@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from dola_core.models.cached_texts import CachedTexts
+from dola_core.models.reading.cached_texts import CachedTexts
 
 
 class PrefixCache:

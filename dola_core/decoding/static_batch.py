@@ -10,10 +10,10 @@ from transformers import Cache, StaticCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
 from dola_core.errors import UnsupportedModelError
-from dola_core.models.cached_texts import CachedTexts, read_logits
-from dola_core.models.parts import model_name
-from dola_core.models.proof import Trial, reading_rules
-from dola_core.models.readout import Readout
+from dola_core.models.reading.cached_texts import CachedTexts, read_logits
+from dola_core.models.reading.parts import model_name
+from dola_core.models.reading.proof import Trial, reading_rules
+from dola_core.models.reading.readout import Readout
 
 DecodeStep = Callable[[Tensor], Tensor]
 """Ids `[lanes, 1]` → logits `[(layers + 1) · lanes, V]`, layer after layer."""

@@ -23,8 +23,8 @@ from dola_core.files import folder_in_use, unwritable_reason, write_atomically
 # What imports PyTorch is imported where it is used: --help must not wait for it.
 if TYPE_CHECKING:
     from dola_core.lanes import DecodingConfig
-    from dola_core.layer_search.dataset import Item
     from dola_core.layer_search.metrics import Metric
+    from dola_core.layer_search.questions.dataset import Item
     from dola_core.layer_search.result import SearchConfig, SearchResult, Task
     from dola_core.models.loaded_model import LoadedModel
 
@@ -130,7 +130,7 @@ def _kept(out: Path) -> str:
 
 def _search(options: argparse.Namespace) -> "SearchResult":
     """Read the questions, load the model, search with a progress bar, and store the choice if asked to."""
-    from dola_core.layer_search.dataset import read_items
+    from dola_core.layer_search.questions.dataset import read_items
     from dola_core.layer_search.search import search_layers
     from dola_core.models.loading import load_model
 

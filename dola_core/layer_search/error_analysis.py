@@ -9,15 +9,15 @@ from torch import Tensor
 
 from dola_core.contrast import log_softmax
 from dola_core.lanes import DecodingConfig, Lane
-from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.evaluate import generate_ids
 from dola_core.layer_search.metrics import COMPARING_METRICS, normalised_scores
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import Candidate, ErrorCase, SearchConfig
 from dola_core.layer_search.scoring import answer_ids, score_items
-from dola_core.models.cached_texts import CachedTexts, read_states
 from dola_core.models.loaded_model import LoadedModel
-from dola_core.models.proof import reading_rules
-from dola_core.models.readout import last_position
+from dola_core.models.reading.cached_texts import CachedTexts, read_states
+from dola_core.models.reading.proof import reading_rules
+from dola_core.models.reading.readout import last_position
 
 CANDIDATES = 10
 """The most probable tokens of a distribution that an error case holds."""

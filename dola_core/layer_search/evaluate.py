@@ -17,8 +17,8 @@ from dola_core.decoding.engine import Engine
 from dola_core.errors import FileWriteError, PromptError, QuestionPromptError
 from dola_core.files import write_atomically
 from dola_core.lanes import DecodingConfig, Lane
-from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.metrics import COMPARING_METRICS, GENERATION_METRICS, GREEDY_METRICS, Metric, metric_values
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.scoring import answer_ids, score_items
 from dola_core.models.loaded_model import LoadedModel

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from dola_core.contrast import log_softmax
 from dola_core.errors import PromptError, QuestionPromptError, QuestionTooLongError
-from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.plausible_heads import PlausibleHeads, PostSoftmax, score_without_head
-from dola_core.models.cached_texts import CachedTexts, read_states
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.models.loaded_model import LoadedModel
-from dola_core.models.proof import context_length, reading_rules
-from dola_core.models.readout import Readout, last_position
+from dola_core.models.reading.cached_texts import CachedTexts, read_states
+from dola_core.models.reading.proof import context_length, reading_rules
+from dola_core.models.reading.readout import Readout, last_position
 
 BATCH_TOKENS = 4096
 """Tokens of prompts and answers that are read together."""

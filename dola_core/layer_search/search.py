@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from dola_core.files import folder_in_use, write_together
-from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.error_analysis import error_cases
 from dola_core.layer_search.evaluate import MetricTable, evaluate_items, measurable_metrics
-from dola_core.layer_search.html_report import html_report
+from dola_core.layer_search.questions.dataset import Item
+from dola_core.layer_search.report.html_report import html_report
 from dola_core.layer_search.result import DataInfo, SearchConfig, SearchResult, Strategy
 from dola_core.layer_search.selection import SettingGrid, best_column
 from dola_core.layer_search.summary import summarise

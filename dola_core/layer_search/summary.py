@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.metrics import Metric
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import Chosen, Curve, DataInfo, Interval, SearchConfig, SearchResult
 from dola_core.layer_search.selection import (
     MIN_CLUSTERS,

@@ -17,7 +17,7 @@ from dola_core.lanes import MAX_PENALTY, MIN_PENALTY
 from dola_core.models.chat_template import end_of_turn
 from dola_core.models.info import ModelInfo
 from dola_core.models.preset import Preset
-from dola_core.models.readout import Readout
+from dola_core.models.reading.readout import Readout
 from dola_core.models.text_ids import TextIds, embedded_size
 from dola_core.paths import SHIPPED_MODEL
 

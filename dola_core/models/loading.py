@@ -41,8 +41,8 @@ from dola_core.models.identity import model_identity
 from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import Preset
-from dola_core.models.proof import reading_rules
-from dola_core.models.readout import Readout
+from dola_core.models.reading.proof import reading_rules
+from dola_core.models.reading.readout import Readout
 from dola_core.paths import SHIPPED_MODEL
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dola_core.contrast import entropy, layer_statistics, plausible_head
-from dola_core.models.workspace import Workspace
+from dola_core.models.reading.workspace import Workspace
 from dola_core.trace.ranks import encode_ranks, ranks_of
 from dola_core.trace.schema import ALPHA_MIN, Choice, Step
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from outcomes import Outcome
 
-from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.questions.dataset import Item
 
 
 def test_an_interval_holds_its_share_and_narrows_with_more_things() -> None:

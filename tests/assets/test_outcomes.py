@@ -11,8 +11,8 @@ from outcomes import search
 
 from dola_core.contrast import log_p_hat, log_softmax
 from dola_core.generation import generate_with_dola_static
-from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.plausible_heads import OUTSIDE
+from dola_core.layer_search.questions.dataset import Item
 
 LAYERS, ALPHAS = (1, 11, 22, 29), (0.05, 0.1, 0.5, 1.0)
 KINDS = ("baseline_mc_correct", "baseline_greedy_correct", "dola_mc_correct", "dola_greedy_correct")

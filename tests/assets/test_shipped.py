@@ -14,7 +14,7 @@ import torch
 from outcomes import search
 from transformers import AutoModelForCausalLM
 
-from dola_core.layer_search.dataset import Item, read_items
+from dola_core.layer_search.questions.dataset import Item, read_items
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import PRESET_FILE, Preset
 

@@ -14,7 +14,7 @@ from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
 from dola_core.models.preset import Preset
-from dola_core.models.readout import Readout
+from dola_core.models.reading.readout import Readout
 from dola_core.paths import SHIPPED_MODEL
 
 SHAPES = {"135M": (576, 1536, 9, 3), "445M": (1024, 3072, 16, 8), "1.65B": (2048, 6144, 32, 8)}

@@ -11,7 +11,7 @@ from app.inputs.question_file import MOST
 from app.language import ENGLISH
 from app.render.search_summary import verdict
 from app.search_tab.components import shipped_search
-from dola_core.layer_search.dataset import Item, write_items
+from dola_core.layer_search.questions.dataset import Item, write_items
 from dola_core.models.loading import load_model
 from tests.browser.test_inspector import click_point, drawn
 from tests.browser.test_page import compare, finished, set_slider

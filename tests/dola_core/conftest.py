@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from dola_core.models.proof import reading_rules
-from dola_core.models.readout import Readout
+from dola_core.models.reading.proof import reading_rules
+from dola_core.models.reading.readout import Readout
 from tests.dola_core.reference import NaiveDecoder
 from tests.dola_core.tiny import CONFIGS, hooks_on, prepared, tiny
 

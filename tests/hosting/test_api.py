@@ -10,7 +10,7 @@ from gradio_client.exceptions import AppError
 from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine
 from dola_core.lanes import DecodingConfig, Lane
-from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.scoring import ScoringConfig
 from dola_core.layer_search.search import Search

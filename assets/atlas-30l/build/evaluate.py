@@ -24,7 +24,7 @@ from packing import Packing
 from tqdm import tqdm
 
 from dola_core.files import write_together
-from dola_core.layer_search.dataset import Item, write_items
+from dola_core.layer_search.questions.dataset import Item, write_items
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
 from dola_core.models.preset import PRESET_FILE, Preset

@@ -6,7 +6,7 @@ from random import Random
 from facts import Entity, entities, every_fact, read_table
 from phrases import PROSE, WORDINGS, fill
 
-from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.questions.dataset import Item
 
 WRONG = 3
 """Wrong answers offered beside the right one, where the relation has as many."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.inputs.question_file import LONGEST, MAX_LINES, MOST_ANSWERS, QuestionsError, questions_of
 from app.language import language
-from dola_core.layer_search.dataset import FACTOR_COLUMNS, TRUTHFULQA_COLUMNS, Item
+from dola_core.layer_search.questions.dataset import FACTOR_COLUMNS, TRUTHFULQA_COLUMNS, Item
 from tests.dola_core.layer_search.questions import INVALID
 
 TEXTS = st.text(st.characters(), max_size=12)

@@ -9,7 +9,7 @@ from app.jobs import layer_search
 from app.jobs.layer_search import run_search
 from app.jobs.request import Limits, RequestError
 from dola_core.errors import QuestionTooLongError
-from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.search import Search
 

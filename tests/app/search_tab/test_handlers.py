@@ -15,7 +15,7 @@ from app.render.figures import curve_card, halves_card
 from app.render.search_summary import domain_rows, error_rows, verdict
 from app.search_tab.components import SearchTab, shipped_search
 from dola_core.errors import DATASET_ERRORS
-from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import SearchResult
 from dola_core.layer_search.scoring import ScoringConfig
 from dola_core.layer_search.search import search_layers

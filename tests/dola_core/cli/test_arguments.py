@@ -11,9 +11,9 @@ import pytest
 from dola_core.cli import arguments
 from dola_core.cli import compare as command
 from dola_core.layer_search import __main__ as layer_search
-from dola_core.layer_search.dataset import Format
 from dola_core.layer_search.metrics import Metric
 from dola_core.layer_search.plausible_heads import PostSoftmax
+from dola_core.layer_search.questions.dataset import Format
 from dola_core.layer_search.result import Strategy, Task
 from dola_core.models.devices import DTYPES
 from dola_core.models.preset import PRESET_FILE

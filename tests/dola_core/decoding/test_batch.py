@@ -7,7 +7,7 @@ import torch
 
 from dola_core.decoding.static_batch import StaticBatch
 from dola_core.lanes import DecodingConfig, Lane
-from dola_core.models.readout import Readout
+from dola_core.models.reading.readout import Readout
 from tests.dola_core.tiny import N, compare, prompt, recorded, texts, tiny
 
 LANES = (Lane(name="baseline"), Lane(name="dola", layer=22), Lane(name="low", layer=3, alpha=0.05))

@@ -7,7 +7,7 @@ from dola_core.decoding.engine import COMPILED_LENGTH, Engine, compare
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.models.loading import load_model
-from dola_core.models.readout import Readout
+from dola_core.models.reading.readout import Readout
 from dola_core.trace.recorder import Recorder
 from tests.dola_core.tiny import N, engine_of, tiny
 

@@ -10,7 +10,7 @@ import torch
 from dola_core.errors import PromptError
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import DecodingConfig, Lane, gumbel_noise
-from dola_core.models.readout import Readout
+from dola_core.models.reading.readout import Readout
 from tests.dola_core.reference import warp
 from tests.dola_core.tiny import CONFIGS, V, compare, hooks_on, prompt, texts, tiny
 

@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.lanes import DecodingConfig, Lane
-from dola_core.models.readout import Readout
+from dola_core.models.reading.readout import Readout
 from tests.dola_core.tiny import CONFIGS, compare, prepared, prompt, texts, tokens_read
 
 PROMPT = prompt(7)

@@ -1,6 +1,6 @@
 """Questions and files of questions that the tests of the layer search share."""
 
-from dola_core.layer_search.dataset import Item
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import SearchConfig
 
 COUNTRIES = {

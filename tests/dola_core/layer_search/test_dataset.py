@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from dola_core.errors import DATASET_ERRORS, DatasetError
-from dola_core.layer_search.dataset import PREAMBLE, Item, read_items, write_items
+from dola_core.layer_search.questions.dataset import PREAMBLE, Item, read_items, write_items
 from tests.dola_core.layer_search.questions import FACTOR, HEADER, INVALID, ROW, TRUTHFUL
 
 ITEMS = [

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from dola_core.layer_search.dataset import Item
-from dola_core.layer_search.html_report import html_report
+from dola_core.layer_search.questions.dataset import Item
+from dola_core.layer_search.report.html_report import html_report
 from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.search import search_layers
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dola_core.layer_search import __main__ as command
-from dola_core.layer_search.dataset import write_items
+from dola_core.layer_search.questions.dataset import write_items
 from dola_core.layer_search.result import SearchResult
 from tests.dola_core.layer_search.questions import ITEMS
 

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, JanusForConditionalGeneration
 
 from dola_core.contrast import log_softmax
-from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.metrics import COMPARING_METRICS, GREEDY_METRICS, metric_values
 from dola_core.layer_search.plausible_heads import OUTSIDE
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.scoring import ScoringConfig, score_items
 from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import Preset
-from dola_core.models.readout import Readout
+from dola_core.models.reading.readout import Readout
 from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.tiny import CONFIGS, N, prepared
 

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree  # private, but what PyTorch's own modes are written with
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from dola_core.models.readout import Readout
+from dola_core.models.reading.readout import Readout
 
 CPU, ONE, TWO = torch.device("cpu"), torch.device("cuda", 0), torch.device("cuda", 1)
 ACROSS = ("copy_", "__getitem__", "__setitem__", "index_put_")

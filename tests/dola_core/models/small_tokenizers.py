@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import Preset
-from dola_core.models.readout import Readout
+from dola_core.models.reading.readout import Readout
 from tests.dola_core.tiny import tiny
 
 SPECIAL = ("<s>", "</s>", "<unk>", "<|turn|>", "<|end|>")

@@ -10,12 +10,12 @@ from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.layer_search.scoring import score_items
-from dola_core.models.cached_texts import ReadingRules
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
-from dola_core.models.parts import find_parts
-from dola_core.models.proof import find_rules
-from dola_core.models.readout import Readout
+from dola_core.models.reading.cached_texts import ReadingRules
+from dola_core.models.reading.parts import find_parts
+from dola_core.models.reading.proof import find_rules
+from dola_core.models.reading.readout import Readout
 from tests.dola_core.layer_search.test_scoring import ITEMS
 from tests.dola_core.models.devices import ONE, TWO, split
 from tests.dola_core.tiny import compare, prompt, recorded, texts, tiny

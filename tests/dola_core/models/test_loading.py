@@ -17,10 +17,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForCon
 
 from dola_core.errors import LoadError, PromptError
 from dola_core.lanes import DecodingConfig, Lane
-from dola_core.models import loading, proof, readout
+from dola_core.models import loading
 from dola_core.models.devices import DTYPES, out_of_memory
 from dola_core.models.loading import load_model
 from dola_core.models.preset import Preset
+from dola_core.models.reading import proof, readout
 from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.tiny import compare, tiny
 

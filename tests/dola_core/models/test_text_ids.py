@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from dola_core.errors import PROMPT_ERRORS, PromptError, QuestionPromptError
-from dola_core.layer_search.dataset import Item
 from dola_core.layer_search.evaluate import MetricTable, evaluate_items
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.scoring import answer_ids, score_items
 from dola_core.models.loaded_model import LoadedModel

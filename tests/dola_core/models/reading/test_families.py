@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.dola_core.models.families import CANNOT, families
-from tests.dola_core.models.sweep import outcome
+from tests.dola_core.models.reading.families import CANNOT, families
+from tests.dola_core.models.reading.sweep import outcome
 
 SAMPLE = {
     "llama", "gpt2", "opt", "mpt", "xglm", "dbrx", "llama4_text", "modernbert-decoder", "cohere", "minicpm3", "gemma2",

@@ -19,10 +19,10 @@ from dola_core.errors import UnsupportedModelError
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.layer_search.scoring import read_answers
-from dola_core.models.cached_texts import ReadingRules
-from dola_core.models.proof import reading_rules
-from dola_core.models.readout import Readout
-from tests.dola_core.models.families import CANNOT, WORDS, families, tiny_config, tiny_family
+from dola_core.models.reading.cached_texts import ReadingRules
+from dola_core.models.reading.proof import reading_rules
+from dola_core.models.reading.readout import Readout
+from tests.dola_core.models.reading.families import CANNOT, WORDS, families, tiny_config, tiny_family
 from tests.dola_core.tiny import compare, texts
 
 LAYER, ALPHA = 2, 0.1

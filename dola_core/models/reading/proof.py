@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dola_core.errors import UnsupportedModelError
-from dola_core.models.cached_texts import CachedTexts, ReadingRules, read_logits
 from dola_core.models.devices import out_of_memory
-from dola_core.models.parts import check_finite, first_line, model_name, probe_ids
-from dola_core.models.readout import Readout
-from dola_core.models.turning_points import TurningPoints
+from dola_core.models.reading.cached_texts import CachedTexts, ReadingRules, read_logits
+from dola_core.models.reading.parts import check_finite, first_line, model_name, probe_ids
+from dola_core.models.reading.readout import Readout
+from dola_core.models.reading.turning_points import TurningPoints
 
 PROMPT = 11
 AFTER = 8
@@ -143,7 +143,7 @@ class Trial:
         other = self._start(3, rules, self.prompt + 2)
         texts = self._read_prompt(rules, in_chunks=rules.in_chunks)
         self._check(other, "a prompt in one piece")
-        self._check(texts, "a prompt in chunks")
+        self._check(texts, "a prompt in chunks" if rules.in_chunks else "a prompt in one piece")
         self._fork(texts, between=lambda: self._next(other, [3], "two texts in turn"))
         self._next(other, [3], "two texts in turn")
         if texts.can_be_shortened:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dola_core.models.parts import Parts, find_parts, input_device
+from dola_core.models.reading.parts import Parts, find_parts, input_device
 
 _PARTS: weakref.WeakKeyDictionary[PreTrainedModel, Parts] = weakref.WeakKeyDictionary()
 

@@ -16,7 +16,7 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from dola_core.errors import UnsupportedModelError
-from dola_core.models.readout import Readout
+from dola_core.models.reading.readout import Readout
 from tests.dola_core.tiny import LLAMA, WIDTH, N, V, hooks_on, prepared, prompt
 
 IDS = torch.tensor([prompt(6, seed=1), prompt(6, seed=2)])

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from dola_core.display import format_signed, visible_token
-from dola_core.layer_search.html_chart import metric_chart
 from dola_core.layer_search.metrics import Metric
+from dola_core.layer_search.report.html_chart import metric_chart
 from dola_core.layer_search.result import Candidate, Curve, Domain, ErrorCase, Interval, SearchResult
 
 UNITS = {"margin": "nats"}

@@ -11,7 +11,7 @@ from transformers import (
     AutoModelForCausalLM,
 )
 
-from dola_core.models.readout import Readout
+from dola_core.models.reading.readout import Readout
 from tests.dola_core.tiny import CONFIGS, WIDTH, N, V, hooks_on, prepared, prompt, tiny
 
 IDS = torch.tensor([prompt(6, seed=1), prompt(6, seed=2)])

@@ -17,9 +17,9 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from dola_core.errors import UnsupportedModelError
-from dola_core.models.parts import model_name
-from dola_core.models.readout import Readout
-from dola_core.models.workspace import Workspace
+from dola_core.models.reading.parts import model_name
+from dola_core.models.reading.readout import Readout
+from dola_core.models.reading.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Questions with known answers, and the files they are read from."""
