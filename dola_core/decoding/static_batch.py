@@ -14,6 +14,7 @@ from dola_core.models.reading.cached_texts import CachedTexts, read_logits
 from dola_core.models.reading.parts import model_name
 from dola_core.models.reading.proof import Trial, reading_rules
 from dola_core.models.reading.readout import Readout
+from dola_core.models.reading.turning_points import TurningPoints
 
 DecodeStep = Callable[[Tensor], Tensor]
 """Ids `[lanes, 1]` → logits `[(layers + 1) · lanes, V]`, layer after layer."""
@@ -49,7 +50,9 @@ class StaticBatch:
         self.cache = StaticCache(config=readout.model.config.get_text_config(decoder=True), max_cache_len=length)
         self._step: DecodeStep = self._decode
         self._graph: _Graph | None = None
-        plain = all(type(layer) is StaticLayer for layer in self.cache.layers)
+        # A compiled step does not prepare its inputs, and with it drops no cache where positions change their meaning.
+        turns = any(point < length for point in TurningPoints.of(readout.model.config).rope)
+        plain = not turns and all(type(layer) is StaticLayer for layer in self.cache.layers)
         if not plain or reading_rules(readout).own_cache or not self._is_true():
             raise UnsupportedModelError(
                 f"{model_name(readout.model)} has attention that cannot be compiled here; start without --compile."

@@ -1,7 +1,8 @@
 """Find by trying what layer contrast needs of a causal LM: its blocks, its final norm, its head and what comes after.
 
-Nothing is looked up by name. One forward pass on a few tokens shows which list of blocks runs, which modules lead from
-the last block to the head, and which constant factor or cap turns the head's output into the model's logits.
+One forward pass on a few tokens shows which list of blocks runs, which modules lead from the last block to the head,
+and which constant factor turns the head's output into the model's logits. Of a config, only its number of blocks and a
+cap are taken by name; of a module, whether its class calls itself a norm.
 """
 
 from collections.abc import Iterator, Sequence

@@ -21,7 +21,8 @@ from dola_core.models.reading.parts import check_finite, first_line, model_name,
 from dola_core.models.reading.readout import Readout
 from dola_core.models.reading.turning_points import TurningPoints
 
-PROMPT = 11
+PROMPT = 24
+"""Tokens of a trial's prompt, unless the model changes a rule before."""
 AFTER = 8
 """Tokens of a trial after its prompt."""
 LONGEST_TRIAL = {"cuda": 8_192}
@@ -64,12 +65,12 @@ def find_rules(readout: Readout) -> ReadingRules:
     room = min(longest, readout.context_length or longest) - AFTER
     if room < 2:
         raise UnsupportedModelError(f"{model_name(readout.model)} reads too few tokens to complete a prompt.")
-    first_rope = min(turning.rope, default=longest)
+    first_rope, first = min(turning.rope, default=longest), min(turning.points, default=longest)
 
     def trial(prompt: int) -> Trial:
         return Trial(readout, prompt, exact=prompt + AFTER > min(first_rope, LONGEST_SLOW_TRIAL))
 
-    rules = _rules_at(trial(max(2, min(PROMPT, room, first_rope - AFTER))))
+    rules = _rules_at(trial(max(2, min(PROMPT, room, first - AFTER))))
     for point in turning.points:
         if point in turning.remembered or (point in turning.rope and point > room):
             return replace(rules, longest=point)

@@ -8,7 +8,7 @@ from tests.dola_core.models.reading.sweep import outcome
 SAMPLE = {
     "llama", "gpt2", "opt", "mpt", "xglm", "dbrx", "llama4_text", "modernbert-decoder", "cohere", "minicpm3", "gemma2",
     "bamba", "jamba", "minimax", "qwen3_next", "lfm2", "nemotron_h", "deepseek_v4", "phi3", "moshi", "mamba", "rwkv",
-    "bert",
+    "bert", "hy_v4", "inkling_text",
 }  # fmt: skip
 """Of each kind of norm, head, cache and refusal one or two; `make sweep` tries them all."""
 

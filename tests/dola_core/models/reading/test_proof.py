@@ -5,6 +5,7 @@ import torch
 from transformers import DynamicCache, GPT2LMHeadModel, LlamaForCausalLM
 
 from dola_core.decoding.engine import Engine
+from dola_core.decoding.static_batch import StaticBatch
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.models.reading.cached_texts import CachedTexts, ReadingRules, read_logits
@@ -220,6 +221,15 @@ def test_a_prompt_longer_than_what_is_proved_is_refused():
     assert context_length(readout) == 20
     with pytest.raises(PromptError, match="reads at most 20"):
         Engine.check(engine_of(readout), asked(prompt(20), LANES[:1], GREEDY))
+
+
+def test_a_model_whose_positions_change_with_length_is_not_compiled():
+    """Phi-3 drops its cache there, which a compiled step does not do."""
+    family, changes, _ = CHANGES["long positions with a reset"]
+    readout = Readout.of(tiny_family(tiny_config(family, **changes)))
+    with pytest.raises(UnsupportedModelError, match="start without --compile"):
+        StaticBatch(readout, [2], lanes=2, length=21, compiler=lambda step: step)
+    assert StaticBatch(readout, [2], lanes=2, length=20, compiler=lambda step: step).length == 20
 
 
 @pytest.mark.parametrize(
