@@ -35,17 +35,17 @@ screenshots: $(VENV)/.dev browser
 	$(BIN)/python assets/pictures/build.py
 
 atlas: $(VENV)/.user
-	PYTHONPATH=. $(BIN)/python assets/atlas-30l/build/train.py --compile $(ARGS)
+	PYTHONPATH=. $(BIN)/python assets/models/atlas-30l/build/train.py --compile $(ARGS)
 
 atlas-eval: $(VENV)/.user
-	PYTHONPATH=. $(BIN)/python assets/atlas-30l/build/evaluate.py $(ARGS)
+	PYTHONPATH=. $(BIN)/python assets/models/atlas-30l/build/evaluate.py $(ARGS)
 
 layer-search: $(VENV)/.user
-	$(BIN)/python -m dola_core.layer_search --data assets/atlas-30l/validation.jsonl --out assets/layer_search \
+	$(BIN)/python -m dola_core.layer_search --data assets/models/atlas-30l/validation.jsonl --out assets/models/atlas-30l/layer_search \
 		--metric said --alphas 0.05,0.1,0.2,0.5 --device cpu --dtype float32 $(ARGS)
 
 traces: $(VENV)/.user
-	$(BIN)/python assets/traces/build.py
+	$(BIN)/python assets/models/atlas-30l/build/traces.py
 
 # Under ten minutes, best on a machine that does nothing else.
 bench: $(VENV)/.user

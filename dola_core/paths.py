@@ -2,5 +2,5 @@
 
 from pathlib import Path
 
-SHIPPED_MODEL = Path(__file__).resolve().parents[1] / "assets" / "atlas-30l"
+SHIPPED_MODEL = Path(__file__).resolve().parents[1] / "assets" / "models" / "atlas-30l"
 """The model that comes with the repository. An installed package has none."""

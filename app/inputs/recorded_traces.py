@@ -1,6 +1,6 @@
 """Traces of the shipped model that come with the page and open without running the model.
 
-Recorded by `assets/traces/build.py`, which looks for runs that show what their titles say.
+Recorded by `assets/models/atlas-30l/build/traces.py`, which looks for runs that show what their titles say.
 """
 
 from dataclasses import dataclass

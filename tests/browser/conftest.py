@@ -22,7 +22,7 @@ def server() -> Iterator[Server]:
 def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The page on a random model that never ends its text, set by the environment."""
     folder = tmp_path_factory.mktemp("endless")
-    shipped = ROOT / "assets" / "atlas-30l"
+    shipped = ROOT / "assets" / "models" / "atlas-30l"
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(shipped / name, folder / name)
     config = AutoConfig.from_pretrained(shipped)

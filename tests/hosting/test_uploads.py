@@ -122,7 +122,7 @@ def test_a_file_that_was_not_uploaded_is_not_read(target, search, tmp_path):
     own = tmp_path / "own.jsonl"
     own.write_text(json.dumps({"prompt": MARK, "answers": ["a"]}), encoding="utf-8")
     beside = Path(upload(target, b"a")).parent
-    shipped = ROOT / "assets" / "atlas-30l" / "validation.jsonl"
+    shipped = ROOT / "assets" / "models" / "atlas-30l" / "validation.jsonl"
     for path in (own, shipped, f"{beside}/../../../etc/passwd", beside, beside / "none.jsonl", "", "x"):
         reply = target.ask(search, ["en", file_data(path), None])
         assert reply.is_sound
