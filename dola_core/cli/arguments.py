@@ -9,6 +9,12 @@ from dola_core.cli.program import REFUSED, program_name
 
 DTYPES = ("float32", "bfloat16", "float16")
 """The names in `dola_core.models.devices.DTYPES`, which would import PyTorch. A test compares them."""
+QUANTISATIONS = ("8bit", "4bit")
+"""The same of `dola_core.models.quantising.QUANTISATIONS`."""
+MODEL_HELP = (
+    "smollm2 or atlas-30l; a folder with a model or a PEFT adapter; a GGUF file; a Hugging Face name; or "
+    "owner/repository:file.gguf (default: atlas-30l)"
+)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -30,9 +36,10 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("prompt", help="the text to complete; - reads it from standard input, without its last line break")
-    add("--model", metavar="NAME", help="a folder or a Hugging Face name (default: the shipped Atlas-30L)")
+    add("--model", metavar="NAME", help=MODEL_HELP)
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; split for a model over all GPUs")
     add("--dtype", choices=("auto", *DTYPES), default="auto")
+    add("--quantize", choices=QUANTISATIONS, help="keep linear layers in so few bits, by bitsandbytes")
     add("--layer", metavar="J", type=int, help="contrast layer j* (default: recorded with the model, else 0.75 N)")
     add("--alpha", metavar="A", type=float, help="plausibility threshold, 0 to 1 (default: as recorded, else 0.1)")
     add("--raw-early", action=argparse.BooleanOptionalAction, help="read layer j* without the final norm, as the "

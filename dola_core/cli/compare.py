@@ -138,7 +138,9 @@ def _prepare(options: argparse.Namespace, prompt: str) -> "tuple[Engine, Compari
             check_alpha(options.alpha)
         config = _decoding_config(options)
         _quieten_transformers(options.model)
-        engine = Engine(load_model(options.model, device=options.device, dtype=options.dtype))
+        engine = Engine(
+            load_model(options.model, device=options.device, dtype=options.dtype, quantize=options.quantize)
+        )
         comparison = _comparison(engine.loaded, options, prompt, config)
         engine.check(comparison)
     except LoadError as error:

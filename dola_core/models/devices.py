@@ -1,6 +1,7 @@
 """Where a model computes and in which number format: devices, dtypes, and whether memory ran out."""
 
-import time
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -8,6 +9,8 @@ from dola_core.errors import LoadError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SHORT_NAMES = {torch.float32: "float32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
+"""PyTorch's names of the instructions, of x86 and of ARM, that multiply matrices in bfloat16."""
 SPLIT = "split"
 """The device name that stands for all GPUs together, with a part of the model on each."""
 
@@ -30,22 +33,17 @@ def device_label(device: torch.device) -> str:
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where a small decoding product really runs faster in it than in float32, else float32."""
+    """bfloat16 where the processor has instructions for it, else float32, or float16 on an older CUDA device.
+
+    What the processor reports decides, not a measurement, so that a command takes the same dtype every time.
+    """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type != "cpu":
         return torch.float32
-
-    def seconds(dtype: torch.dtype) -> float:
-        weight, rows = torch.ones(1024, 1024, dtype=dtype), torch.ones(2, 1024, dtype=dtype)
-        best = float("inf")
-        for _ in range(40):  # with few, other work on the machine decides, and a page starts in another dtype
-            start = time.perf_counter()
-            rows @ weight.T
-            best = min(best, time.perf_counter() - start)
-        return best
-
-    return torch.bfloat16 if seconds(torch.bfloat16) < 0.7 * seconds(torch.float32) else torch.float32
+    # Releases of PyTorch before 2.12 do not report what the processor has.
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return torch.bfloat16 if any(capabilities.get(name) for name in BF16_INSTRUCTIONS) else torch.float32
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -22,6 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dola_core.files import write_atomically
 from dola_core.models.checkpoint import checkpoint_folder, weight_files
+from dola_core.models.sources.converted import converted_from
 
 WEIGHTS_DIGITS, TEXT_DIGITS = 24, 16
 """Hex digits of the two parts of an identity, as `info.IDENTITY_PATTERN` has them."""
@@ -46,23 +47,32 @@ BLOCK = 1 << 24
 """Bytes of a file without tensors of its own that are read at a time."""
 
 
-def model_identity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The identity of a model that was just loaded: of its weights, a hyphen, and of its tokenizer and template."""
-    return f"{weights_identity(model)}-{text_identity(tokenizer)}"
+def model_identity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, more: Sequence[Path] = ()) -> str:
+    """The identity of a model that was just loaded: of its weights, a hyphen, and of its tokenizer and template.
+
+    `more` are files that its weights came from beside those in its folder: a GGUF file, which stands for all of them,
+    or an adapter's.
+    """
+    return f"{weights_identity(model, more=more)}-{text_identity(tokenizer)}"
 
 
-def weights_identity(model: PreTrainedModel) -> str:
-    """Hash of the weights in the files that `model` came from, else of those in memory.
+def weights_identity(model: PreTrainedModel, *, more: Sequence[Path] = ()) -> str:
+    """Hash of the weights in the files that `model` came from, else of those in memory; `more` as `model_identity`.
 
-    Hashing reads 1 to 2 GB a second. What was found for a file is kept in the user's cache until it changes.
+    Hashing reads 1 to 2 GB a second. What was found for a file is kept in the user's cache until it changes. A folder
+    that was converted from another file counts as that file.
     """
     config, name = model.config, model.name_or_path
     folder = checkpoint_folder(name, getattr(config, "_commit_hash", None)) if name else None
-    # An adapter on top of the weights is in no file that is known here.
-    known = not hasattr(model, "peft_config")
+    if any(file.suffix.lower() == ".gguf" for file in more):
+        return _short(sum(map(_file_sum, more)))
+    # An adapter on top of the weights is in no file that is known here, unless it is named.
+    known = bool(more) or not hasattr(model, "peft_config")
     files = weight_files(folder, getattr(config, "transformers_weights", None)) if folder and known else []
-    if files:
-        return _short(sum(map(_file_sum, files)))
+    if files and folder:
+        origin = converted_from(folder)
+        own = int(origin, 16) if origin else sum(map(_file_sum, files))
+        return _short(own + sum(map(_file_sum, more)))
     return memory_identity(model)
 
 

@@ -1,13 +1,14 @@
-"""Load a model by name or folder, with its tokenizer and a read-out that has proved itself.
+"""Load a model by its name, with its tokenizer and a read-out that has proved itself.
 
 Plain `transformers`, no code from repositories. Whatever goes wrong ends in a `LoadError` of one sentence.
 """
 
 import errno
 import importlib.util
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from huggingface_hub.errors import (
@@ -18,16 +19,10 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dola_core.errors import LoadError, PresetError, UnsupportedModelError
-from dola_core.models.checkpoint import (
-    checkpoint_folder,
-    damage,
-    load_whole,
-    unknown_architecture,
-    weight_files,
-)
+from dola_core.models.checkpoint import checkpoint_folder, damage, unknown_architecture
 from dola_core.models.devices import (
     DTYPES,
     SHORT_NAMES,
@@ -41,9 +36,14 @@ from dola_core.models.identity import model_identity
 from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import Preset
+from dola_core.models.quantising import Quantisation, quantised
 from dola_core.models.reading.proof import reading_rules
 from dola_core.models.reading.readout import Readout
-from dola_core.paths import SHIPPED_MODEL
+from dola_core.models.sources.source import ATLAS, ModelSource, as_adapter, find_source, read_source
+from dola_core.paths import KNOWN_MODELS, SHIPPED_MODEL
+
+Stage = Literal["finding", "reading", "proving"]
+"""What a model that is being loaded is at: its files are found or made, its weights read, its read-outs proved."""
 
 
 def load_model(
@@ -51,26 +51,33 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     *,
+    quantize: Quantisation | None = None,
     gpu_later: bool = False,
+    on_stage: Callable[[Stage], None] = lambda stage: None,
 ) -> LoadedModel:
-    """Load a causal LM: the shipped one (None), a folder, or a Hub name such as `HuggingFaceTB/SmolLM2-135M`.
+    """Load a causal LM by its name.
 
     Args:
-        name_or_folder: None needs a checkout of the repository; an installed package has no model of its own.
+        name_or_folder: `smollm2` or `atlas-30l`; a folder with a model, or with a PEFT adapter whose config names its
+            base; a GGUF file, by its path or as `owner/repository:file.gguf`; or a Hub name such as
+            `HuggingFaceTB/SmolLM2-135M`. None is Atlas-30L, which needs a checkout of the repository.
         device: "auto" (CUDA, then Apple's MPS, then CPU), a PyTorch device, or "split" for a model that is spread over
             all GPUs, which needs the package accelerate.
-        dtype: "auto", "float32", "bfloat16" or "float16". Auto takes bfloat16 where the hardware computes it fast and
-            float32 elsewhere.
+        dtype: "auto", "float32", "bfloat16" or "float16". Auto takes bfloat16 where the processor has instructions for
+            it and float32 elsewhere.
+        quantize: "8bit" or "4bit" keeps the weights of linear layers in so few bits, by bitsandbytes; the LM head and
+            the norms stay as they are. None keeps all as they are.
         gpu_later: let the read-out prove itself before the model is moved, for a place such as ZeroGPU, where nothing
             can be computed on the GPU while the model is loaded.
+        on_stage: called as each stage of loading begins.
 
     Raises:
         LoadError: an unknown name, no network, a folder without a model, a device or dtype that is not there, too
-            little memory, weights that are missing, surplus or damaged, a preset that cannot be used, or an
-            architecture that cannot be read layer by layer. The message is one sentence.
+            little memory, weights that are missing, surplus or damaged, a missing package, a preset that cannot be
+            used, or an architecture that cannot be read layer by layer. The message is one sentence.
     """
-    name = str(SHIPPED_MODEL if name_or_folder is None else name_or_folder)
-    if name_or_folder is None and not SHIPPED_MODEL.is_dir():
+    name = ATLAS if name_or_folder is None else str(name_or_folder)
+    if name == ATLAS and not SHIPPED_MODEL.is_dir():
         raise LoadError(
             "No model comes with the installed package; name a folder or a model of the Hugging Face Hub, such as "
             "HuggingFaceTB/SmolLM2-135M."
@@ -81,37 +88,35 @@ def load_model(
         raise LoadError("A model is spread over several devices by accelerate; install it: pip install accelerate.")
     if dtype != "auto" and dtype not in DTYPES:
         raise LoadError(f"Unknown dtype {dtype!r}; use auto, {', '.join(DTYPES)}.")
-    if Path(name).is_dir() and not Path(name, "config.json").is_file():
-        raise LoadError(f"The folder {name} holds no model: it has no config.json.")
     try:
         torch_dtype = fast_dtype(place) if dtype == "auto" else DTYPES[dtype]
-        # An explicit False: left open, transformers asks on the terminal whether to run a repository's code.
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        tokenizer = _tokenizer(name)
-        where = {"device_map": "auto"} if split else {}
-        if Path(name).is_dir():
-            weight_files(Path(name), getattr(config, "transformers_weights", None))  # refuses parts that are not there
-        model = load_whole(name, config, dtype=torch_dtype, **where)
+        where: dict[str, Any] = {"device_map": "auto"} if split else {}
+        if quantize:
+            where = quantised(quantize, torch_dtype, where.get("device_map", {"": place}))
+        on_stage("finding")
+        source, model, tokenizer = _read(name, on_stage, dtype=torch_dtype, **where)
+        on_stage("proving")
         if gpu_later:
             reading_rules(Readout.of(model.eval()))
-        model = model.eval() if split else cast(Any, model).to(place).eval()
+        model = model.eval() if where else cast(Any, model).to(place).eval()
         readout = Readout.of(model)
         reading_rules(readout)
-        identity = model_identity(model, tokenizer)
-        preset = Preset.of(model, readout.n_layers, identity=identity)
+        identity = model_identity(model, tokenizer, more=source.files)
+        preset = Preset.of(model, readout.n_layers, identity=identity, known=KNOWN_MODELS / source.name)
     except (LoadError, UnsupportedModelError, PresetError) as error:
         raise LoadError(str(error)) from error
     except Exception as error:  # broken files fail in as many ways as there are readers of them
         raise LoadError(_reason(name, place, error)) from error
     info = ModelInfo(
-        name=Path(name).name if Path(name).is_dir() else name,
-        revision=getattr(config, "_commit_hash", None),
+        name=source.name,
+        revision=getattr(model.config, "_commit_hash", None),
         dtype=str(torch_dtype).removeprefix("torch."),
         n_layers=readout.n_layers,
         vocab_size=readout.vocab_size,
         identity=identity,
     )
-    title = "Atlas-30L" if Path(name) == SHIPPED_MODEL else info.name
+    note = ", ".join(part for part in (source.note, f"{quantize} by bitsandbytes" if quantize else "") if part)
+    title = f"{source.title} ({note})" if note else source.title
     size = f"{info.n_layers} layers · {info.vocab_size:,} tokens"
     # transformers sets `hf_device_map` only on a model that is spread over several devices.
     count = len({str(part) for part in getattr(model, "hf_device_map", {"": place}).values()})
@@ -119,22 +124,24 @@ def load_model(
     return LoadedModel(model, tokenizer, readout, label, info, preset)
 
 
-def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+def _read(
+    name: str, on_stage: Callable[[Stage], None], **how: Any
+) -> tuple[ModelSource, PreTrainedModel, PreTrainedTokenizerBase]:
+    """The source that `name` stands for, its model and its tokenizer."""
+    source = find_source(name)
+    on_stage("reading")
     try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        return source, *read_source(source, **how)
     except Exception as error:
-        if Path(name).is_dir() and not isinstance(error, ImportError):
-            raise LoadError(f"The folder {name} holds no tokenizer that transformers can load.") from error
-        raise
+        adapter = as_adapter(source) if _lacks_files(_causes(error)) else None
+        if adapter is None:
+            raise
+    return adapter, *read_source(adapter, **how)
 
 
 def _reason(name: str, place: torch.device, error: BaseException) -> str:
     """One sentence for what went wrong while a model was loaded: by the types of errors, and by its files."""
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
+    causes = _causes(error)
     if any(out_of_memory(c) for c in causes):
         return f"{name} does not fit into the memory of {place}; choose a smaller model or another device."
     if any(isinstance(c, OSError) and c.errno in (errno.ENOSPC, errno.EDQUOT) for c in causes):
@@ -165,12 +172,27 @@ def _reason_in_files(name: str) -> str | None:
 def _other_reason(name: str, error: BaseException, causes: list[BaseException]) -> str:
     if Path(name).is_dir():
         return f"The folder {name} holds no causal language model that transformers can load: {_first_line(error)}"
-    lacking = [c for c in causes if isinstance(c, EntryNotFoundError)]
-    if lacking and not any(isinstance(c, LocalEntryNotFoundError) for c in lacking):
+    if _lacks_files(causes):
         return f"{name} on the Hugging Face Hub holds no model that transformers can load; choose another."
     if isinstance(error, OSError):
         return f"{name} is neither a folder here nor reachable on the Hugging Face Hub; check the name and the network."
     return f"{name} could not be loaded: {_first_line(error)}"
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error, what it was raised from, and so on."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return causes
+
+
+def _lacks_files(causes: list[BaseException]) -> bool:
+    """Whether the Hub was reached and has the repository, without a file that a model needs."""
+    lacking = [c for c in causes if isinstance(c, EntryNotFoundError)]
+    return bool(lacking) and not any(isinstance(c, LocalEntryNotFoundError) for c in lacking)
 
 
 def _first_line(error: BaseException) -> str:

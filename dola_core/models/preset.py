@@ -30,15 +30,24 @@ class Preset(BaseModel):
     """The identity of the model that the settings were chosen for, if it was recorded."""
 
     @classmethod
-    def of(cls, model: PreTrainedModel, n_layers: int, *, identity: str | None = None) -> "Preset":
-        """The settings in the model's folder, else `default_layer(n_layers)` and α = 0.1.
+    def of(
+        cls, model: PreTrainedModel, n_layers: int, *, identity: str | None = None, known: Path | None = None
+    ) -> "Preset":
+        """The settings in the model's folder, else those of the project, else `default_layer(n_layers)` and α = 0.1.
 
         `identity` is the model's, if it is known; without it, a preset that records one is compared with the weights
-        alone. Raises `PresetError` if the file is there but holds no usable settings, or those of another model.
+        alone. `known` is the folder of what the project knows about the model, if it does; a finding there counts for
+        the model that it was made with alone. Raises `PresetError` if a file is there but holds no usable settings, or
+        those of another model.
         """
         file = Path(model.name_or_path or "", PRESET_FILE)
         if not model.name_or_path or not file.exists():
-            return cls(layer=default_layer(n_layers))
+            if known is None or not (known / PRESET_FILE).is_file():
+                return cls(layer=default_layer(n_layers))
+            preset = cls._read(known / PRESET_FILE, n_layers)
+            return (
+                preset if preset.identity == identity else preset.model_copy(update={"finding": "", "identity": None})
+            )
         preset = cls._read(file, n_layers)
         if preset.identity is not None:
             weights = (identity or weights_identity(model)).partition("-")[0]

@@ -36,8 +36,10 @@ def required(file: Path) -> dict[str, Requirement]:
 def test_it_holds_the_code_whole_and_what_the_page_reads(space):
     code = [path for part in ("app", "dola_core") for path in (ROOT / part).rglob("*.py")]
     page = [path for part in ("page", "words") for path in (ROOT / "assets" / part).iterdir() if path.is_file()]
-    traces = (ROOT / "assets" / "traces").glob("*.json")
-    shipped = [ROOT / "assets" / "models" / "atlas-30l" / name for name in ("model.safetensors", "tokenizer.json", "config.json")]
+    atlas = ROOT / "assets" / "models" / "atlas-30l"
+    traces = list((atlas / "traces").glob("*.json"))
+    assert traces
+    shipped = [atlas / name for name in ("model.safetensors", "tokenizer.json", "config.json")]
     for path in [ROOT / "app.py", ROOT / "LICENSE", *code, *page, *traces, *shipped]:
         name = path.relative_to(ROOT)
         assert (space / name).read_bytes() == path.read_bytes(), name

@@ -13,7 +13,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
-from transformers import AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from dola_core.errors import LoadError, PromptError
 from dola_core.lanes import DecodingConfig, Lane
@@ -140,7 +140,7 @@ def test_what_goes_wrong_while_loading_is_said_in_a_sentence(error, said, monkey
     def fail(*_args, **_named):
         raise error
 
-    monkeypatch.setattr(loading.AutoConfig, "from_pretrained", fail)
+    monkeypatch.setattr(AutoConfig, "from_pretrained", fail)
     assert said in sentence("some/model", device="cpu", dtype="float32")
 
 
@@ -172,7 +172,7 @@ def test_the_type_of_an_error_decides_what_is_said_and_not_its_words(error, said
     def fail(*_args, **_named):
         raise error
 
-    monkeypatch.setattr(loading.AutoConfig, "from_pretrained", fail)
+    monkeypatch.setattr(AutoConfig, "from_pretrained", fail)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert said in sentence("some/model", device="cpu", dtype="float32")
 
@@ -184,7 +184,7 @@ def test_hub_errors_are_told_apart(kind, said, monkeypatch):
     def fail(*_args, **_named):
         raise OSError("wrapped") from kind.__new__(kind)
 
-    monkeypatch.setattr(loading.AutoConfig, "from_pretrained", fail)
+    monkeypatch.setattr(AutoConfig, "from_pretrained", fail)
     assert said in sentence("some/model", device="cpu", dtype="float32")
 
 
