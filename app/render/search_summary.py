@@ -5,6 +5,7 @@ from typing import Any
 
 from app.language import Language
 from dola_core.display import format_signed, visible_token
+from dola_core.layer_search.questions.dataset import PREAMBLE
 from dola_core.layer_search.result import Candidate, ErrorCase, Interval, SearchResult
 from dola_core.layer_search.selection import MIN_CLUSTERS
 
@@ -15,16 +16,26 @@ CANDIDATES = 3
 def verdict(result: SearchResult, words: Language) -> str:
     """Whether a fixed layer helps at all, whether one serves all domains, and which layers may be as good.
 
+    Ends with how the questions were drawn, if they are a sample.
+
     The result's own `verdict`, which goes into files, is in English and names no layers that may be as good.
     """
     stability = result.stability
     if stability is None:
-        return words("search.few", fewest=MIN_CLUSTERS)
+        return words("search.few", fewest=MIN_CLUSTERS) + _sample(result, words)
     setting = f"j* = {result.chosen.layer}, α = {result.chosen.alpha:g}"
     tested = words("search.tested", gain=_change(stability.gain, result.asked.unit, words))
     helps = words(f"search.{stability.effect}", chosen=setting, tested=tested)
     equal = words("search.equal", layers=_ranges(sorted(result.chosen.not_worse)))
-    return helps + _on_domains(result, words) + equal
+    return helps + _on_domains(result, words) + equal + _sample(result, words)
+
+
+def _sample(result: SearchResult, words: Language) -> str:
+    """How the questions were drawn; empty if all were taken."""
+    data = result.data
+    if not data.sampled:
+        return ""
+    return words("search.sample", n=f"{data.of:,}", of=f"{data.held:,}", seed=data.seed)
 
 
 def _on_domains(result: SearchResult, words: Language) -> str:
@@ -85,24 +96,42 @@ def domain_rows(result: SearchResult, words: Language) -> dict[str, Any]:
 
 
 def errors_of(result: SearchResult, right: str) -> list[ErrorCase]:
-    """The questions that one decoder had right and the other wrong; `right` is "baseline" or "dola"."""
+    """The questions that one decoder had right and the other wrong, with their prompts as the model read them.
+
+    `right` is "baseline" or "dola". Empty if the result does not hold the prompts of all of them: none can be opened.
+    """
+    cases = _cases(result, right)
+    if not all(case.prompt for case in cases):
+        return []
+    return [case.model_copy(update={"prompt": result.before + case.prompt}) for case in cases]
+
+
+def _cases(result: SearchResult, right: str) -> list[ErrorCase]:
     return [case for case in result.errors if case.right == right]
 
 
 def error_rows(result: SearchResult, right: str, words: Language) -> dict[str, Any]:
-    """The table of the same questions, for `Rows`."""
+    """The table of the same questions, for `Rows`; one without its prompt has its number, which opens nothing."""
     head = ("search.question", "search.right", "search.wrong", "search.decides")
-    rows = [
-        [case.prompt, " / ".join(case.answers), case.wrong, f"{_candidates(case.q_N)} | {_candidates(case.q_J)}"]
-        for case in errors_of(result, right)
-    ]
+    cases, opens = _cases(result, right), bool(errors_of(result, right))
+    rows = [[_question(case, words), " / ".join(case.answers), case.wrong, _deciding(case)] for case in cases]
     return {
         "title": words("search.errors_baseline" if right == "baseline" else "search.errors_dola"),
-        "sub": words("search.errors_sub"),
+        "sub": words("search.errors_sub" if opens or not cases else "search.errors_sub_numbers"),
         "head": [words(key) for key in head],
         "rows": rows,
-        "open": True,
+        "open": opens,
     }
+
+
+def _question(case: ErrorCase, words: Language) -> str:
+    """The question without TruthfulQA's customary examples, or its number in the file."""
+    return case.prompt.removeprefix(PREAMBLE) or words("search.number", n=f"{case.item + 1:,}")
+
+
+def _deciding(case: ErrorCase) -> str:
+    """The most probable candidates for the token that decides, of both layers."""
+    return f"{_candidates(case.q_N)} | {_candidates(case.q_J)}" if case.q_N else ""
 
 
 def _candidates(candidates: Sequence[Candidate]) -> str:

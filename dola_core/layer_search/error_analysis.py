@@ -11,9 +11,10 @@ from dola_core.contrast import log_softmax
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.layer_search.evaluate import generate_ids
 from dola_core.layer_search.metrics import COMPARING_METRICS, normalised_scores
+from dola_core.layer_search.question_ids import QuestionIds
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import Candidate, ErrorCase, SearchConfig
-from dola_core.layer_search.scoring import answer_ids, score_items
+from dola_core.layer_search.scoring import score_items
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.reading.cached_texts import CachedTexts, read_states
 from dola_core.models.reading.proof import reading_rules
@@ -55,12 +56,13 @@ def _error_case(
 ) -> ErrorCase:
     by_scores = config.task == "mc" and config.metric in COMPARING_METRICS
     ids_pair = _preferred_ids if by_scores else _generated_ids
-    right_ids, wrong_ids = ids_pair(loaded, item, right, config, setting)
+    question = QuestionIds.of(loaded, item.prompt, chat=config.chat)
+    right_ids, wrong_ids = ids_pair(question, item, right, config, setting)
     common = 0
     while common < min(len(right_ids), len(wrong_ids)) and right_ids[common] == wrong_ids[common]:
         common += 1
     early_norm = config.decoding.early_norm if config.decoding else config.rule.early_norm
-    prefix = [*loaded.encode(item.prompt), *right_ids[:common]]
+    prefix = [*question.prompt, *right_ids[:common]]
     q_N, q_J = _next_tokens(loaded, prefix, setting[0], early_norm=early_norm)
     return ErrorCase(
         item=index,
@@ -76,29 +78,29 @@ def _error_case(
 
 
 def _preferred_ids(
-    loaded: LoadedModel, item: Item, right: Decoder, config: SearchConfig, setting: tuple[int, float]
+    question: QuestionIds, item: Item, right: Decoder, config: SearchConfig, setting: tuple[int, float]
 ) -> tuple[list[int], list[int]]:
     """The right answer that the decoder `right` scores highest, and the wrong one that the other scores highest."""
     layer, alpha = setting
-    ((_, scored),) = next(score_items(loaded, [item], (layer,), (alpha,), config.rule))
+    ((_, scored),) = next(score_items(question.loaded, [item], (layer,), (alpha,), config.rule, chat=config.chat))
     column = ("baseline", "dola").index(right)
     right_scores, wrong_scores = normalised_scores(scored, config.normalisation)
     return (
-        answer_ids(loaded, item.prompt, item.answers[int(right_scores[:, column].argmax())]),
-        answer_ids(loaded, item.prompt, item.wrong[int(wrong_scores[:, 1 - column].argmax())]),
+        question.answer(item.answers[int(right_scores[:, column].argmax())]),
+        question.answer(item.wrong[int(wrong_scores[:, 1 - column].argmax())]),
     )
 
 
 def _generated_ids(
-    loaded: LoadedModel, item: Item, right: Decoder, config: SearchConfig, setting: tuple[int, float]
+    question: QuestionIds, item: Item, right: Decoder, config: SearchConfig, setting: tuple[int, float]
 ) -> tuple[list[int], list[int]]:
     """What the decoder `right` generates, and what the other one generates."""
-    longest = max(len(answer_ids(loaded, item.prompt, answer)) for answer in item.answers) + 1
+    longest = max(len(question.answer(answer)) for answer in item.answers) + 1
     decoding = DecodingConfig(max_new_tokens=longest, early_norm=config.rule.early_norm)
     if config.task == "generate":
         decoding = config.decoding or DecodingConfig()
     lanes = (Lane(name="baseline"), Lane(name="dola", layer=setting[0], alpha=setting[1]))
-    baseline, dola = generate_ids(loaded, item.prompt, lanes, decoding)
+    baseline, dola = generate_ids(question.loaded, question.prompt, lanes, decoding)
     return (baseline, dola) if right == "baseline" else (dola, baseline)
 
 

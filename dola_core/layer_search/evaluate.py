@@ -14,13 +14,15 @@ import numpy as np
 
 from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine
-from dola_core.errors import FileWriteError, PromptError, QuestionPromptError
+from dola_core.errors import FileWriteError, PromptError, QuestionPromptError, QuestionTooLongError
 from dola_core.files import write_atomically
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.layer_search.metrics import COMPARING_METRICS, GENERATION_METRICS, GREEDY_METRICS, Metric, metric_values
+from dola_core.layer_search.question_ids import QuestionIds
 from dola_core.layer_search.questions.dataset import Item
+from dola_core.layer_search.questions.sample import MeasuredQuestions
 from dola_core.layer_search.result import SearchConfig
-from dola_core.layer_search.scoring import answer_ids, score_items
+from dola_core.layer_search.scoring import score_items
 from dola_core.models.loaded_model import LoadedModel
 
 LANES = 40
@@ -29,20 +31,20 @@ SAVE_INTERVAL = 30.0
 """Seconds between two savings."""
 
 
-def measurable_metrics(items: Sequence[Item], config: SearchConfig) -> tuple[Metric, ...]:
-    """The metrics that can be measured on all of `items`; `ValueError` if `config.metric` is not one of them."""
+def measurable_metrics(questions: MeasuredQuestions, config: SearchConfig) -> tuple[Metric, ...]:
+    """The metrics that can be measured on all of the questions; `ValueError` if `config.metric` is not one of them."""
     if config.task == "generate":
         metrics = GENERATION_METRICS
-    elif all(item.wrong for item in items):
+    elif all(item.wrong for item in questions.items):
         metrics = (*COMPARING_METRICS, *GREEDY_METRICS)
     else:
         metrics = GREEDY_METRICS
     if config.metric in metrics:
         return metrics
     if config.task == "mc" and config.metric in COMPARING_METRICS:
-        number = next(n for n, item in enumerate(items, start=1) if not item.wrong)
+        number = next(n for n, item in zip(questions.numbers, questions.items, strict=True) if not item.wrong)
         raise ValueError(
-            f"Question {number} offers no wrong answer, which {config.metric} needs; measure "
+            f"Question {number + 1} offers no wrong answer, which {config.metric} needs; measure "
             f"{' or '.join(GREEDY_METRICS)}, or generate."
         )
     raise ValueError(f"{config.metric} is no metric of the task {config.task}; choose from {', '.join(metrics)}.")
@@ -94,14 +96,17 @@ def evaluate_items(
     config: SearchConfig,
     table: MetricTable,
     *,
+    numbers: Sequence[int] | None = None,
     file: Path | None = None,
     fingerprint: str = "",
 ) -> Iterator[int]:
     """Evaluate the questions that `table` lacks, yielding the number of questions done after each.
 
     Saves the table to `file` every `SAVE_INTERVAL` seconds and at the end, also when the generator is closed early or
-    interrupted.
+    interrupted. `numbers` say where the items stand in their file, from 0, for errors about one of them; without,
+    they are the whole file.
     """
+    places = range(len(items)) if numbers is None else numbers
     left = [index for index, done in enumerate(table.done) if not done]
     evaluate = _evaluate_generation if config.task == "generate" else _evaluate_scores
     saved = time.monotonic()
@@ -115,6 +120,10 @@ def evaluate_items(
     except FileWriteError:
         file = None  # a second try would fail as well
         raise
+    except QuestionPromptError as error:
+        raise QuestionPromptError(places[left[error.number - 1]] + 1, error.reason) from error
+    except QuestionTooLongError as error:
+        raise QuestionTooLongError(places[left[error.number - 1]] + 1, error.size, error.most) from error
     finally:
         if file and table.done.any():
             table.save(file, fingerprint)
@@ -124,7 +133,7 @@ def _evaluate_scores(
     loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, table: MetricTable
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(index of the item, its metrics `[metrics, S]`) by the scores of the given answers, in random order."""
-    for batch in score_items(loaded, items, table.layers, table.alphas, config.rule):
+    for batch in score_items(loaded, items, table.layers, table.alphas, config.rule, chat=config.chat):
         for index, scored in batch:
             yield index, np.stack([metric_values(scored, metric, config.normalisation) for metric in table.metrics])
 
@@ -136,17 +145,17 @@ def _evaluate_generation(
     lanes = [Lane(name="", layer=None, alpha=1.0)]
     lanes += [Lane(name="", layer=layer, alpha=alpha) for layer in table.layers for alpha in table.alphas]
     decoding, engine = config.decoding or DecodingConfig(), Engine(loaded)
+    questions = []
     for number, item in enumerate(items, start=1):
         try:
-            engine.check(_comparison(loaded, item.prompt, lanes[:1], decoding))
-            for answer in item.answers:
-                answer_ids(loaded, item.prompt, answer)
+            question = QuestionIds.of(loaded, item.prompt, chat=config.chat)
+            engine.check(Comparison(item.prompt, tuple(question.prompt), tuple(lanes[:1]), decoding))
+            questions.append((question.prompt, {question.answer(answer)[0] for answer in item.answers}))
         except PromptError as error:
             raise QuestionPromptError(number, error) from error
-    for index, item in enumerate(items):
-        first_ids = {answer_ids(loaded, item.prompt, answer)[0] for answer in item.answers}
+    for index, (item, (prompt, first_ids)) in enumerate(zip(items, questions, strict=True)):
         rows = []
-        for ids in generate_ids(loaded, item.prompt, lanes, decoding):
+        for ids in generate_ids(loaded, prompt, lanes, decoding):
             text = loaded.text(ids)
             rows.append(
                 {
@@ -158,20 +167,21 @@ def _evaluate_generation(
         yield index, np.array([[row[metric] for row in rows] for metric in table.metrics], dtype=np.float64)
 
 
-def generate_ids(loaded: LoadedModel, prompt: str, lanes: Sequence[Lane], decoding: DecodingConfig) -> list[list[int]]:
-    """The token ids each lane generates, `LANES` lanes at a time. Lanes share a row while their texts are equal."""
+def generate_ids(
+    loaded: LoadedModel, prompt: Sequence[int], lanes: Sequence[Lane], decoding: DecodingConfig
+) -> list[list[int]]:
+    """The token ids that each lane generates behind those of the prompt, `LANES` lanes at a time.
+
+    Lanes share a row while their texts are equal.
+    """
     engine = Engine(loaded)
     ids: list[list[int]] = [[] for _ in lanes]
     for first in range(0, len(lanes), LANES):
-        comparison = _comparison(loaded, prompt, lanes[first : first + LANES], decoding)
+        comparison = Comparison("", tuple(prompt), tuple(lanes[first : first + LANES]), decoding)
         for output in engine.compare(comparison, record=False):
             for lane, token in output.tokens.items():
                 ids[first + lane].append(token)
     return ids
-
-
-def _comparison(loaded: LoadedModel, prompt: str, lanes: Sequence[Lane], decoding: DecodingConfig) -> Comparison:
-    return Comparison(prompt, tuple(loaded.encode(prompt)), tuple(lanes), decoding)
 
 
 def is_exact(text: str, answers: Sequence[str]) -> bool:

@@ -1,11 +1,14 @@
 """The result of a layer search, as one JSON document: what was asked for, the curves, the choice, and its stability."""
 
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dola_core.lanes import DecodingConfig
 from dola_core.layer_search.metrics import Metric, Normalisation
+from dola_core.layer_search.questions.dataset import Item
+from dola_core.layer_search.questions.sample import MeasuredQuestions, solved
 from dola_core.layer_search.scoring import ScoringConfig
 from dola_core.models.info import ModelInfo
 
@@ -60,6 +63,22 @@ class SearchConfig(_ResultRecord):
     """How texts are generated in the task "generate"."""
     preamble: bool = False
     """Whether TruthfulQA's customary examples precede each question."""
+    chat: bool = False
+    """Whether prompts are the user's turn of the model's chat template, and answers what the assistant says."""
+    few_shot: int = Field(0, ge=0)
+    """Solved examples before each question, drawn from the questions; see `measured_questions`."""
+    limit: int | None = Field(None, ge=1)
+    """Size of the random sample, stratified by domain; None measures all questions."""
+    seed: int = Field(0, ge=0)
+    """Determines the sample and the examples."""
+
+    @model_validator(mode="after")
+    def _examples_stand_in_plain_text(self) -> Self:
+        if self.few_shot and (self.chat or self.preamble):
+            raise ValueError(
+                "few_shot puts solved examples before plain prompts; leave out few_shot, or else chat and preamble"
+            )
+        return self
 
     @property
     def unit(self) -> str:
@@ -76,7 +95,40 @@ class DataInfo(_ResultRecord):
     items: int
     """Questions that were answered."""
     of: int
-    """Questions in all."""
+    """Questions to measure: those of the file, or of the sample."""
+    held: int | None = None
+    """Questions of the file; None in files of earlier versions, which are of all or of the first ones."""
+    left_out: int = 0
+    """Questions of the file that are solved examples, or about the same entity as one."""
+    examples: tuple[int, ...] = ()
+    """Where the solved examples stand in the file, from 0."""
+    seed: int | None = None
+    """The seed by which sample and examples were drawn; None if nothing was."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the questions are a random sample."""
+        return self.held is not None and self.of < self.held - self.left_out
+
+    @property
+    def sample(self) -> str:
+        """How the questions were drawn, in English; empty if all were taken."""
+        return f"a random sample of {self.of:,} of {self.held:,} questions (seed {self.seed})" if self.sampled else ""
+
+    @classmethod
+    def about(cls, questions: MeasuredQuestions, config: SearchConfig, *, name: str, sha256: str, items: int) -> Self:
+        """What a result says about the questions, `items` of which were answered."""
+        drawn = questions.sampled or questions.examples
+        return cls(
+            name=name,
+            sha256=sha256,
+            items=items,
+            of=len(questions.items),
+            held=questions.held,
+            left_out=questions.left_out,
+            examples=questions.examples,
+            seed=config.seed if drawn else None,
+        )
 
 
 class Curve(_ResultRecord):
@@ -152,21 +204,29 @@ class Candidate(_ResultRecord):
 
 
 class ErrorCase(_ResultRecord):
-    """A question that one decoder has right and the other wrong, with both distributions at the deciding token."""
+    """A question that one decoder has right and the other wrong, with both distributions at the deciding token.
+
+    A result without texts holds only the question's number, its domain, and who has it right.
+    """
 
     item: int
-    """Index among the questions, from 0."""
-    prompt: str
+    """Where the question stands in its file, from 0."""
+    prompt: str = ""
+    """The question as its file has it, without the solved examples; empty in a result without texts."""
     domain: str
-    answers: tuple[str, ...]
+    answers: tuple[str, ...] = ()
     right: Literal["baseline", "dola"]
     """The decoder that has it right."""
-    wrong: str
+    wrong: str = ""
     """What the other decoder prefers or generates."""
-    common: str
+    common: str = ""
     """The common beginning of the right and the wrong text; the next token decides."""
-    q_N: tuple[Candidate, ...]
-    q_J: tuple[Candidate, ...]
+    q_N: tuple[Candidate, ...] = ()
+    q_J: tuple[Candidate, ...] = ()
+
+    def without_texts(self) -> "ErrorCase":
+        """The case without anything that its file says, or a model in answer to it."""
+        return ErrorCase(item=self.item, domain=self.domain, right=self.right)
 
 
 class SearchResult(_ResultRecord):
@@ -189,6 +249,29 @@ class SearchResult(_ResultRecord):
     verdict: str
     """The conclusion in English."""
     errors: tuple[ErrorCase, ...] = ()
+    before: str = ""
+    """The solved examples as they stood before every prompt; empty without any, and in a result without texts."""
+
+    def without_texts(self) -> Self:
+        """The result without the sentences of the file of questions, whole or in part; domains keep their names."""
+        errors = tuple(case.without_texts() for case in self.errors)
+        return self.model_copy(update={"errors": errors, "before": ""})
+
+    def with_texts(self, items: Sequence[Item]) -> Self:
+        """The result with the prompts and right answers of all questions of its file, as `read_items` reads them.
+
+        What the decoders said instead, the file does not tell. Raises `ValueError` if the questions are others.
+        """
+        cases = [(case, items[case.item] if case.item < len(items) else None) for case in self.errors]
+        if self.data.held not in (None, len(items)) or any(
+            item is None or item.domain != case.domain or case.prompt not in ("", item.prompt) for case, item in cases
+        ):
+            raise ValueError("The questions are not those of the result; give the file that was measured.")
+        errors = tuple(
+            case.model_copy(update={"prompt": item.prompt, "answers": item.answers}) for case, item in cases if item
+        )
+        before = "".join(solved(items[number]) for number in self.data.examples)
+        return self.model_copy(update={"errors": errors, "before": before})
 
     def to_json(self) -> str:
         """The JSON document."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from dola_core.contrast import log_softmax
 from dola_core.errors import PromptError, QuestionPromptError, QuestionTooLongError
 from dola_core.layer_search.plausible_heads import PlausibleHeads, PostSoftmax, score_without_head
+from dola_core.layer_search.question_ids import QuestionIds
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.reading.cached_texts import CachedTexts, read_states
@@ -89,43 +90,43 @@ def score_items(
     layers: Sequence[int],
     alphas: Sequence[float],
     scoring: ScoringConfig | None = None,
+    *,
+    chat: bool = False,
 ) -> Iterator[list[tuple[int, Scored]]]:
     """Score every answer of `items`, yielding a batch of (index of the item, its scores) at a time, in random order.
+
+    With `chat`, prompts are the user's turn of the model's chat template.
 
     Raises `QuestionTooLongError` if an item is longer than the model's context, `QuestionPromptError` if it cannot be
     read.
     """
     grid = _ScoringGrid(tuple(layers), tuple(alphas), scoring or ScoringConfig())
-    questions = [_question(loaded, index, item) for index, item in enumerate(items)]
+    questions = [_question(loaded, index, item, chat) for index, item in enumerate(items)]
     batches = list(_batches(sorted(questions, key=lambda question: len(question.prompt))))
     Random(0).shuffle(batches)  # so that the first results are of a sample, not of the shortest questions
     for batch in batches:
         yield _score_batch(loaded.readout, batch, grid, loaded.continues_word)
 
 
-def answer_ids(loaded: LoadedModel, prompt: str, text: str) -> list[int]:
+def answer_ids(loaded: LoadedModel, prompt: str, text: str, *, chat: bool = False) -> list[int]:
     """Token ids of an answer after its prompt, separated by a space unless the prompt ends in white space.
 
-    Raises `PromptError` if either holds what the model has no token for.
+    With `chat`, the answer is what the assistant says. Raises `PromptError` if either holds what the model has no token
+    for.
     """
-    ids, answer = loaded.encode(prompt), text if prompt[-1:].isspace() else f" {text}"
-    joint = loaded.encode(prompt + answer)
-    if joint[: len(ids)] == ids and len(joint) > len(ids):
-        return joint[len(ids) :]
-    # The tokenizer merges across the border: encode the answer by itself.
-    return loaded.text_ids.continuation(answer)
+    return QuestionIds.of(loaded, prompt, chat=chat).answer(text)
 
 
-def _question(loaded: LoadedModel, index: int, item: Item) -> _Question:
+def _question(loaded: LoadedModel, index: int, item: Item, chat: bool) -> _Question:
     try:
-        prompt = loaded.encode(item.prompt)
-        answers = [answer_ids(loaded, item.prompt, text) for text in (*item.answers, *item.wrong)]
+        ids = QuestionIds.of(loaded, item.prompt, chat=chat)
+        answers = [ids.answer(text) for text in (*item.answers, *item.wrong)]
     except PromptError as error:
         raise QuestionPromptError(index + 1, error) from error
-    length, context = len(prompt) + max(map(len, answers)), context_length(loaded.readout)
+    length, context = len(ids.prompt) + max(map(len, answers)), context_length(loaded.readout)
     if context is not None and length > context:
         raise QuestionTooLongError(index + 1, length, context)
-    return _Question(index, prompt, answers, len(item.answers))
+    return _Question(index, ids.prompt, answers, len(item.answers))
 
 
 def _batches(questions: list[_Question]) -> Iterator[list[_Question]]:

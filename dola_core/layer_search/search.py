@@ -16,15 +16,16 @@ from dola_core.files import folder_in_use, write_together
 from dola_core.layer_search.error_analysis import error_cases
 from dola_core.layer_search.evaluate import MetricTable, evaluate_items, measurable_metrics
 from dola_core.layer_search.questions.dataset import Item
-from dola_core.layer_search.report.html_report import html_report
+from dola_core.layer_search.questions.sample import MeasuredQuestions, measured_questions
+from dola_core.layer_search.report.html_report import REPORT, report_writer
 from dola_core.layer_search.result import DataInfo, SearchConfig, SearchResult, Strategy
 from dola_core.layer_search.selection import SettingGrid, best_column
 from dola_core.layer_search.summary import summarise
 from dola_core.models.identity import memory_identity, text_identity
 from dola_core.models.loaded_model import LoadedModel
 
-RESULT, REPORT, TABLE = "result.json", "report.html", "measured-{}.npz"
-"""Files in the folder of a search: its result, its report, and the metrics of each round."""
+RESULT, TABLE = "result.json", "measured-{}.npz"
+"""Files in the folder of a search beside its report: its result, and the metrics of each round."""
 MAX_ERRORS = 50
 """Errors of each kind that a result holds."""
 N_BUCKETS = 3
@@ -53,6 +54,11 @@ def buckets(n_layers: int) -> list[tuple[int, ...]]:
     return [part for part in parts if part]
 
 
+def questions_to_measure(items: Sequence[Item], config: SearchConfig) -> MeasuredQuestions:
+    """The questions of a file that a search measures; `ValueError` if there are none."""
+    return measured_questions(items, limit=config.limit, seed=config.seed, few_shot=config.few_shot)
+
+
 def search_layers(
     loaded: LoadedModel,
     items: Sequence[Item],
@@ -62,30 +68,33 @@ def search_layers(
     sha256: str = "",
     out: str | PathLike[str] | None = None,
     resume: bool = False,
+    texts: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> SearchResult:
     """Measure every layer and α on `items`, choose the best setting, and estimate how sure the choice is.
 
     Args:
         loaded: the model.
-        items: the questions.
-        config: task, strategy, α, metric, and how answers are scored or texts generated.
+        items: all questions of a file. `config` says how many of them are measured.
+        config: task, strategy, α, metric, how questions are drawn and put, and how answers are scored or texts
+            generated.
         name: what the result calls the questions.
         sha256: hash of their file, for the result.
         out: folder for `result.json`, `report.html` and the metrics measured so far. On Ctrl-C (`KeyboardInterrupt`),
             a valid result of the questions done is written before the exception propagates. No other search can write
             there meanwhile.
         resume: continue from the metrics in `out`.
+        texts: whether the result and its files hold texts of questions and answers; else their numbers alone.
         progress: called with the number of questions done and of all questions.
 
     Raises:
-        ValueError: there are no items, the metric cannot be measured on them, an item is too long, or the metrics in
-            `out` are of another search.
+        ValueError: there are no items, the metric cannot be measured on them, an item is too long, the model has no
+            chat template where `config` asks for one, or the metrics in `out` are of another search.
         FolderInUseError: another search is running in `out`.
         FileWriteError: `out` cannot be written, or the disk is full.
     """
     folder = None if out is None else Path(out)
-    search = Search(loaded, items, config, name=name, sha256=sha256, out=folder, resume=resume)
+    search = Search(loaded, items, config, name=name, sha256=sha256, out=folder, resume=resume, texts=texts)
     with nullcontext() if folder is None else folder_in_use(folder):
         try:
             with closing(search.run()) as steps:
@@ -105,10 +114,8 @@ def search_layers(
 
 
 def _write(folder: Path, result: SearchResult) -> None:
-    document, report = result.to_json().encode() + b"\n", html_report(result).encode()
-    write_together(
-        {folder / RESULT: lambda file: file.write(document), folder / REPORT: lambda file: file.write(report)}
-    )
+    document = result.to_json().encode() + b"\n"
+    write_together({folder / RESULT: lambda file: file.write(document), folder / REPORT: report_writer(result)})
 
 
 class Search:
@@ -124,12 +131,16 @@ class Search:
         sha256: str = "",
         out: Path | None = None,
         resume: bool = False,
+        texts: bool = True,
     ) -> None:
-        if not items:
-            raise ValueError("There are no questions to choose a layer by.")
-        self.loaded, self.items, self.config, self.name, self.sha256 = loaded, list(items), config, name, sha256
-        self.out, self.resume = out, resume
-        self.metrics = measurable_metrics(items, config)
+        self.questions = questions_to_measure(items, config)
+        self.items = self.questions.prompted
+        """The questions as the model reads them."""
+        self.metrics = measurable_metrics(self.questions, config)
+        if config.chat and not loaded.has_chat_template:
+            raise ValueError(f"{loaded.info.name} has no chat template; leave out chat.")
+        self.loaded, self.config, self.name, self.sha256 = loaded, config, name, sha256
+        self.out, self.resume, self.texts = out, resume, texts
         self.rounds: list[MetricTable] = []
         """The metrics of all questions, at the layers of each round."""
         self.finished = False
@@ -152,7 +163,15 @@ class Search:
             if self.resume and file and file.is_file():
                 table.load(file, fingerprint)
             before, total = len(self.items) * (len(self.rounds) - 1), len(self.items) * len(self.rounds)
-            for done in evaluate_items(self.loaded, self.items, self.config, table, file=file, fingerprint=fingerprint):
+            for done in evaluate_items(
+                self.loaded,
+                self.items,
+                self.config,
+                table,
+                numbers=self.questions.numbers,
+                file=file,
+                fingerprint=fingerprint,
+            ):
                 yield before + done, total
             layers = self._next_layers()
         self.finished = True
@@ -160,7 +179,9 @@ class Search:
     def _fingerprint(self, layers: tuple[int, ...]) -> str:
         """Hash of everything that the metrics at `layers` depend on."""
         items = [item.model_dump() for item in self.items]
-        parts = [self._model_fingerprint, items, self.config.model_dump(mode="json"), layers]
+        # How they were drawn shows in the items. Where it is off, chat is left out, as versions without it did.
+        drawing = {"few_shot", "limit", "seed"} | (set() if self.config.chat else {"chat"})
+        parts = [self._model_fingerprint, items, self.config.model_dump(mode="json", exclude=drawing), layers]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @cached_property
@@ -206,7 +227,7 @@ class Search:
             self.config,
             layers,
             model=self.loaded.info,
-            data=DataInfo(name=self.name, sha256=self.sha256, items=len(answered), of=len(self.items)),
+            data=DataInfo.about(self.questions, self.config, name=self.name, sha256=self.sha256, items=len(answered)),
             seconds=time.monotonic() - self._start,
             complete=self.finished,
         )
@@ -214,10 +235,18 @@ class Search:
         column = SettingGrid(layers, self.config.alphas).column(*setting)
         both = values[self.config.metric][:, [0, column]]
         cases = error_cases(self.loaded, answered, both, self.config, setting, most=errors)
-        indices = np.flatnonzero(done)
-        return result.model_copy(
-            update={"errors": tuple(case.model_copy(update={"item": int(indices[case.item])}) for case in cases)}
-        )
+        places = np.flatnonzero(done).tolist()
+        in_file = [
+            case.model_copy(
+                update={
+                    "item": self.questions.numbers[places[case.item]],
+                    "prompt": self.questions.items[places[case.item]].prompt,
+                }
+            )
+            for case in cases
+        ]
+        result = result.model_copy(update={"errors": tuple(in_file), "before": self.questions.before})
+        return result if self.texts else result.without_texts()
 
 
 def _join_rounds(rounds: Sequence[MetricTable], done: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:

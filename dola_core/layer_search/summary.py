@@ -47,6 +47,8 @@ def summarise(
     conclusion = f"Too few questions to choose a layer by: at least {MIN_CLUSTERS}, about different things, are needed."
     if stable:
         conclusion = verdict((layer, alpha), stable, domains, config.unit)
+    if data.sampled:
+        conclusion += f" Measured on {data.sample}."
     return SearchResult(
         model=model,
         data=data,

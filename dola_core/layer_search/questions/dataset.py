@@ -114,12 +114,17 @@ def read_items(
     Raises:
         DatasetError: the file cannot be read, or not in this format; the message names line and column.
     """
+    name = Path(path).name
+    return parse_items(name, text_of(name, file_bytes(path)), format, preamble=preamble)
+
+
+def file_bytes(path: str | PathLike[str]) -> bytes:
+    """The content of a file of questions; raises `DatasetError` if it cannot be read."""
     file = Path(path)
     try:
-        data = file.read_bytes()
+        return file.read_bytes()
     except OSError as error:
         raise DatasetError("unreadable", file.name, reason=error.strerror or type(error).__name__) from error
-    return parse_items(file.name, text_of(file.name, data), format, preamble=preamble)
 
 
 def text_of(name: str, data: bytes) -> str:

@@ -7,10 +7,15 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from dola_core.display import format_signed, visible_token
+from dola_core.files import Writer
+from dola_core.layer_search.arguments import repeating_command
 from dola_core.layer_search.metrics import Metric
+from dola_core.layer_search.questions.dataset import PREAMBLE
 from dola_core.layer_search.report.html_chart import metric_chart
 from dola_core.layer_search.result import Candidate, Curve, Domain, ErrorCase, Interval, SearchResult
 
+REPORT = "report.html"
+"""The report's file in the folder of a search."""
 UNITS = {"margin": "nats"}
 STYLE = """
 :root { --paper: #fbfaf8; --card: #fff; --ink: #1d2129; --mute: #5f6672; --line: #e6e3dd; --base: #0072b2;
@@ -29,6 +34,12 @@ details { margin: 6px 0; } summary { cursor: pointer; }
 """
 
 
+def report_writer(result: SearchResult) -> Writer:
+    """What writes the report into a file."""
+    page = html_report(result).encode()
+    return lambda file: file.write(page)
+
+
 def html_report(result: SearchResult) -> str:
     """The HTML document."""
     name = escape(result.model.name)
@@ -36,6 +47,7 @@ def html_report(result: SearchResult) -> str:
         f"<h1>Choosing j* for {name}</h1>",
         f'<p class="verdict">{escape(result.verdict)}</p>',
         f'<p class="sub">{escape("; ".join(_configuration(result)))}.</p>',
+        _repeating(result),
         "" if result.complete else "<p><b>Interrupted:</b> not every question was answered.</p>",
         *(_curve_card(result, metric, curve) for metric, curve in _chosen_metric_first(result)),
         _choice_card(result),
@@ -56,6 +68,7 @@ def _configuration(result: SearchResult) -> list[str]:
         f"{model.name} in {model.dtype}, {model.n_layers} layers",
         f"{data.name}: {data.items:,} of {data.of:,} questions"
         + (f" (SHA-256 {data.sha256[:16]}…)" if data.sha256 else ""),
+        *_drawing(result),
         f"task {config.task}, strategy {config.strategy}, chosen by {config.metric}",
     ]
     if config.strategy == "buckets":
@@ -68,9 +81,37 @@ def _configuration(result: SearchResult) -> list[str]:
             "tokens outside the plausible head count −1000" if config.rule.apc else "no plausibility constraint",
         ]
     elif config.decoding:
-        tokens, penalty = config.decoding.max_new_tokens, config.decoding.repetition_penalty
-        phrases.append(f"at most {tokens} tokens, repetition penalty {penalty:g}")
+        decoding = config.decoding
+        phrases += [
+            f"at most {decoding.max_new_tokens} tokens",
+            f"repetition penalty {decoding.repetition_penalty:g}, {decoding.penalty_position} the contrast",
+            "early layers through the final norm" if decoding.early_norm else "early layers read raw",
+        ]
     return phrases
+
+
+def _drawing(result: SearchResult) -> list[str]:
+    """How the questions were drawn and put, in phrases."""
+    config, data = result.asked, result.data
+    phrases = [f"these are {data.sample}, stratified by domain"] if data.sampled else []
+    if data.examples:
+        numbers = ", ".join(f"{number + 1:,}" for number in data.examples)
+        same = data.left_out - len(data.examples)
+        phrases.append(
+            f"before each question the solved examples {numbers} (seed {data.seed})"
+            + (f", and {same:,} questions about the same entities left out" if same else "")
+        )
+    if config.preamble:
+        phrases.append("TruthfulQA's customary examples before each question")
+    if config.chat:
+        phrases.append("each question the user's turn of the model's chat template")
+    return phrases
+
+
+def _repeating(result: SearchResult) -> str:
+    """The command that measures the same again, if there is one."""
+    command = repeating_command(result)
+    return f'<p class="sub">To measure the same again: <code>{escape(command)}</code></p>' if command else ""
 
 
 def _chosen_metric_first(result: SearchResult) -> Iterator[tuple[Metric, Curve]]:
@@ -142,18 +183,36 @@ def _error_card(result: SearchResult) -> str:
     for right, title in kinds:
         cases = [case for case in result.errors if case.right == right]
         parts.append(f"<h2>{title} ({len(cases)} shown)</h2>{''.join(map(_error_case, cases))}")
-    return f"<section>{''.join(parts)}</section>"
+    before = ""
+    if result.before:
+        before = (
+            f"<details><summary>The solved examples before each question</summary>{_lines(result.before)}</details>"
+        )
+    return f"<section>{before}{''.join(parts)}</section>"
+
+
+def _lines(text: str) -> str:
+    return f'<p class="sub">{escape(text.strip()).replace(chr(10), "<br>")}</p>'
 
 
 def _error_case(case: ErrorCase) -> str:
+    domain = f" ({case.domain})" if case.domain else ""
+    if not case.prompt:
+        return f"<p>question {case.item + 1:,}{escape(domain)}</p>"
+    instead = f", not “{escape(case.wrong)}”" if case.wrong else ""
+    summary = (
+        f"question {case.item + 1:,}: {escape(case.prompt.removeprefix(PREAMBLE))} … "
+        f"<b>{escape(' / '.join(case.answers))}</b>{instead}"
+    )
+    if not case.q_N:
+        return f"<p>{summary}</p>"
     rows = [
         (_token(last), f"{last.p:.3f}", _token(early), f"{early.p:.3f}")
         for last, early in zip(case.q_N, case.q_J, strict=True)
     ]
     after = f" after “{case.common}”" if case.common else ""
     return (
-        f"<details><summary>{escape(case.prompt)} … <b>{escape(' / '.join(case.answers))}</b>, not "
-        f"“{escape(case.wrong)}”</summary><p class='sub'>{escape(f'the deciding token{after}')}</p>"
+        f"<details><summary>{summary}</summary><p class='sub'>{escape(f'the deciding token{after}')}</p>"
         f"{_table(('last layer', 'q_N', 'layer j*', 'q_j*'), rows, escaped=True)}</details>"
     )
 

@@ -246,9 +246,12 @@ def test_a_model_in_another_folder_is_gone_on_with(atlas, tmp_path, monkeypatch)
     search_layers(atlas, FEW, CONFIG, out=tmp_path)
     evaluated = []
     score = evaluate.score_items
-    monkeypatch.setattr(
-        evaluate, "score_items", lambda loaded, items, *a: (evaluated.extend(items), score(loaded, items, *a))[1]
-    )
+
+    def counted(loaded, items, *rest, **more):
+        evaluated.extend(items)
+        return score(loaded, items, *rest, **more)
+
+    monkeypatch.setattr(evaluate, "score_items", counted)
     moved = atlas.info.model_copy(update={"name": "moved"})
     other = type(atlas)(atlas.model, atlas.tokenizer, atlas.readout, atlas.label, moved, atlas.preset)
     monkeypatch.setattr(atlas.model.config, "_name_or_path", "/somewhere/else")

@@ -1,0 +1,83 @@
+"""A question as token ids: its prompt as plain text or as a user's turn of a chat, and answers that follow it."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from transformers import PreTrainedTokenizerBase
+
+from dola_core.layer_search.questions.sample import answer_gap
+from dola_core.models.chat_template import ANSWER, user_turn
+from dola_core.models.loaded_model import LoadedModel, well_formed
+
+
+@dataclass(frozen=True)
+class QuestionIds:
+    """The ids of a prompt, and what turns an answer into ids that follow them."""
+
+    loaded: LoadedModel
+    text: str
+    """What an answer follows: the prompt, or the chat up to where the assistant's answer begins."""
+    gap: str
+    """What parts an answer from it."""
+    chat: bool
+    prompt: list[int]
+    """The ids of the text."""
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, prompt: str, *, chat: bool = False) -> Self:
+        """The ids of a prompt; with `chat`, as the user's turn of the model's chat template.
+
+        Raises `PromptError` if it holds what the model has no token for.
+        """
+        ids = loaded.encode(prompt, chat=chat)
+        if not chat:
+            return cls(loaded, prompt, answer_gap(prompt), chat, ids)
+        text = user_turn(loaded.tokenizer, well_formed(prompt))
+        return cls(loaded, text, _gap_in_chat(loaded.tokenizer, well_formed(prompt), text), chat, ids)
+
+    def answer(self, text: str) -> list[int]:
+        """The ids of an answer behind the prompt. Raises `PromptError` if it holds what the model has no token for."""
+        answer = self.gap + text
+        return self._answer_in_chat(well_formed(answer)) if self.chat else self._answer_in_text(answer)
+
+    def _answer_in_text(self, answer: str) -> list[int]:
+        joint = self.loaded.encode(self.text + answer)
+        if joint[: len(self.prompt)] == self.prompt and len(joint) > len(self.prompt):
+            return joint[len(self.prompt) :]
+        # The tokenizer merges across the border: encode the answer by itself.
+        return self.loaded.text_ids.continuation(answer)
+
+    def _answer_in_chat(self, answer: str) -> list[int]:
+        alone = self.loaded.text_ids.continuation(answer)  # raises if it cannot be read
+        # Not `encode`: the template has put special tokens where they belong.
+        prompt, joint = (
+            list(self.loaded.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+            for text in (self.text, self.text + answer)
+        )
+        if joint[: len(prompt)] != prompt or len(joint) == len(prompt):
+            return alone
+        self.loaded.text_ids.check_embedded(joint[len(prompt) :])
+        return joint[len(prompt) :]
+
+
+def _gap_in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str) -> str:
+    """What the template writes between `text`, a chat up to the assistant's answer, and an answer that stands there.
+
+    Where the template does not tell, because it writes past answers in another way, it is as in plain text.
+    """
+    for as_parts in (False, True):
+        turns = [_turn("user", prompt, as_parts), _turn("assistant", ANSWER, as_parts)]
+        try:
+            whole = str(tokenizer.apply_chat_template(turns, tokenize=False))
+        except MemoryError:
+            raise
+        except Exception:  # a template raises whatever it likes
+            continue
+        gap, found, _ = whole.removeprefix(text).partition(ANSWER)
+        if whole.startswith(text) and found and not gap.strip():
+            return gap
+    return answer_gap(text)
+
+
+def _turn(role: str, text: str, as_parts: bool) -> dict[str, Any]:
+    return {"role": role, "content": [{"type": "text", "text": text}] if as_parts else text}
