@@ -55,6 +55,9 @@ PROMPT_ERRORS = {
     "empty": "The prompt is empty; type something to complete.",
     "chat": "This model has no chat template; leave out chat.",
     "template": "The model's chat template refuses the prompt ({reason}); leave out chat.",
+    "template_drops_system": "The model's chat template leaves the system prompt out; leave it empty.",
+    "template_arguments": "The template's arguments cannot be used; give a JSON object of texts, numbers and truth "
+    'values, such as {{"enable_thinking": false}}, without names that transformers reads itself.',
     "template_drops": "The model's chat template leaves the prompt out; leave out chat.",
     "tokens": "The prompt has {size:,} tokens; the model reads at most {most:,} and needs room to write. Shorten it.",
     "characters": "The prompt has {size:,} characters; at most {most:,} are read. Shorten it.",

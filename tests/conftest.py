@@ -1,5 +1,8 @@
 """Settings that every test shares."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from app.jobs.allocator import freeze_startup_objects
+from dola_core.models.sources import smollm2
 from tests.browser.chromium import FLAGS, executable
 
 torch.set_num_threads(1)
@@ -24,9 +28,23 @@ SERVED = ("browser", "hosting")
 """Folders of tests that ask a served page."""
 
 
+CACHE = "DOLA_DUET_TEST_CACHE"
+"""The variable that names the folder for converted models, one for all processes of a run."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder, and remove it at the run's end."""
+    if CACHE not in os.environ:
+        os.environ[CACHE] = tempfile.mkdtemp(prefix="dola-duet-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(CACHE), ignore_errors=True))
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In two processes (`-n 2 --dist loadgroup`), each has one of `SERVED`, from the beginning, and both all else."""
+    """In two processes (`-n 2 --dist loadgroup`), each has one of `SERVED`, from the beginning, and both all else.
+
+    Tests of SmolLM2 stay in one process, as it fills half a gigabyte of memory.
+    """
     tests = Path(__file__).parent
 
     def folder(item: pytest.Item) -> str:
@@ -35,6 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if folder(item) in SERVED:
             item.add_marker(pytest.mark.xdist_group(folder(item)))
+        elif "smollm2_cache" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("smollm2"))
     items.sort(key=lambda item: folder(item) not in SERVED)
 
 
@@ -42,6 +62,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def kept_for_good() -> None:
     """As when the page is built: a run's end collects, and would look through all of PyTorch each time."""
     freeze_startup_objects()
+
+
+@pytest.fixture(scope="session")
+def smollm2_cache() -> Iterator[Path]:
+    """A cache of this run, in which SmolLM2 is converted once; skips a test where its package is not installed."""
+    if smollm2.packaged_file() is None:
+        pytest.skip(f"{smollm2.PACKAGE} is not installed: {smollm2.INSTALL}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", os.environ[CACHE])
+        yield Path(os.environ[CACHE])
 
 
 @pytest.fixture(scope="session")

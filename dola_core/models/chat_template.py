@@ -4,6 +4,9 @@ A template is code that comes with a model. Whatever it raises ends in a `Prompt
 Nothing bounds how long it runs.
 """
 
+import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 from transformers import PreTrainedTokenizerBase
@@ -13,27 +16,44 @@ from dola_core.errors import PromptError
 Message = dict[str, Any]
 MAX_REASON = 200
 """Characters of a template's message that are repeated."""
+NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
+RESERVED = frozenset(inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters) | {"messages"}
+"""Names that `transformers` itself reads, and a template does not get."""
 ANSWER = "forty-two"
 """What the assistant says where its turn's end is looked for."""
 
 
-def user_turn(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
+def user_turn(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, system: str = "", arguments: Mapping[str, Any] = NO_ARGUMENTS
+) -> str:
     """The chat up to where the assistant's answer begins, with `prompt` as the user's turn.
 
-    Content is given as text or, if the template fails with that or leaves it out, as a list of parts, as templates of
-    models that also read images want it. Raises `PromptError` if neither way brings the prompt into the chat.
+    A `system` prompt comes before it; if it is empty, the template may put its own there. `arguments` are what the
+    template reads beside the turns, such as `enable_thinking`. Content is given as text or, if the template fails with
+    that or leaves it out, as a list of parts, as templates of models that also read images want it. Raises
+    `PromptError` if neither way brings the prompt and the system prompt into the chat.
     """
+    if any(name in RESERVED or not name.isidentifier() for name in arguments):
+        raise PromptError("template_arguments")
     failure: Exception | None = None
+    dropped_system = False
     written: list[tuple[str, str]] = []
     # A text as long as the prompt: a template that only counts characters must not look as if it read them.
     other = ("y" if prompt[0] == "x" else "x") * len(prompt)
     for as_parts in (False, True):
+        before = [_turn("system", system, as_parts)] if system.strip() else []
         try:
-            text, of_other = (_render(tokenizer, [_turn("user", c, as_parts)], answer=True) for c in (prompt, other))
+            text, of_other = (
+                _render(tokenizer, [*before, _turn("user", user, as_parts)], answer=True, arguments=arguments)
+                for user in (prompt, other)
+            )
         except MemoryError:
             raise
         except Exception as error:  # a template raises whatever it likes
             failure = failure or error
+            continue
+        if before and system.strip() not in text:
+            dropped_system = True
             continue
         if prompt.strip() in text:
             return text
@@ -41,6 +61,8 @@ def user_turn(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     for text, of_other in written:
         if text != of_other:  # the template rewrites what it is given, such as to capitals
             return text
+    if dropped_system:
+        raise PromptError("template_drops_system")
     if failure is not None and not written:
         raise PromptError("template", reason=_reason(failure)) from failure
     raise PromptError("template_drops")
@@ -77,9 +99,16 @@ def _turn(role: str, text: str, as_parts: bool) -> Message:
     return {"role": role, "content": [{"type": "text", "text": text}] if as_parts else text}
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, turns: list[Message], *, answer: bool) -> str:
+def _render(
+    tokenizer: PreTrainedTokenizerBase,
+    turns: list[Message],
+    *,
+    answer: bool,
+    arguments: Mapping[str, Any] = NO_ARGUMENTS,
+) -> str:
     """The text of a chat, up to the assistant's next turn if there is to be an `answer`."""
-    return cast(str, tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=answer))
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=answer, **arguments)
+    return cast(str, text)
 
 
 def _reason(error: Exception) -> str:

@@ -40,8 +40,10 @@ class _Fault(NamedTuple):
     """The end of a sentence that begins with the model's name."""
 
 
-def load_whole(name: str, config: PreTrainedConfig, **how: Any) -> PreTrainedModel:
+def load_whole(name: str, config: PreTrainedConfig, *, called: str | None = None, **how: Any) -> PreTrainedModel:
     """The model with `config` and the weights of `name`, a folder or Hub name, loaded as `how` says.
+
+    Messages name it as it is `called`, if it is one file of a folder.
 
     A checkpoint of text and images is read as a text model if `transformers` has one for it that takes all of its
     weights, else as the whole model, which completes text alone as well.
@@ -50,7 +52,7 @@ def load_whole(name: str, config: PreTrainedConfig, **how: Any) -> PreTrainedMod
     another shape. Whatever else `transformers` raises passes through.
     """
     faults = []
-    for auto_class in _auto_classes(name, config):
+    for auto_class in _auto_classes(called or name, config):
         model, info = auto_class.from_pretrained(
             name, trust_remote_code=False, ignore_mismatched_sizes=True, output_loading_info=True, **how
         )
@@ -60,7 +62,8 @@ def load_whole(name: str, config: PreTrainedConfig, **how: Any) -> PreTrainedMod
         faults.append(fault)
         del model  # the next one may need its memory
     least = min(faults, key=lambda fault: fault.weights)
-    raise LoadError(f"{name} {least.text}; save or download it again, or correct its config.json.")
+    advice = "download it again" if called else "save or download it again, or correct its config.json"
+    raise LoadError(f"{called or name} {least.text}; {advice}.")
 
 
 def _auto_classes(name: str, config: PreTrainedConfig) -> list[Any]:

@@ -1,11 +1,10 @@
 """A model that is ready to compare: the network, its tokenizer, its read-out, and the texts of its tokens."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,12 +13,11 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from dola_core.errors import PromptError
 from dola_core.lanes import MAX_PENALTY, MIN_PENALTY
-from dola_core.models.chat_template import end_of_turn
+from dola_core.models.chat_template import NO_ARGUMENTS, end_of_turn
 from dola_core.models.info import ModelInfo
 from dola_core.models.preset import Preset
 from dola_core.models.reading.readout import Readout
 from dola_core.models.text_ids import TextIds, embedded_size
-from dola_core.paths import SHIPPED_MODEL
 
 MAX_PROMPT_CHARACTERS = 200_000
 
@@ -36,11 +34,6 @@ class LoadedModel:
     info: ModelInfo
     preset: Preset
     """The j* and α to start with: those recorded with the model, else `default_layer` and 0.1."""
-
-    @property
-    def is_shipped(self) -> bool:
-        """Whether this is the model that comes with the project."""
-        return Path(self.model.name_or_path or "") == SHIPPED_MODEL
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -85,20 +78,30 @@ class LoadedModel:
         """What turns text into ids that this model can read."""
         return TextIds(self.tokenizer, embedded_size(self.model, self.readout.vocab_size))
 
-    def encode(self, prompt: str, *, chat: bool = False) -> list[int]:
+    def encode(
+        self,
+        prompt: str,
+        *,
+        chat: bool = False,
+        system: str = "",
+        template_arguments: Mapping[str, Any] = NO_ARGUMENTS,
+    ) -> list[int]:
         """Ids of `prompt` with the tokenizer's BOS, or as the user's turn of its chat template.
 
-        Raises `PromptError` if the prompt is blank or longer than any model reads, if it holds what the model has no
-        token for, or if there is no chat template or it fails.
+        With `chat`, a `system` prompt may come before it, and the template may read `template_arguments`. Raises
+        `PromptError` if the prompt is blank or longer than any model reads, if it holds what the model has no token
+        for, or if there is no chat template or it fails.
         """
         if not prompt.strip():
             raise PromptError("empty")
-        if len(prompt) > MAX_PROMPT_CHARACTERS:
-            raise PromptError("characters", len(prompt), MAX_PROMPT_CHARACTERS)
+        if (size := len(prompt) + len(system)) > MAX_PROMPT_CHARACTERS:
+            raise PromptError("characters", size, MAX_PROMPT_CHARACTERS)
         if chat and not self.has_chat_template:
             raise PromptError("chat")
         prompt = well_formed(prompt)
-        return self.text_ids.chat(prompt) if chat else self.text_ids.prompt(prompt)
+        if not chat:
+            return self.text_ids.prompt(prompt)
+        return self.text_ids.chat(prompt, well_formed(system), template_arguments)
 
     def piece(self, token: int) -> str:
         """The text of one token, with the space before it that SentencePiece tokenizers drop when they decode.

@@ -94,7 +94,7 @@ def load_model(
         if quantize:
             where = quantised(quantize, torch_dtype, where.get("device_map", {"": place}))
         on_stage("finding")
-        source, model, tokenizer = _read(name, on_stage, dtype=torch_dtype, **where)
+        source, model, tokenizer = _read(name, place, on_stage, dtype=torch_dtype, **where)
         on_stage("proving")
         if gpu_later:
             reading_rules(Readout.of(model.eval()))
@@ -104,13 +104,15 @@ def load_model(
         identity = model_identity(model, tokenizer, more=source.files)
         preset = Preset.of(model, readout.n_layers, identity=identity, known=KNOWN_MODELS / source.name)
     except (LoadError, UnsupportedModelError, PresetError) as error:
+        if quantize and isinstance(error, UnsupportedModelError):
+            raise LoadError(f"{name} does not compute in {quantize} on {place}; leave out quantize.") from error
         raise LoadError(str(error)) from error
     except Exception as error:  # broken files fail in as many ways as there are readers of them
         raise LoadError(_reason(name, place, error)) from error
     info = ModelInfo(
         name=source.name,
         revision=getattr(model.config, "_commit_hash", None),
-        dtype=str(torch_dtype).removeprefix("torch."),
+        dtype=", ".join(part for part in (str(torch_dtype).removeprefix("torch."), quantize) if part),
         n_layers=readout.n_layers,
         vocab_size=readout.vocab_size,
         identity=identity,
@@ -125,7 +127,7 @@ def load_model(
 
 
 def _read(
-    name: str, on_stage: Callable[[Stage], None], **how: Any
+    name: str, place: torch.device, on_stage: Callable[[Stage], None], **how: Any
 ) -> tuple[ModelSource, PreTrainedModel, PreTrainedTokenizerBase]:
     """The source that `name` stands for, its model and its tokenizer."""
     source = find_source(name)
@@ -135,7 +137,10 @@ def _read(
     except Exception as error:
         adapter = as_adapter(source) if _lacks_files(_causes(error)) else None
         if adapter is None:
-            raise
+            if source.place == name or isinstance(error, LoadError):
+                raise
+            reason = _reason(source.place, place, error)
+            raise LoadError(f"{reason.removesuffix('.')}{source.otherwise}.") from error
     return adapter, *read_source(adapter, **how)
 
 

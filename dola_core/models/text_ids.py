@@ -5,15 +5,15 @@ ids that the model has an embedding for. A text that has no token for some chara
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import cast
+from typing import Any
 
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dola_core.errors import PromptError
-from dola_core.models.chat_template import user_turn
+from dola_core.models.chat_template import NO_ARGUMENTS, user_turn
+from dola_core.models.reading.parts import embedded_ids
 
 MAX_NAMED, MAX_LENGTH = 5, 20
 """How many unreadable parts of a text a message names, and how many characters of each."""
@@ -24,8 +24,7 @@ def embedded_size(model: PreTrainedModel, vocab_size: int) -> int:
 
     A tokenizer may have more, and some models embed more than they write, such as images.
     """
-    embeddings = model.get_input_embeddings()
-    return min(vocab_size, len(cast(Tensor, embeddings.weight))) if embeddings is not None else vocab_size
+    return min(vocab_size, embedded_ids(model)) if model.get_input_embeddings() is not None else vocab_size
 
 
 class TextIds:
@@ -53,13 +52,14 @@ class TextIds:
             own = own[len(before) :]
         return self._checked([*before, *own])
 
-    def chat(self, prompt: str) -> list[int]:
-        """Ids of `prompt` as the user's turn of the chat template, up to where the answer begins.
+    def chat(self, prompt: str, system: str = "", arguments: Mapping[str, Any] = NO_ARGUMENTS) -> list[int]:
+        """Ids of `prompt` as the user's turn of the chat template, up to where the answer begins; see `user_turn`.
 
         What stands before and behind the turn is the template's own. Raises `PromptError`.
         """
-        self._check_readable(prompt, self._ids(prompt))
-        return self._checked(self._ids(user_turn(self.tokenizer, prompt)))
+        for text in filter(None, (prompt, system)):
+            self._check_readable(text, self._ids(text))
+        return self._checked(self._ids(user_turn(self.tokenizer, prompt, system, arguments)))
 
     def continuation(self, text: str) -> list[int]:
         """Ids of `text` as it goes on behind another. Raises `PromptError`."""

@@ -81,6 +81,11 @@ def embedding_weight(model: PreTrainedModel) -> Tensor:
     return cast(Tensor, model.get_input_embeddings().weight)
 
 
+def embedded_ids(model: PreTrainedModel) -> int:
+    """How many ids the model's input embedding holds. The weight of one in few bits has another number of rows."""
+    return int(getattr(model.get_input_embeddings(), "num_embeddings", None) or len(embedding_weight(model)))
+
+
 def input_device(model: PreTrainedModel) -> torch.device:
     """Device of the input ids. Other parts of a model may lie on other devices, which move their inputs there."""
     device = embedding_weight(model).device
@@ -95,7 +100,7 @@ def probe_ids(model: PreTrainedModel, *, rows: int, length: int) -> Tensor:
         for name, value in part.to_dict().items():
             if name.endswith(("_token_id", "_token_index", "_index")):
                 reserved.update(v for v in (value if isinstance(value, list) else [value]) if isinstance(v, int))
-    plain = [token for token in range(min(len(embedding_weight(model)), PROBE_VOCABULARY)) if token not in reserved]
+    plain = [token for token in range(min(embedded_ids(model), PROBE_VOCABULARY)) if token not in reserved]
     choice = torch.randint(len(plain), (rows, length), generator=torch.Generator().manual_seed(0))
     return torch.tensor(plain)[choice].to(input_device(model))
 

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from dola_core.errors import UnsupportedModelError
 from dola_core.models.devices import out_of_memory
+from dola_core.models.quantising import is_packed, plain_products
 from dola_core.models.reading.cached_texts import CachedTexts, ReadingRules, read_logits
 from dola_core.models.reading.parts import check_finite, first_line, model_name, probe_ids
 from dola_core.models.reading.readout import Readout
@@ -33,7 +34,7 @@ LONGEST_SLOW_TRIAL = 192
 FLOORS = {torch.float32: 1e-3, torch.float64: 1e-3}
 """Differences of logits that count as none, as a share of their spread, by the dtype that a model computes in."""
 FLOOR = 3e-2
-"""The same for dtypes with fewer digits."""
+"""The same for dtypes with fewer digits, and for weights in few bits."""
 ROUNDING = 4.0
 """How far logits may lie from the model's, in units of what rounding its embeddings otherwise does to them."""
 
@@ -59,7 +60,15 @@ def context_length(readout: Readout) -> int | None:
 
 @torch.no_grad()
 def find_rules(readout: Readout) -> ReadingRules:
-    """Prove it; see `reading_rules`, which remembers what was found."""
+    """Prove it; see `reading_rules`, which remembers what was found.
+
+    Layers of eight bits take part without the rounding of their inputs.
+    """
+    with plain_products(readout.model):
+        return _find_rules(readout)
+
+
+def _find_rules(readout: Readout) -> ReadingRules:
     turning = TurningPoints.of(readout.model.config)
     longest = LONGEST_TRIAL.get(readout.device.type, LONGEST_SLOW_TRIAL)
     room = min(longest, readout.context_length or longest) - AFTER
@@ -121,7 +130,9 @@ class Trial:
         """`[4, prompt + AFTER]`: three texts with a common prompt, of which the second parts from the first at its end
         and the third two tokens later; and one of its own."""
         self._whole = None if exact else self._uncached(ids)
-        self._tolerance = max(FLOORS.get(readout.model.dtype, FLOOR), ROUNDING * self._rounding())
+        # Layers of four bits multiply in 16 bits on some processors, whatever the dtype.
+        floor = FLOOR if is_packed(readout.model) else FLOORS.get(readout.model.dtype, FLOOR)
+        self._tolerance = max(floor, ROUNDING * self._rounding())
 
     def error(self, attempt: Callable[[ReadingRules], None], rules: ReadingRules) -> str:
         """What is wrong with an attempt, as the end of a sentence; empty if all of it agrees."""

@@ -9,7 +9,8 @@ from huggingface_hub import hf_hub_download
 from transformers import PreTrainedModel
 
 from dola_core.errors import LoadError
-from dola_core.models.checkpoint import weight_files
+from dola_core.models.checkpoint import damage, weight_files
+from dola_core.models.quantising import quieten
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -47,40 +48,68 @@ def _downloaded(name: str, file: str) -> bool:
 
 
 def base_model(folder: Path) -> str:
-    """The name of the model that an adapter is for. Raises `LoadError` if its config does not say."""
+    """The name of the model that an adapter is for. Raises `LoadError` if its config does not say.
+
+    A path that begins with a dot counts from the working folder, as PEFT has it, or from the adapter's if it leads
+    nowhere.
+    """
     try:
         base = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LoadError(f"{folder / CONFIG} does not name the adapter's base model; save the adapter again.") from error
     if not isinstance(base, str) or not base.strip():
         raise LoadError(f"{folder / CONFIG} does not name the adapter's base model; write it there.")
+    if base.startswith(".") and not Path(base).exists() and (folder / base).exists():
+        return str(folder / base)
     return base
 
 
-def check_package() -> None:
-    """Raises `LoadError` if PEFT is missing."""
+def check_kind(folder: Path) -> None:
+    """Raises `LoadError` if PEFT is missing, does not know an adapter's kind, or if that kind changes no weights.
+
+    Prompt tuning and its like put tokens of their own before a text, which no layer of the base model has read.
+    """
     if importlib.util.find_spec("peft") is None:
         raise LoadError("An adapter needs a package that is not installed: pip install peft.")
+    quieten()
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PromptLearningConfig
+
+    name = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("peft_type")
+    kind = {one.value: config for one, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}.get(name)
+    if kind is None:
+        raise LoadError(
+            f"The adapter in {folder} is of the kind {name!r}, which the installed PEFT does not know; try a later "
+            "one: pip install -U peft."
+        )
+    if issubclass(kind, PromptLearningConfig):
+        raise LoadError(
+            f"The adapter in {folder} is of the kind {name}, which changes no weights; choose one that does, such as "
+            "LoRA."
+        )
 
 
 def put_on(model: PreTrainedModel, folder: Path) -> None:
-    """Load the adapter in `folder` into `model`. Raises `LoadError` if it does not fit whole."""
+    """Load the adapter in `folder` into `model`. Raises `LoadError` if it is damaged, or does not fit whole."""
+    weights = next((name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        raise LoadError(f"The adapter in {folder} has no weights ({' or '.join(WEIGHTS)}); save or download it again.")
+    if damaged := damage(folder, weights):
+        raise LoadError(damaged)
     try:
-        found = cast(Any, model).load_adapter(str(folder))
-    except Exception as error:  # PEFT and safetensors have many
-        raise LoadError(f"The adapter in {folder} cannot be put on its base model: {_reason(error)}.") from error
+        found = cast(Any, model).load_adapter(str(folder), ignore_mismatched_sizes=True)
+    except Exception as error:  # PEFT has many, such as for the names of modules that the model does not have
+        raise LoadError(
+            f"The adapter in {folder} cannot be put on a {type(model).__name__}; correct its config or choose the "
+            "base that it was made for."
+        ) from error
     lost = sorted({*found.missing_keys, *found.unexpected_keys, *(key for key, *_ in found.mismatched_keys)})
     if lost:
         raise LoadError(
-            f"The adapter in {folder} does not fit its base model ({len(lost):,} of its weights, first {lost[0]}); it "
-            "was made for another one."
+            f"The adapter in {folder} does not fit its base model ({len(lost):,} of its weights, first {lost[0]}); "
+            "choose the base that it was made for."
         )
 
 
 def adapter_files(folder: Path) -> list[Path]:
     """The adapter's weights, and its config, which says how much they count."""
     return [folder / name for name in (CONFIG, *WEIGHTS) if (folder / name).is_file()]
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

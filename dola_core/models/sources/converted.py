@@ -26,6 +26,8 @@ VERSION = 1
 """Counts changes of how files are converted; a folder of another version is made again."""
 BLOCK = 1 << 24
 """Bytes of a file that are read at a time."""
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.ENOTDIR)
+"""What systems say when a folder cannot be renamed because something is there already."""
 
 
 def cache_folder() -> Path:
@@ -80,11 +82,14 @@ def convert_once(name: str, source_sha256: str, write: Callable[[Path], None]) -
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder.parent)
         with ExitStack() as stack:
-            stack.callback(shutil.rmtree, part, ignore_errors=True)
+            stack.callback(_remove, part)
             with folder_in_use(part):
-                write(part)
-                _list_files(part, source_sha256)
-                _put_in_place(part, folder, source_sha256)
+                # Not the part itself: its lock is an open file, which would move along, and cannot on Windows.
+                made = part / name
+                made.mkdir()
+                write(made)
+                _list_files(made, source_sha256)
+                _put_in_place(made, folder, source_sha256)
     except OSError as error:
         if isinstance(error, FileWriteError):
             raise
@@ -93,33 +98,40 @@ def convert_once(name: str, source_sha256: str, write: Callable[[Path], None]) -
 
 
 def _list_files(folder: Path, source_sha256: str) -> None:
-    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    files = sorted(file for file in folder.iterdir() if file.is_file())
     listed = {file.name: {"size": file.stat().st_size, "sha256": sha256_of(file)} for file in files}
     document = {"version": VERSION, "source_sha256": source_sha256, "files": listed}
     (folder / LIST).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _put_in_place(part: Path, folder: Path, source_sha256: str) -> None:
-    """Rename `part` to `folder`, unless another process has put a whole one there meanwhile."""
+def _put_in_place(made: Path, folder: Path, source_sha256: str) -> None:
+    """Rename `made` to `folder`, unless another process has put a whole one there meanwhile."""
     for _ in range(3):
         try:
-            part.rename(folder)
+            made.rename(folder)
             return
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES) or not folder.exists():
+            if error.errno not in TAKEN or not folder.exists():
                 raise
         if converted_from(folder) == source_sha256:
             return
         # What is there is damaged. It is renamed first, so that nobody finds it half removed.
-        damaged = part.with_suffix(".damaged")
+        damaged = made.with_name(f"{made.name}.damaged")
         with suppress(OSError):  # another process may have been faster
             folder.rename(damaged)
-        shutil.rmtree(damaged, ignore_errors=True)
+        _remove(damaged)
     raise FileWriteError(errno.EBUSY, os.strerror(errno.EBUSY), str(folder))
 
 
 def _remove_abandoned(cache: Path) -> None:
     """Remove what killed processes have left."""
-    for part in [*cache.glob("*.part"), *cache.glob("*.damaged")]:
+    for part in cache.glob("*.part"):
         with suppress(FolderInUseError, OSError), folder_in_use(part):
-            shutil.rmtree(part, ignore_errors=True)
+            _remove(part)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder or a file as far as it can be removed."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()

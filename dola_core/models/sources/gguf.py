@@ -2,7 +2,10 @@
 
 import importlib.util
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    modeling_gguf_pytorch_utils,
 )
+from transformers.utils import logging
 
 from dola_core.errors import LoadError
 from dola_core.models.checkpoint import load_whole
@@ -70,10 +75,10 @@ def read_fields(file: Path) -> Mapping[str, Any]:
 
     Raises `LoadError` if the file is damaged.
     """
-    from gguf import GGUFReader
+    import gguf
 
     try:
-        fields = GGUFReader(file).fields
+        fields = gguf.GGUFReader(str(file)).fields
         return {name: field.contents() for name, field in fields.items() if len(field.data) == 1}
     except Exception as error:  # a damaged file can raise anything
         raise LoadError(f"{file} is damaged or cut off ({file.stat().st_size:,} bytes); download it again.") from error
@@ -89,18 +94,49 @@ def quantisation(fields: Mapping[str, Any]) -> str:
         return ""
 
 
-def read_gguf(file: Path, **how: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str]:
-    """The model in a GGUF file, loaded as `how` says, its tokenizer, and how the file keeps its weights.
+def read_gguf(file: Path, **how: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model in a GGUF file, loaded as `how` says, and its tokenizer.
 
     Raises `LoadError` as the functions above do, or if weights are missing; whatever else `transformers` raises passes.
     """
     check_packages()
-    fields = read_fields(file)
-    config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
-    tokenizer = read_tokenizer(file, fields)
-    plain = GgufConfig(dequantize=True)  # left open, some architectures keep their packed weights
-    model = load_whole(str(file.parent), config, gguf_file=file.name, quantization_config=plain, **how)
-    return model, tokenizer, quantisation(fields)
+    with _quick_and_quiet():
+        fields = read_fields(file)
+        try:
+            config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
+        except ValueError as error:
+            raise LoadError(
+                f"{file} holds a model of the architecture {fields.get('general.architecture')!r}, which transformers "
+                "cannot read from a GGUF file; give the model's folder or its name on the Hub."
+            ) from error
+        tokenizer = read_tokenizer(file, fields)
+        # An explicit True: left open, some architectures keep their packed weights.
+        how["quantization_config"] = GgufConfig(dequantize=True)
+        model = load_whole(str(file.parent), config, called=str(file), gguf_file=file.name, **how)
+    return model, tokenizer
+
+
+@contextmanager
+def _quick_and_quiet() -> Iterator[None]:
+    """While the body runs, let `transformers` read a file once, and obey its own setting of progress bars.
+
+    It reads all tokens four times, and makes a table of names for each module anew, which takes most of the time.
+    """
+    import gguf
+
+    bar = partial(modeling_gguf_pytorch_utils.tqdm, disable=not logging.is_progress_bar_enabled())
+    with _ONE_AT_A_TIME, ExitStack() as stack:
+        for module, name, instead in (
+            (gguf, "GGUFReader", cache(gguf.GGUFReader)),
+            (gguf, "get_tensor_name_map", cache(gguf.get_tensor_name_map)),
+            (modeling_gguf_pytorch_utils, "tqdm", bar),
+        ):
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, instead)
+        yield
+
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def plain_copy(model: PreTrainedModel) -> PreTrainedModel:

@@ -46,7 +46,7 @@ def converted_folder(file: Path) -> Path:
     """
 
     def write(folder: Path) -> None:
-        model, tokenizer, _ = read_gguf(file, dtype=torch.float32)
+        model, tokenizer = read_gguf(file, dtype=torch.float32)
         copy = plain_copy(model)
         try:
             copy.save_pretrained(folder)

@@ -1,5 +1,6 @@
 """Understand a model's name: what `--model` and `load_model` take, and which files stand behind it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from dola_core.models.sources.adapters import (
     adapter_files,
     adapter_on_hub,
     base_model,
-    check_package,
+    check_kind,
     is_adapter,
     put_on,
 )
@@ -23,6 +24,9 @@ from dola_core.paths import SHIPPED_MODEL
 ATLAS, ATLAS_TITLE = "atlas-30l", "Atlas-30L"
 SHORT_NAMES = (ATLAS, smollm2.NAME)
 """Names of models that the project knows. A folder of such a name is given as ./name."""
+
+PLAIN = ("F32", "F16", "BF16")
+"""Weights of GGUF files that are not quantised."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class ModelSource:
     """A GGUF file that is read anew each time."""
     adapter: Path | None = None
     """The folder of an adapter that is put on top."""
+    otherwise: str = ""
+    """What else to do if it cannot be loaded, as the end of a sentence."""
 
     @property
     def is_folder(self) -> bool:
@@ -53,6 +59,27 @@ class ModelSource:
         return [*([self.gguf] if self.gguf else []), *(adapter_files(self.adapter) if self.adapter else [])]
 
 
+def title(name: str) -> str:
+    """What people call the model of a name, as far as it shows before it is loaded."""
+    return {ATLAS: ATLAS_TITLE, smollm2.NAME: smollm2.TITLE}.get(name, name)
+
+
+def listed(names: Sequence[str]) -> dict[str, str]:
+    """{what a list of models calls each: its name, as it was given}; of a path, the last part alone.
+
+    Raises `LoadError` if two would be called the same.
+    """
+    places: dict[str, str] = {}
+    for name in names:
+        path = Path(name).expanduser()
+        is_path = name not in SHORT_NAMES and (path.exists() or path.is_absolute())
+        short = (path.resolve().stem if is_gguf(name) else path.resolve().name) if is_path else name
+        if short in places:
+            raise LoadError(f"Two models are called {short}; rename a folder or leave one out.")
+        places[short] = name
+    return places
+
+
 def find_source(name: str) -> ModelSource:
     """The model called `name`: a short name, a GGUF file, a folder with a model or an adapter, or a name on the Hub.
 
@@ -62,12 +89,12 @@ def find_source(name: str) -> ModelSource:
         return ModelSource(str(SHIPPED_MODEL), ATLAS, ATLAS_TITLE)
     if name == smollm2.NAME:
         return _smollm2()
-    if is_gguf(name):
+    folder = Path(name).expanduser()
+    if is_gguf(name) and not folder.is_dir():
         check_packages()
         file = gguf_file(name)
         kept = quantisation(read_fields(file))
         return ModelSource(str(file.parent), file.stem, file.stem, _dequantised(kept), gguf=file)
-    folder = Path(name).expanduser()
     if folder.is_dir():
         if folder.resolve() == SHIPPED_MODEL:
             return find_source(ATLAS)
@@ -93,7 +120,9 @@ def read_source(source: ModelSource, **how: Any) -> tuple[PreTrainedModel, PreTr
     Raises `LoadError` if a part is missing or does not fit; whatever else `transformers` raises passes through.
     """
     if source.gguf:
-        model, tokenizer, _ = read_gguf(source.gguf, **how)
+        if "quantization_config" in how:
+            raise LoadError(f"{source.gguf} is quantised in its own way; leave out quantize, or give a folder.")
+        model, tokenizer = read_gguf(source.gguf, **how)
     else:
         config = read_config(source)
         tokenizer = _tokenizer(source)
@@ -114,11 +143,11 @@ def as_adapter(source: ModelSource) -> ModelSource | None:
 
 
 def _with_adapter(folder: Path, name: str) -> ModelSource:
-    check_package()
     base = base_model(folder)
-    source = find_source(base)
-    if source.adapter:
+    check_kind(folder)
+    if is_adapter(Path(base).expanduser()):
         raise LoadError(f"The adapter in {folder} is for {base}, which is an adapter itself; merge that one first.")
+    source = find_source(base)
     note = f"adapter on {source.title}" + (f", {source.note}" if source.note else "")
     return replace(source, name=name, title=name, note=note, adapter=folder)
 
@@ -127,7 +156,13 @@ def _smollm2() -> ModelSource:
     """SmolLM2 from the installed package, else from the Hub."""
     file = smollm2.packaged_file()
     if file is None:
-        return ModelSource(smollm2.ON_HUB, smollm2.NAME, smollm2.TITLE, "of the Hugging Face Hub")
+        return ModelSource(
+            smollm2.ON_HUB,
+            smollm2.NAME,
+            smollm2.TITLE,
+            "of the Hugging Face Hub",
+            otherwise=f", or install the model: {smollm2.INSTALL}",
+        )
     source = ModelSource(str(file.parent), smollm2.NAME, smollm2.TITLE, _dequantised(smollm2.QUANTISATION))
     try:
         return replace(source, place=str(smollm2.converted_folder(file)))
@@ -136,6 +171,9 @@ def _smollm2() -> ModelSource:
 
 
 def _dequantised(kept: str) -> str:
+    """What to say about weights that are kept in a GGUF file as `kept` says."""
+    if kept in PLAIN:
+        return kept
     return f"{kept}, dequantised" if kept else "dequantised"
 
 
