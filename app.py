@@ -1,10 +1,11 @@
-"""DoLa Duet: `python app.py` serves the page on the shipped model; `python app.py --help` lists the options.
+"""DoLa Duet: `python app.py` serves the page; `python app.py --help` lists the options.
 
 Also a Hugging Face Space's `app_file`, where the environment sets the options (`DOLA_MODEL`, …).
 """
 
 import os
 import sys
+from collections.abc import Callable
 
 # Before gradio is imported: no telemetry, no version check, no request when the page loads.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -17,6 +18,7 @@ SETTINGS = read_settings(sys.argv[1:] if __name__ == "__main__" else [])
 from starlette.middleware import Middleware  # noqa: E402
 
 from app.jobs.allocator import freeze_startup_objects, limit_heaps  # noqa: E402
+from app.jobs.engine_pool import EnginePool  # noqa: E402
 from app.jobs.run_queue import SPARE  # noqa: E402
 from app.jobs.zero_gpu import ZERO_GPU  # noqa: E402
 from app.page import FRAME, build  # noqa: E402
@@ -25,7 +27,10 @@ from app.ui.components import routes  # noqa: E402
 from app.ui.theme import style, theme  # noqa: E402
 from dola_core.decoding.engine import Engine  # noqa: E402
 from dola_core.errors import LoadError, UnsupportedModelError  # noqa: E402
-from dola_core.models.loading import load_model  # noqa: E402
+from dola_core.models.loading import Stage, load_model  # noqa: E402
+from dola_core.models.sources.smollm2 import NAME as SMOLLM2  # noqa: E402
+from dola_core.models.sources.smollm2 import is_here as smollm2_is_here  # noqa: E402
+from dola_core.models.sources.source import ATLAS, listed, title  # noqa: E402
 
 THREADS = 40
 """Threads for requests that do not wait in the queue before the model."""
@@ -33,14 +38,44 @@ SESSIONS = 128
 """Visitors whose runs are remembered, at most some 20 MB each; the least recently active one is forgotten first."""
 
 
+def load_pool(settings: Settings) -> EnginePool:
+    """The models of the settings, the first of them loaded; on ZeroGPU, where a GPU comes and goes, all of them."""
+
+    def load(name: str, on_stage: Callable[[Stage], None]) -> Engine:
+        loaded = load_model(
+            places[name],
+            settings.device,
+            settings.dtype,
+            quantize=settings.quantize,
+            gpu_later=ZERO_GPU,
+            on_stage=on_stage,
+        )
+        return Engine(loaded, compiled=settings.compile)
+
+    names = settings.names or ((SMOLLM2, ATLAS) if smollm2_is_here() else (ATLAS,))
+    places = listed(names)
+    titles = [(name, title(name)) for name in places]
+    pool = EnginePool(titles, load, len(titles) if ZERO_GPU else settings.max_loaded)
+    try:
+        for name in list(places) if ZERO_GPU else list(places)[:1]:
+            pool.get(name)
+    except LoadError as error:
+        if settings.names:
+            raise
+        print(f"app.py: {error} The page comes up on Atlas-30L.", file=sys.stderr)
+        pool = EnginePool([(ATLAS, title(ATLAS))], load)
+        pool.get(ATLAS)
+    return pool
+
+
 def launch(settings: Settings, *, block: bool = True) -> str:
     """Load the model, serve the page and return its address; with `block`, only after it was shut down.
 
-    Raises `LoadError` if the model cannot be loaded, and `UnsupportedModelError` if it cannot be compiled.
+    Raises `LoadError` if the first model cannot be loaded, and `UnsupportedModelError` if it cannot be compiled.
     """
     limit_heaps()
-    loaded = load_model(settings.model, settings.device, settings.dtype, gpu_later=ZERO_GPU)
-    page = build(Engine(loaded, compiled=settings.compile), settings)
+    pool = load_pool(settings)
+    page = build(pool, settings)
     freeze_startup_objects()
     # A run that waits in the queue holds a thread; looking at recorded traces takes further ones.
     _, address, _ = page.queue(max_size=settings.queue_size).launch(

@@ -6,10 +6,10 @@ Reads nothing but the standard library and pydantic, so that `--help` does not w
 import importlib.util
 import sys
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict
 
 from app.paths import SETTINGS_FILE
 
@@ -36,8 +36,15 @@ class Settings(BaseSettings):
         env_parse_none_str="",
     )
 
-    model: str | None = None
-    """a folder or a Hugging Face name, such as HuggingFaceTB/SmolLM2-135M (default: the shipped Atlas-30L)"""
+    model: Annotated[tuple[str, ...], NoDecode] = ()
+    """smollm2, atlas-30l, a folder with a model or an adapter, a GGUF file, or a Hugging Face name; several make a
+    menu, of which the first is loaded at start (default: smollm2 if it is installed, and atlas-30l)"""
+    models: str = ""
+    """the same as one text, with commas between the models"""
+    max_loaded: int = Field(2, ge=1, le=100)
+    """models that are kept in memory; the least recently used one makes room for another"""
+    quantize: Literal["8bit", "4bit"] | None = None
+    """keep the weights of linear layers in so few bits, by bitsandbytes"""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps; split for a model over all GPUs, by accelerate"""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -65,6 +72,18 @@ class Settings(BaseSettings):
     open_browser: bool = False
     """open the page in the default browser"""
 
+    @field_validator("model", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> object:
+        names = value.split(",") if isinstance(value, str) else value or ()
+        return tuple(name for each in names if (name := each.strip())) if isinstance(names, list | tuple) else value
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models that were asked for, each once; none if the choice is left to the page."""
+        named = (*self.model, *(name.strip() for name in self.models.split(",")))
+        return tuple(dict.fromkeys(name for name in named if name))
+
     @model_validator(mode="after")
     def _can_be(self) -> "Settings":
         if self.mcp and importlib.util.find_spec("mcp") is None:
@@ -73,6 +92,8 @@ class Settings(BaseSettings):
             raise ValueError("--compile decodes one run at a time; leave out --max-concurrent")
         if self.compile and self.device == "split":
             raise ValueError("--compile decodes on one device; leave out --device split")
+        if self.quantize and self.compile:
+            raise ValueError("--compile does not take packed weights; leave out --quantize")
         return self
 
 

@@ -67,12 +67,13 @@ def start(command: Sequence[str | Path], folder: Path, environment: Mapping[str,
 def serve(
     *options: str, script: tuple[str, ...] = ("app.py",), python: str = sys.executable, **environment: str
 ) -> Iterator[Server]:
-    """Serve the page of this checkout on the CPU in float32, with one thread of PyTorch.
+    """Serve the page of this checkout on the CPU in float32, with one thread of PyTorch, on Atlas-30L by default.
 
     `script` is the file that serves it, with arguments that come before `options`.
     """
     command = [python, *script, "--device", "cpu", "--dtype", "float32", *options]
     quiet = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
+    quiet |= {"DOLA_MODEL": "atlas-30l"}
     with start(command, ROOT, os.environ | quiet | environment) as server:
         yield server
 

@@ -145,7 +145,7 @@ def test_the_search_command_refuses_a_mistake(capsys, monkeypatch, tmp_path, con
 def test_the_page_takes_the_options_that_make_hands_on_and_refuses_a_mistake(capsys):
     (given,) = re.findall(r'make demo ARGS="([^"]*)"', README)
     settings = read_settings(shlex.split(given))
-    assert (settings.model, settings.port) == ("HuggingFaceTB/SmolLM2-135M", 7900)
+    assert (settings.names, settings.port) == (("HuggingFaceTB/SmolLM2-135M",), 7900)
     for mistake, message in (
         (given.replace("7900", "x"), "port: Input should be a valid integer"),
         (given.replace("7900", "70000"), "port: Input should be less than or equal to 65535"),

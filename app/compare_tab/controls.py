@@ -1,29 +1,44 @@
-"""What a visitor sets: prompt, j*, α, decoding. The components, and what they ask for as a `ComparisonRequest`."""
+"""What a visitor sets: prompt, j*, α, decoding. The components, and what they ask for as a `ComparisonRequest`.
 
+What begins with a model's own value, or is bounded by it, follows when another model is chosen (`for_model`).
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from app.inputs.examples import EXAMPLES
-from app.inputs.recorded_traces import RECORDED
-from app.jobs.request import MAX_BEAMS, ComparisonRequest
+from app.inputs.known_model import TITLES
+from app.jobs.engine_pool import ModelFacts
+from app.jobs.request import (
+    CHAT,
+    COMPLETE,
+    MAX_ARGUMENTS,
+    MAX_BEAMS,
+    MAX_SYSTEM,
+    MODES,
+    ComparisonRequest,
+    template_arguments,
+)  # fmt: skip
 from app.language import ENGLISH, Language
 from app.render.view_state import View
 from app.settings import Settings
 from app.ui.events import Changes
 from dola_core.lanes import MAX_SEED
-from dola_core.models.loaded_model import LoadedModel
 from dola_core.trace.schema import ALPHA_MIN, Trace
 
 LABELLED = (
     "alpha", "max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "early_norm",
-    "num_beams", "seed", "chat",
+    "num_beams", "seed",
 )  # fmt: skip
 """The controls with nothing but a label to translate."""
-RUN_SETTINGS = ("prompt", "layer", "penalty_position", "stop_text", *LABELLED)
+RUN_SETTINGS = (
+    "prompt", "layer", "penalty_position", "stop_text", "mode", "system", "template_arguments", *LABELLED,
+)  # fmt: skip
 """The controls that a run reads."""
+POSITIONS = ("before", "after")
 
 
 @dataclass(frozen=True)
@@ -44,14 +59,16 @@ class Controls:
     num_beams: gr.Slider
     seed: gr.Number
     stop_text: gr.Textbox
-    chat: gr.Checkbox
+    mode: gr.Radio
+    system: gr.Textbox
+    template_arguments: gr.Textbox
     compare: gr.Button
     stop: gr.Button
     decoding: gr.Accordion
     examples: gr.Dataset
     recorded_words: gr.Markdown
     recorded: tuple[gr.Button, ...]
-    """One for each of `app.inputs.recorded_traces.RECORDED`."""
+    """One for each of `TITLES`; those that were recorded with the chosen model are shown."""
 
     @property
     def inputs(self) -> set[Component]:
@@ -83,63 +100,104 @@ class Controls:
     def request(self, values: Changes) -> ComparisonRequest:
         """What the controls ask for, checked; raises `RequestError`."""
         asked = self.settings(values)
-        prompt, chat, layer, alpha = (asked.pop(name) for name in ("prompt", "chat", "layer", "alpha"))
-        stop = asked.pop("stop_text")
+        prompt, layer, alpha, stop = (asked.pop(name) for name in ("prompt", "layer", "alpha", "stop_text"))
+        mode, system, arguments = (asked.pop(name) for name in ("mode", "system", "template_arguments"))
         asked["stop"] = (stop.replace("\\n", "\n"),) if stop else ()
-        return ComparisonRequest.of(prompt=prompt or "", chat=bool(chat), layer=layer, alpha=alpha, decoding=asked)
+        chat: dict[str, Any] = {}
+        if mode == CHAT:
+            chat = {"chat": True, "system": system or "", "template_arguments": template_arguments(arguments)}
+        return ComparisonRequest.of(prompt=prompt or "", layer=layer, alpha=alpha, decoding=asked, **chat)
 
-    def translated(self, loaded: LoadedModel, words: Language) -> Changes:
+    def for_model(self, facts: ModelFacts, words: Language, *, prompt: str, before: ModelFacts | None) -> Changes:
+        """The controls as they begin with a model; a `prompt` stays unless it is an example of the one `before`."""
+        is_example = before is not None and any(example.prompt == prompt for example in before.known.examples)
+        penalty = facts.repetition_penalty
+        own = _chat_values(facts)
+        return {
+            self.prompt: _first_prompt(facts) if is_example or not prompt.strip() else prompt,
+            self.layer: self.layers(facts.n_layers, words, value=facts.preset.layer),
+            self.alpha: max(facts.preset.alpha, ALPHA_MIN),
+            self.early_norm: facts.preset.early_norm,
+            self.repetition_penalty: gr.Slider(min(1.0, penalty), max(2.0, penalty), value=penalty),
+            self.mode: gr.Radio(**own),
+            self.system: gr.Textbox("", visible=own["visible"]),
+            self.template_arguments: gr.Textbox("", visible=own["visible"]),
+            self.examples: gr.Dataset(**_examples(facts, words)),
+            self.recorded_words: gr.Markdown(visible=bool(facts.known.recorded)),
+            **{
+                button: gr.Button(visible=title in _recorded(facts))
+                for button, title in zip(self.recorded, TITLES, strict=True)
+            },
+        }
+
+    def with_values(self, changes: Changes, settings: Mapping[str, Any]) -> Changes:
+        """The controls at `settings`, together with what `changes` does to them beside their values."""
+        return {
+            control: _with_value(changes.get(control), control, value)
+            for control, value in ((getattr(self, name), value) for name, value in settings.items())
+        }
+
+    def translated(self, facts: ModelFacts, words: Language) -> Changes:
         """Their words in another language; no value changes."""
         changes: Changes = {
             getattr(self, name): type(getattr(self, name))(label=words(f"controls.{name}")) for name in LABELLED
         }
-        titles = zip(self.recorded, RECORDED, strict=True)
-        changes |= {button: gr.Button(words(f"recorded.{trace.name}")) for button, trace in titles}
+        titles = zip(self.recorded, TITLES, strict=True)
+        changes |= {button: gr.Button(words(f"recorded.{title}")) for button, title in titles}
         return changes | {
+            self.mode: gr.Radio(_options(MODES, words), label=words("controls.mode")),
+            self.system: gr.Textbox(label=words("controls.system"), placeholder=words("controls.system_placeholder")),
+            self.template_arguments: gr.Textbox(
+                label=words("controls.template_arguments"), placeholder=words("controls.arguments_placeholder")
+            ),
             self.prompt: gr.Textbox(label=words("controls.prompt"), placeholder=words("controls.placeholder")),
-            self.layer: self.layers(loaded.readout.n_layers, words),
-            self.penalty_position: gr.Radio(_positions(words), label=words("controls.penalty_position")),
+            self.layer: self.layers(facts.n_layers, words),
+            self.penalty_position: gr.Radio(_options(POSITIONS, words), label=words("controls.penalty_position")),
             self.stop_text: gr.Textbox(
                 label=words("controls.stop_text"), placeholder=words("controls.stop_placeholder")
             ),
             self.compare: gr.Button(words("controls.compare")),
             self.stop: gr.Button(words("controls.stop")),
             self.decoding: gr.Accordion(label=words("controls.decoding")),
-            self.examples: gr.Dataset(**_example_words(loaded, words)),
+            self.examples: gr.Dataset(**_examples(facts, words)),
             self.recorded_words: words("controls.recorded"),
         }
 
 
-def lay_out_controls(loaded: LoadedModel, settings: Settings) -> Controls:
+def lay_out_controls(facts: ModelFacts, settings: Settings) -> Controls:
     """Lay out the controls, in English; ranges come from the model and the settings."""
 
     def label(name: str) -> dict[str, str]:
         return {"label": ENGLISH(f"controls.{name}")}
 
-    n_layers = loaded.readout.n_layers
+    n_layers = facts.n_layers
     with gr.Row(elem_classes="duet-columns"):
         with gr.Column(scale=7, elem_classes="duet-card"):
+            mode = gr.Radio(
+                _options(MODES, ENGLISH), show_label=False, container=False, elem_id="mode",
+                elem_classes="duet-segments duet-mode", **label("mode"), **_chat_values(facts),
+            )  # fmt: skip
             prompt = gr.Textbox(
-                EXAMPLES[0].prompt, lines=1, max_lines=8, placeholder=ENGLISH("controls.placeholder"),
+                _first_prompt(facts), lines=1, max_lines=8, placeholder=ENGLISH("controls.placeholder"),
                 elem_classes="duet-prompt", elem_id="prompt", **label("prompt"),
             )  # fmt: skip
-            examples = gr.Dataset(
-                components=[prompt], samples=[[example.prompt] for example in EXAMPLES], elem_classes="duet-examples",
-                **_example_words(loaded, ENGLISH),
-            )  # fmt: skip
+            examples = gr.Dataset(components=[prompt, mode], elem_classes="duet-examples", **_examples(facts, ENGLISH))
             with gr.Row(elem_classes="duet-recorded"):
-                recorded_words = gr.Markdown(ENGLISH("controls.recorded"))
+                recorded_words = gr.Markdown(ENGLISH("controls.recorded"), visible=bool(facts.known.recorded))
                 recorded = tuple(
-                    gr.Button(ENGLISH(f"recorded.{one.name}"), size="sm", elem_id=f"recorded-{one.name}")
-                    for one in RECORDED
-                )
+                    gr.Button(
+                        ENGLISH(f"recorded.{title}"), size="sm", elem_id=f"recorded-{title}",
+                        visible=title in _recorded(facts),
+                    )
+                    for title in TITLES
+                )  # fmt: skip
         with gr.Column(scale=4, elem_classes="duet-card"):
             layer = gr.Slider(
-                1, max(2, n_layers - 1), value=loaded.preset.layer, step=1, elem_id="layer",
+                1, max(2, n_layers - 1), value=facts.preset.layer, step=1, elem_id="layer",
                 label=ENGLISH("controls.layer", last=n_layers - 1),
             )  # fmt: skip
             alpha = gr.Slider(
-                ALPHA_MIN, 1.0, value=max(loaded.preset.alpha, ALPHA_MIN), step=0.01, elem_id="alpha",
+                ALPHA_MIN, 1.0, value=max(facts.preset.alpha, ALPHA_MIN), step=0.01, elem_id="alpha",
                 **label("alpha"),
             )  # fmt: skip
             with gr.Row(elem_classes="duet-buttons"):
@@ -154,34 +212,67 @@ def lay_out_controls(loaded: LoadedModel, settings: Settings) -> Controls:
             top_k = gr.Slider(0, 200, value=0, step=1, **label("top_k"))
         with gr.Row():
             min_p = gr.Slider(0.0, 1.0, value=0.0, step=0.01, **label("min_p"))
-            penalty = loaded.repetition_penalty
+            penalty = facts.repetition_penalty
             repetition_penalty = gr.Slider(
                 min(1.0, penalty), max(2.0, penalty), value=penalty, step=0.05, **label("repetition_penalty")
             )
-            penalty_position = gr.Radio(_positions(ENGLISH), value="before", **label("penalty_position"))
+            penalty_position = gr.Radio(_options(POSITIONS, ENGLISH), value="before", **label("penalty_position"))
             num_beams = gr.Slider(1, MAX_BEAMS, value=1, step=1, **label("num_beams"))
         with gr.Row():
             seed = gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, **label("seed"))
             stop_text = gr.Textbox(max_lines=1, placeholder=ENGLISH("controls.stop_placeholder"), **label("stop_text"))
-            early_norm = gr.Checkbox(loaded.preset.early_norm, **label("early_norm"))
-            chat = gr.Checkbox(False, visible=loaded.has_chat_template, **label("chat"))
-    examples.click(lambda sample: sample[0], examples, prompt, show_progress="hidden", api_visibility="private")
+            early_norm = gr.Checkbox(facts.preset.early_norm, **label("early_norm"))
+        with gr.Row():
+            chat = facts.has_chat_template
+            system = gr.Textbox(
+                "", max_lines=8, max_length=MAX_SYSTEM, visible=chat, elem_id="system",
+                placeholder=ENGLISH("controls.system_placeholder"), **label("system"),
+            )  # fmt: skip
+            arguments = gr.Textbox(
+                "", max_lines=1, max_length=MAX_ARGUMENTS, visible=chat, elem_id="template-arguments",
+                placeholder=ENGLISH("controls.arguments_placeholder"), **label("template_arguments"),
+            )  # fmt: skip
+    examples.click(lambda sample: sample, examples, [prompt, mode], show_progress="hidden", api_visibility="private")
     return Controls(
         prompt, layer, alpha, max_new_tokens, temperature, top_p, top_k, min_p, repetition_penalty, penalty_position,
-        early_norm, num_beams, seed, stop_text, chat, compare, stop, decoding, examples, recorded_words, recorded,
+        early_norm, num_beams, seed, stop_text, mode, system, arguments, compare, stop, decoding, examples,
+        recorded_words, recorded,
     )  # fmt: skip
 
 
-def _positions(words: Language) -> list[tuple[str, str]]:
-    return [(words(f"controls.{position}"), position) for position in ("before", "after")]
+def _with_value(update: Any, control: Component, value: Any) -> Any:
+    """A control's value together with an update of its other properties, if there is one."""
+    if not isinstance(update, Component):
+        return value
+    return type(control)(**{**update.constructor_args, "value": value})
 
 
-def _example_words(loaded: LoadedModel, words: Language) -> dict[str, Any]:
-    """The heading of the examples and, for the model they were tried on, what becomes of each."""
-    if not loaded.is_shipped:
-        return {"label": words("controls.examples")}
-    settings = {"layer": loaded.preset.layer, "alpha": f"{loaded.preset.alpha:g}"}
-    return {
-        "label": words("controls.examples_at", **settings),
-        "sample_labels": [example.label(words) for example in EXAMPLES],
-    }
+def _options(values: tuple[str, ...], words: Language) -> list[tuple[str, str]]:
+    return [(words(f"controls.{value}"), value) for value in values]
+
+
+def _chat_values(facts: ModelFacts) -> dict[str, Any]:
+    """The switch between completing and chat: shown where the model has a chat template, and on chat then."""
+    has = facts.has_chat_template
+    return {"value": CHAT if has else COMPLETE, "visible": has}
+
+
+def _first_prompt(facts: ModelFacts) -> str:
+    """The first example that suits how the page begins with a model."""
+    examples, has = facts.known.examples, facts.has_chat_template
+    return next((example for example in examples if example.chat in (None, has)), examples[0]).prompt
+
+
+def _recorded(facts: ModelFacts) -> set[str]:
+    return {recorded.title for recorded in facts.known.recorded}
+
+
+def _examples(facts: ModelFacts, words: Language) -> dict[str, Any]:
+    """The examples, their heading and, for the model that they were tried on, what becomes of each."""
+    examples = facts.known.examples
+    has = facts.has_chat_template
+    samples = [[example.prompt, CHAT if has and example.chat is not False else COMPLETE] for example in examples]
+    labels = {"label": words("controls.examples")}
+    if any(example.outcome for example in examples):
+        labels = {"label": words("controls.examples_at", layer=facts.preset.layer, alpha=f"{facts.preset.alpha:g}")}
+    return {"samples": samples, "sample_labels": [example.label(words) for example in examples], **labels}

@@ -157,6 +157,18 @@ class Inspector:
             self.changed_by_layer: changed_by_layer_card(inspection),
         }
 
+    def emptied(self) -> Changes:
+        """Nothing to look at, such as before a first run."""
+        return {
+            self.trace: None,
+            self.trail: [],
+            self.pinned: [],
+            self.notice: None,
+            self.crumbs: [],
+            self.lanes: None,
+            self.below: gr.Column(visible=False),
+        }
+
     def failed(self, sentence: str) -> Changes:
         """One sentence instead of what was asked for; what is on the page stays."""
         return {self.notice: {"text": sentence, "tone": "error"}}

@@ -11,6 +11,7 @@ from app.compare_tab.controls import Controls
 from app.compare_tab.inspector import Crumb, Inspector
 from app.jobs.cancellation import Cancellations
 from app.jobs.comparison import ComparisonUpdate, run, run_on
+from app.jobs.engine_pool import Loading
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
 from app.jobs.request import RequestError
@@ -20,6 +21,7 @@ from app.render.inspection import Inspection
 from app.render.token_text import token
 from app.sharing.link import SharedLink
 from app.ui.events import SILENT, Changes
+from dola_core.decoding.engine import Engine
 from dola_core.trace.schema import Trace
 
 
@@ -42,6 +44,7 @@ class RunHandlers:
     """What happens when a visitor starts or stops a run. Runs wait in the host's queue."""
 
     host: Host
+    model: gr.Dropdown
     controls: Controls
     inspector: Inspector
     states: RunStates
@@ -69,8 +72,8 @@ class RunHandlers:
             return
         settings = self.controls.settings(values)
 
-        def start() -> Generator[ComparisonUpdate, None, None]:
-            return run(self.host.engine, request, self.host.limits, cancelled=self._is_cancelled(values, visitor))
+        def start(engine: Engine) -> Generator[ComparisonUpdate, None, None]:
+            return run(engine, request, self.host.limits, cancelled=self._is_cancelled(values, visitor))
 
         for changes, trace in self._play(start, [], words("page.start"), values, visitor):
             yield changes | (self._replaced(changes) if trace is None else self._compared(values, settings, trace))
@@ -100,9 +103,9 @@ class RunHandlers:
         label = f"{view.words('inspector.step')} {view.index + 1}"
         label += "" if forced is None else f" → {token(trace, forced)}"
 
-        def start() -> Generator[ComparisonUpdate, None, None]:
+        def start(engine: Engine) -> Generator[ComparisonUpdate, None, None]:
             return run_on(
-                self.host.engine,
+                engine,
                 trace,
                 lane=view.lane,
                 index=view.index,
@@ -118,7 +121,7 @@ class RunHandlers:
 
     def _play(
         self,
-        start: Callable[[], Generator[ComparisonUpdate, None, None]],
+        start: Callable[[Engine], Generator[ComparisonUpdate, None, None]],
         trail: list[Crumb],
         label: str,
         values: Changes,
@@ -129,12 +132,15 @@ class RunHandlers:
         inspector, words, last = self.inspector, self.inspector.words(values), None
         cancelled = self._is_cancelled(values, visitor)
         try:
-            updates = self.host.queue.in_turn(str(visitor.session_hash), start, cancelled)
+            updates = self.host.in_turn(str(visitor.session_hash), values[self.model], start, cancelled)
             with closing(updates):
                 for update in updates:
                     if isinstance(update, Waiting):
                         if not update.behind_own:  # else the page shows the visitor's own run that is under way
                             yield {inspector.notice: {"text": update.message(words), "tone": "busy"}}, None
+                        continue
+                    if isinstance(update, Loading):
+                        yield {inspector.notice: {"text": update.message(words), "tone": "busy"}}, None
                         continue
                     last = update
                     if last.finished:
@@ -152,7 +158,7 @@ class RunHandlers:
             yield self._refused(error, values), None
         except Exception as error:  # whatever it is, the visitor gets a sentence
             kept = self._at_end(values, [*trail, Crumb(label, last.trace.stopped())]) if last else {}
-            yield kept | inspector.failed(failure_sentence(error, "comparison", self.host.engine, words)), None
+            yield kept | inspector.failed(failure_sentence(error, "comparison", self.host.pool.release, words)), None
 
     def _at_end(self, values: Changes, trail: list[Crumb]) -> Changes:
         """The last run of a trail with its own settings, where its texts part."""
@@ -192,21 +198,29 @@ class RunHandlers:
 
     def _refused(self, error: VisitorError, values: Changes) -> Changes:
         words = self.inspector.words(values)
-        n_layers = self.host.n_layers
-        return self.inspector.failed(error.message(words)) | self.controls.own_layers(n_layers, values, words)
+        facts = self.host.pool.facts(values[self.model])
+        own = self.controls.own_layers(facts.n_layers, values, words) if facts else {}
+        return self.inspector.failed(error.message(words)) | own
 
     def _is_cancelled(self, values: Changes, visitor: gr.Request) -> Callable[[], bool]:
         session, number = str(visitor.session_hash), values[self.states.number]
         return lambda: self.cancellations.is_cancelled(session, number)
 
 
-def wire_runs(host: Host, controls: Controls, inspector: Inspector, shared: gr.State, shown_settings: gr.State) -> None:
+def wire_runs(
+    host: Host,
+    model: gr.Dropdown,
+    controls: Controls,
+    inspector: Inspector,
+    shared: gr.State,
+    shown_settings: gr.State,
+) -> None:
     """Connect what starts and ends a run."""
     states = RunStates(shared, shown_settings, gr.State(0), gr.State(""))
-    on = RunHandlers(host, controls, inspector, states, Cancellations())
+    on = RunHandlers(host, model, controls, inspector, states, Cancellations())
     at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **SILENT}
     acknowledged = [states.number, states.asked_on, inspector.notice]
-    inputs = controls.inputs | inspector.inputs | {states.number, states.asked_on, shared}
+    inputs = controls.inputs | inspector.inputs | {states.number, states.asked_on, shared, model}
     outputs = inspector.outputs | {controls.layer, controls.alpha, shown_settings}
     for triggers, handler in (
         ([controls.compare.click, controls.prompt.submit], on.compare),

@@ -1,24 +1,31 @@
-"""Prompts to start with, and what DoLa-static does to them with the shipped model at its recorded settings."""
+"""Prompts to start with, and what DoLa-static does to them with a model at its recorded settings."""
 
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from app.language import Language
 
 Change = Literal["mended", "harmed", "right in both", "wrong in both"]
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(BaseModel):
     """A prompt, the answer that is right, and which lanes begin with it."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     prompt: str
-    answer: str
-    outcome: Change
+    answer: str = ""
+    outcome: Change | None = None
+    """None where it was not tried."""
+    chat: bool | None = None
+    """Whether it is for the chat template or to be completed; None if for either."""
 
     def label(self, words: Language) -> str:
-        """The prompt with its outcome before it."""
+        """The prompt with its outcome before it, if that is known."""
+        if self.outcome is None:
+            return self.prompt
         key = {"right in both": "right", "wrong in both": "wrong"}.get(self.outcome, self.outcome)
         return f"{words(f'outcome.{key}')}: {self.prompt}"
 
@@ -31,13 +38,10 @@ def outcome(baseline: str, dola: str, answer: str) -> Change:
     return "right in both" if plain else "wrong in both"
 
 
-EXAMPLES = (
-    Example("Question: How many protons does silver have? Answer:", "47", "mended"),
-    Example("The city with the most people in Latvia is", "Riga", "mended"),
-    Example("Question: If I travel to Samoa, what is the money called? Answer:", "tala", "harmed"),
-    Example(
-        "Question: Of all the cities in North Carolina, what is the biggest one called? Answer:", "Charlotte", "harmed"
-    ),
-    Example("The capital of Japan is", "Tokyo", "right in both"),
-    Example("Question: What is the capital of China? Answer:", "Beijing", "right in both"),
+NEUTRAL = (
+    Example(prompt="The capital of Australia is"),
+    Example(prompt="The largest planet in the solar system is"),
+    Example(prompt="Water boils at"),
+    Example(prompt="The first person to walk on the moon was"),
 )
+"""Prompts for a model that nobody has tried them on."""

@@ -32,6 +32,13 @@ def freeze_startup_objects() -> None:
     gc.freeze()
 
 
+def release_startup_objects() -> None:
+    """Collect what was exempted and is no longer used, such as a model that another one takes the place of."""
+    gc.unfreeze()
+    release_memory()
+    gc.freeze()
+
+
 def release_memory() -> None:
     """Return unused memory to the system. Takes milliseconds after `freeze_startup_objects`."""
     gc.collect()

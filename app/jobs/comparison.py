@@ -58,7 +58,12 @@ def run(
     """
     limits = limits or Limits()
     try:
-        prompt_ids = engine.loaded.encode(request.prompt, chat=request.chat)
+        prompt_ids = engine.loaded.encode(
+            request.prompt,
+            chat=request.chat,
+            system=request.system,
+            template_arguments=request.template_arguments,
+        )
     except PromptError as error:
         raise prompt_refused(error) from error
     if limits.prompt_tokens is not None and len(prompt_ids) > limits.prompt_tokens:

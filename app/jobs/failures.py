@@ -2,12 +2,12 @@
 
 import logging
 import re
+from collections.abc import Callable
 from typing import Literal
 
 from app.jobs.request import prompt_refused
 from app.language import Language, VisitorError
-from dola_core.decoding.engine import Engine
-from dola_core.errors import PromptError, QuestionPromptError, QuestionTooLongError, UnsupportedModelError
+from dola_core.errors import LoadError, PromptError, QuestionPromptError, QuestionTooLongError, UnsupportedModelError
 from dola_core.models.devices import out_of_memory
 
 LOG = logging.getLogger(__name__)
@@ -28,10 +28,10 @@ PATHS = re.compile(
 ADDRESSES = re.compile(r"0x[0-9a-fA-F]{6,}")
 
 
-def failure_sentence(error: Exception, task: Task, engine: Engine, words: Language) -> str:
+def failure_sentence(error: Exception, task: Task, release: Callable[[], None], words: Language) -> str:
     """Why a run ended in `error`, for its visitor.
 
-    What nobody expected is logged with its traceback. If memory ran out, the engine gives back what it can.
+    What nobody expected is logged with its traceback. If memory ran out, `release` gives back what can be.
     """
     if isinstance(error, VisitorError):
         return error.message(words)
@@ -42,12 +42,15 @@ def failure_sentence(error: Exception, task: Task, engine: Engine, words: Langua
         return words("search.bad_question", n=error.number, sentence=sentence)
     if isinstance(error, QuestionTooLongError):
         return words("search.too_many_tokens", n=error.number, size=error.size, most=error.most)
+    if isinstance(error, LoadError):
+        LOG.warning("a model could not be loaded: %s", error)
+        return words("error.cannot_load", reason=_public(str(error), most=3 * MAX_MESSAGE))
     if isinstance(error, UnsupportedModelError):
         LOG.warning("a %s was refused: %s", task, error)
         return words("error.unsupported", reason=_public(str(error), most=3 * MAX_MESSAGE))
     if out_of_memory(error) and task in OUT_OF_MEMORY:
         LOG.warning("a %s ran out of memory: %s", task, error)
-        engine.release()
+        release()
         return words(OUT_OF_MEMORY[task])
     LOG.error("a %s failed", task, exc_info=error)
     return words(FAILED[task], what=describe(error))

@@ -1,27 +1,40 @@
-"""What the runs of all visitors share: the engine, the queue before it, and the limits that the host sets."""
+"""What the runs of all visitors share: the models, the queue before them, and the limits that the host sets."""
 
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import TypeVar
 
+from app.jobs.engine_pool import EnginePool, Loading
 from app.jobs.request import Limits
-from app.jobs.run_queue import RunQueue
+from app.jobs.run_queue import RunQueue, Waiting
 from dola_core.decoding.engine import Engine
-from dola_core.models.loaded_model import LoadedModel
+
+Update = TypeVar("Update")
 
 
 @dataclass(frozen=True)
 class Host:
-    """One page's engine with everything that runs of it go through."""
+    """One page's models with everything that runs of them go through."""
 
-    engine: Engine
+    pool: EnginePool
     queue: RunQueue
     limits: Limits
 
-    @property
-    def loaded(self) -> LoadedModel:
-        """The engine's model."""
-        return self.engine.loaded
+    def in_turn(
+        self,
+        visitor: str,
+        model: str,
+        start: Callable[[Engine], Generator[Update, None, None]],
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Generator[Waiting | Loading | Update, None, None]:
+        """Wait for the visitor's turn, load the model if it is not, then yield what the run that `start` begins yields.
 
-    @property
-    def n_layers(self) -> int:
-        """N, the number of the model's blocks."""
-        return self.engine.loaded.readout.n_layers
+        Raises `QueueFullError`, `UnknownModelError` and `LoadError`.
+        """
+
+        def begin() -> Generator[Loading | Update, None, None]:
+            engine = yield from self.pool.loading(model)
+            if not cancelled():
+                yield from start(engine)
+
+        return self.queue.in_turn(visitor, begin, cancelled)

@@ -1,7 +1,9 @@
 """What a visitor asks a comparison for, checked, and the limits that the host sets."""
 
+import json
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -13,6 +15,10 @@ from dola_core.trace.schema import ALPHA_MIN
 
 MAX_BEAMS = 8
 """The most beams that a visitor can ask for."""
+COMPLETE, CHAT = MODES = ("complete", "chat")
+"""Whether a prompt is gone on with, or answered as the user's turn of the model's chat template."""
+MAX_SYSTEM, MAX_ARGUMENTS = 20_000, 1000
+"""Characters of a system prompt, and of the JSON object with a template's arguments."""
 
 
 class RequestError(VisitorError):
@@ -22,6 +28,23 @@ class RequestError(VisitorError):
 def prompt_refused(error: PromptError) -> RequestError:
     """A prompt that cannot be completed, as the page says it."""
     return RequestError(f"error.prompt_{error.kind}", **error.values)
+
+
+def template_arguments(text: object) -> dict[str, Any]:
+    """The arguments of a chat template that a visitor wrote as a JSON object; raises `RequestError` for anything else.
+
+    Their values are texts, numbers, true, false or null.
+    """
+    text = "" if text is None else text
+    if isinstance(text, str) and not text.strip():
+        return {}
+    try:
+        arguments = json.loads(text) if isinstance(text, str) and len(text) <= MAX_ARGUMENTS else None
+    except (ValueError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict) or any(isinstance(value, (dict, list)) for value in arguments.values()):
+        raise RequestError("error.prompt_template_arguments", **PromptError("template_arguments").values)
+    return arguments
 
 
 class ComparisonRequest(BaseModel):
@@ -34,11 +57,15 @@ class ComparisonRequest(BaseModel):
     alpha: float = Field(ge=ALPHA_MIN, le=1.0, allow_inf_nan=False, strict=True)
     decoding: DecodingConfig
     chat: bool = False
+    system: str = Field("", max_length=MAX_SYSTEM)
+    """The system prompt of a chat; empty for the template's own."""
+    template_arguments: dict[str, Any] = Field(default_factory=dict)
+    """What the chat template reads beside the turns."""
 
-    @field_validator("prompt")
+    @field_validator("prompt", "system")
     @classmethod
-    def _well_formed(cls, prompt: str) -> str:
-        return well_formed(prompt)
+    def _well_formed(cls, text: str) -> str:
+        return well_formed(text)
 
     @classmethod
     def of(cls, **values: object) -> "ComparisonRequest":

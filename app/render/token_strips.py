@@ -4,13 +4,15 @@ import math
 from typing import Any
 
 from app.render.inspection import Inspection
-from app.render.token_text import running_text, token
+from app.render.token_text import own_part, running_text, token
 from dola_core.contrast import LN_2
 from dola_core.display import format_number, visible_token
 from dola_core.trace.schema import Step
 from dola_core.trace.what_if import DOLA
 
 SIDES = ("base", "dola")
+FOLDED = 3
+"""Tokens of a chat template that are folded away; fewer, such as a BOS, are shown."""
 
 
 def token_strips(inspection: Inspection) -> dict[str, Any]:
@@ -34,12 +36,21 @@ def _strips(inspection: Inspection, lanes: list[dict[str, Any]], *, selected: di
             {"text": text, "hint": words("strips.prompt_token", id=i)}
             for i, text in zip(trace.prompt_ids, running_text(trace, trace.prompt_ids), strict=True)
         ],
+        "folded": _folded(inspection),
         "lanes": lanes,
         "fork": trace.fork,
         "selected": selected,
         "words": words.section("strips"),
         "keys": words.section("keys"),
     }
+
+
+def _folded(inspection: Inspection) -> list[dict[str, Any]]:
+    """The parts of the prompt that are not the visitor's: `from`, `to` (without) and how they are called."""
+    count, (start, end) = len(inspection.trace.prompt_ids), own_part(inspection.trace)
+    parts = [(first, last) for first, last in ((0, start), (end, count)) if last - first >= FOLDED]
+    words = inspection.words
+    return [{"from": first, "to": last, "text": words("strips.template", n=last - first)} for first, last in parts]
 
 
 def _lane(inspection: Inspection, lane: int, chosen: list[int], *, running: bool) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Tokens of a trace as text for the eye."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 from dola_core.display import visible_token
 from dola_core.trace.schema import Trace
@@ -13,6 +15,20 @@ BYTES = re.compile(r"(<0x[0-9A-F]{2}>)+")
 def token(trace: Trace, token_id: int) -> str:
     """One token by itself, with its white space visible; `#id` if the trace holds no text for it."""
     return visible_token(trace.pieces.get(token_id, f"#{token_id}"))
+
+
+def own_part(trace: Trace) -> tuple[int, int]:
+    """Which of the prompt's tokens hold what the visitor wrote: from, and up to but without.
+
+    The others are a chat template's, or a BOS. All of them, if the prompt as it was written is not found in them.
+    """
+    texts = [trace.pieces.get(token_id, "") for token_id in trace.prompt_ids]
+    written = trace.prompt.strip()
+    start = "".join(texts).rfind(written) if written else -1
+    if start < 0:
+        return 0, len(texts)
+    ends = list(accumulate(map(len, texts)))
+    return bisect_right(ends, start), bisect_left(ends, start + len(written)) + 1
 
 
 def running_text(trace: Trace, ids: Sequence[int]) -> list[str]:

@@ -6,8 +6,8 @@ import gradio as gr
 from gradio.components import Component
 
 from app.inputs.question_file import MOST, UPLOADS
+from app.jobs.engine_pool import ModelFacts
 from app.language import ENGLISH, Language
-from app.paths import SHIPPED_SEARCH
 from app.render.figures import curve_card, halves_card
 from app.render.search_summary import domain_rows, error_rows, verdict
 from app.render.sentences import say
@@ -15,7 +15,6 @@ from app.ui.components import Chart, Notice, Rows, Sentence
 from app.ui.events import Changes
 from dola_core.layer_search.metrics import Metric
 from dola_core.layer_search.result import SearchResult
-from dola_core.models.loaded_model import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class SearchTab:
     upload: gr.UploadButton
     stop: gr.Button
     about: gr.Markdown
+    charts: gr.Column
     curve: Chart
     halves: Chart
     domains: Rows
@@ -59,11 +59,21 @@ class SearchTab:
             self.notice: None,
         }
 
+    def for_model(self, facts: ModelFacts, words: Language) -> Changes:
+        """What is known about a model."""
+        known = facts.known.search
+        return self.show(known, None, words) | {self.back: gr.Button(visible=known is not None), self.notice: None}
+
     def show(self, result: SearchResult | None, metric: str | None, words: Language) -> Changes:
         """A result, or that there is none yet."""
         if result is None:
-            hidden = {self.metric: gr.Dropdown(visible=False), self.best: gr.Button(visible=False)}
-            return {self.verdict: say(words("search.not_here")), **hidden}
+            return {
+                self.result: None,
+                self.verdict: say(words("search.not_here")),
+                self.metric: gr.Dropdown(visible=False),
+                self.best: gr.Button(visible=False),
+                self.charts: gr.Column(visible=False),
+            }
         metric = self.metric_of(result, metric)
         names = [(words(f"metric.{name}"), name) for name in result.curves]
         return {
@@ -71,6 +81,7 @@ class SearchTab:
             self.verdict: say(verdict(result, words)),
             self.metric: gr.Dropdown(names, value=metric, visible=True, label=words("search.metric")),
             self.best: gr.Button(_best(result, words), visible=True),
+            self.charts: gr.Column(visible=True),
             self.curve: curve_card(result, metric, words),
             self.halves: halves_card(result, words),
             self.domains: domain_rows(result, words),
@@ -83,16 +94,8 @@ def _best(result: SearchResult, words: Language) -> str:
     return words("search.take", layer=result.chosen.layer, alpha=f"{result.chosen.alpha:g}")
 
 
-def shipped_search(loaded: LoadedModel) -> SearchResult | None:
-    """The search that was made for the shipped model."""
-    if not loaded.is_shipped or not SHIPPED_SEARCH.is_file():
-        return None
-    return SearchResult.model_validate_json(SHIPPED_SEARCH.read_text(encoding="utf-8"))
-
-
-def lay_out_search_tab(loaded: LoadedModel) -> SearchTab:
-    """Lay out the tab, in English."""
-    known = shipped_search(loaded)
+def lay_out_search_tab(known: SearchResult | None) -> SearchTab:
+    """Lay out the tab, in English, with what is known about the first model."""
     metric = known.asked.metric if known else "mc1"
     state = gr.State(known)
     title = gr.Markdown(f"## {ENGLISH('search.title')}", elem_classes="duet-title")
@@ -111,16 +114,18 @@ def lay_out_search_tab(loaded: LoadedModel) -> SearchTab:
         upload = gr.UploadButton(ENGLISH("search.upload"), file_types=list(UPLOADS), size="sm", elem_id="questions")
         stop = gr.Button(ENGLISH("search.stop"), size="sm", elem_id="stop-search")
     about = gr.Markdown(ENGLISH("search.about", most=MOST), elem_classes="duet-about")
-    with gr.Column(elem_classes="duet-card"):
-        curve = Chart(curve_card(known, metric, ENGLISH) if known else None, elem_id="curve")
-    with gr.Row(elem_classes="duet-columns"):
+    with gr.Column(visible=known is not None) as charts:
         with gr.Column(elem_classes="duet-card"):
-            halves = Chart(halves_card(known, ENGLISH) if known else None, elem_id="halves")
+            curve = Chart(curve_card(known, metric, ENGLISH) if known else None, elem_id="curve")
+        with gr.Row(elem_classes="duet-columns"):
+            with gr.Column(elem_classes="duet-card"):
+                halves = Chart(halves_card(known, ENGLISH) if known else None, elem_id="halves")
+            with gr.Column(elem_classes="duet-card"):
+                domains = Rows(domain_rows(known, ENGLISH) if known else None, elem_id="domains")
         with gr.Column(elem_classes="duet-card"):
-            domains = Rows(domain_rows(known, ENGLISH) if known else None, elem_id="domains")
-    with gr.Column(elem_classes="duet-card"):
-        harmed = Rows(error_rows(known, "baseline", ENGLISH) if known else None, elem_id="harmed")
-        mended = Rows(error_rows(known, "dola", ENGLISH) if known else None, elem_id="mended")
+            harmed = Rows(error_rows(known, "baseline", ENGLISH) if known else None, elem_id="harmed")
+            mended = Rows(error_rows(known, "dola", ENGLISH) if known else None, elem_id="mended")
     return SearchTab(
-        state, title, summary, notice, choice, best, back, upload, stop, about, curve, halves, domains, harmed, mended
-    )
+        state, title, summary, notice, choice, best, back, upload, stop, about, charts, curve, halves, domains, harmed,
+        mended,
+    )  # fmt: skip

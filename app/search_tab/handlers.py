@@ -13,6 +13,7 @@ from app.compare_tab.controls import Controls
 from app.compare_tab.inspector import Inspector
 from app.inputs.question_file import MOST, questions_of, search_config
 from app.jobs.cancellation import Cancellations
+from app.jobs.engine_pool import Loading, ModelFacts
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
 from app.jobs.layer_search import SearchUpdate, run_search
@@ -20,8 +21,9 @@ from app.jobs.run_queue import SPARE, Waiting
 from app.language import Language, language
 from app.render.figures import curve_card
 from app.render.search_summary import errors_of
-from app.search_tab.components import SearchTab, shipped_search
+from app.search_tab.components import SearchTab
 from app.ui.events import EVERY_CLICK, QUICK, SILENT, Changes, event_data
+from dola_core.decoding.engine import Engine
 from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.scoring import ScoringConfig
 from dola_core.trace.schema import ALPHA_MIN
@@ -32,6 +34,7 @@ class SearchHandlers:
     """What happens when a visitor looks at a search, takes what it says to the comparison, or runs their own."""
 
     host: Host
+    model: gr.Dropdown
     tab: SearchTab
     tabs: gr.Tabs
     controls: Controls
@@ -60,7 +63,8 @@ class SearchHandlers:
 
     def show_shipped(self, values: Changes) -> Changes:
         """Show the shipped questions again, after a visitor's own."""
-        return self.tab.show(shipped_search(self.host.loaded), None, self.words(values)) | {self.tab.notice: None}
+        facts = self._facts(values)
+        return self.tab.show(facts.known.search, None, self.words(values)) | {self.tab.notice: None}
 
     def translate(self, values: Changes) -> Changes:
         """Put the tab into another language."""
@@ -111,7 +115,7 @@ class SearchHandlers:
         controls, inspector = self.controls, self.inspector
         inspection = inspector.inspection(values, layer, alpha)
         own = {
-            controls.layer: controls.layers(self.host.n_layers, self.words(values), value=layer),
+            controls.layer: controls.layers(self._facts(values).n_layers, self.words(values), value=layer),
             controls.alpha: alpha,
             controls.early_norm: values[self.tab.result].asked.rule.early_norm,
         }
@@ -144,22 +148,22 @@ class SearchHandlers:
         try:
             questions, sha256 = questions_of(file)
             items = questions[:MOST]
-            config = search_config(items, ScoringConfig(early_norm=self.host.loaded.preset.early_norm))
+            config = search_config(items, ScoringConfig(early_norm=self._facts(values).preset.early_norm))
             start = self._starter(items, config, Path(file).name, sha256, cancelled)
-            updates = self.host.queue.in_turn(session, start, cancelled)
+            updates = self.host.in_turn(session, values[self.model], start, cancelled)
             yield from self._stream(updates, len(questions), words, cancelled)
         except Exception as error:  # whatever it is, the visitor gets a sentence
-            yield self._failed(failure_sentence(error, "search", self.host.engine, words))
+            yield self._failed(failure_sentence(error, "search", self.host.pool.release, words))
 
     def _starter(
         self, items: list[Any], config: SearchConfig, name: str, sha256: str, cancelled: Callable[[], bool]
-    ) -> Callable[[], Generator[SearchUpdate, None, None]]:
-        engine, limits = self.host.engine, self.host.limits
-        return lambda: run_search(engine, items, config, name, sha256, limits, True, cancelled=cancelled)
+    ) -> Callable[[Engine], Generator[SearchUpdate, None, None]]:
+        limits = self.host.limits
+        return lambda engine: run_search(engine, items, config, name, sha256, limits, True, cancelled=cancelled)
 
     def _stream(
         self,
-        updates: Generator[Waiting | SearchUpdate, None, None],
+        updates: Generator[Waiting | Loading | SearchUpdate, None, None],
         held: int,
         words: Language,
         cancelled: Callable[[], bool],
@@ -168,7 +172,7 @@ class SearchHandlers:
         last: SearchUpdate | None = None
         with closing(updates):
             for update in updates:
-                if isinstance(update, Waiting):
+                if isinstance(update, Waiting | Loading):
                     yield self._busy(update.message(words))
                     continue
                 last = update
@@ -176,7 +180,8 @@ class SearchHandlers:
                     break
                 progress = words("search.reading", done=update.done, of=update.of)
                 curve = curve_card(update.result, update.result.asked.metric, words)
-                yield {self.tab.curve: curve} | self._busy(progress)
+                shown: Changes = {self.tab.curve: curve, self.tab.charts: gr.Column(visible=True)}
+                yield shown | self._busy(progress)
         if last is None:  # cancelled before its turn
             yield {self.tab.notice: None}
             return
@@ -191,6 +196,10 @@ class SearchHandlers:
             return text + (f" {words('error.time', seconds=self.host.limits.seconds)}" if halt == "time" else "")
         return words("search.cut", done=data.of, of=f"{held:,}") if held > data.of else ""
 
+    def _facts(self, values: Changes) -> ModelFacts:
+        """The facts of the chosen model, or of the first one as long as it is not loaded."""
+        return self.host.pool.facts(values[self.model]) or self.host.pool.first
+
     def _busy(self, text: str) -> Changes:
         return {self.tab.notice: {"text": text, "tone": "busy"}}
 
@@ -199,12 +208,18 @@ class SearchHandlers:
 
 
 def wire_search(
-    host: Host, tab: SearchTab, tabs: gr.Tabs, controls: Controls, inspector: Inspector, code: gr.Radio
+    host: Host,
+    model: gr.Dropdown,
+    tab: SearchTab,
+    tabs: gr.Tabs,
+    controls: Controls,
+    inspector: Inspector,
+    code: gr.Radio,
 ) -> None:
     """Connect the tab; `code` is the language switch."""
-    on = SearchHandlers(host, tab, tabs, controls, inspector, code, gr.State(0), Cancellations())
+    on = SearchHandlers(host, model, tab, tabs, controls, inspector, code, gr.State(0), Cancellations())
     shown: set[Component] = {tab.result, tab.metric, code}
-    inputs = shown | inspector.inputs
+    inputs = shown | inspector.inputs | {model}
     outputs = inspector.outputs | {
         controls.layer,
         controls.alpha,
@@ -214,7 +229,7 @@ def wire_search(
         tab.notice,
     }
     tab.metric.input(on.show_metric, shown, [tab.curve, tab.notice], **QUICK)
-    tab.back.click(on.show_shipped, {code}, tab.outputs, **QUICK)
+    tab.back.click(on.show_shipped, {code, model}, tab.outputs, **QUICK)
     code.change(on.translate, shown, tab.outputs, **QUICK)
     tab.best.click(on.take_best, inputs, outputs, **QUICK)
     tab.curve.select(on.take_point, inputs, outputs, **EVERY_CLICK)
@@ -224,7 +239,7 @@ def wire_search(
     uploaded = tab.upload.upload(on.acknowledge, [code], [on.number, tab.notice], **at_once)
     searched = uploaded.then(
         on.search,
-        {tab.upload, code, on.number},
+        {tab.upload, code, on.number, model},
         tab.outputs,
         concurrency_limit=host.queue.most + SPARE,
         concurrency_id="model",

@@ -4,7 +4,7 @@ Plain JSON in and out, bounded like the page, in the same queue before the model
 sentence, as an error.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,11 +14,13 @@ import gradio as gr
 from app.compare_tab.controls import Controls
 from app.inputs.question_file import search_config
 from app.inputs.trace_file import open_trace
-from app.jobs.comparison import run
+from app.jobs.comparison import ComparisonUpdate, run
+from app.jobs.engine_pool import Loading, ModelFacts, UnknownModelError
 from app.jobs.failures import Task
 from app.jobs.host import Host
-from app.jobs.layer_search import run_search
+from app.jobs.layer_search import SearchUpdate, run_search
 from app.jobs.request import ComparisonRequest, RequestError
+from app.jobs.request import template_arguments as parsed_arguments
 from app.jobs.run_queue import SPARE, Waiting
 from app.server.api_events import (
     Event,
@@ -31,11 +33,26 @@ from app.server.api_events import (
     waiting_event,
 )
 from app.server.endpoint import as_endpoint, description
+from dola_core.decoding.engine import Engine
 from dola_core.lanes import PenaltyPosition
 from dola_core.layer_search.scoring import ScoringConfig
 from dola_core.trace.schema import ALPHA_MIN
 
 CONCURRENT_WHAT_IFS = 8
+
+
+def _request(facts: ModelFacts, numbers: dict[str, Any], asked: dict[str, Any]) -> ComparisonRequest:
+    """What was asked for, with the model's own value wherever None stands; raises `RequestError`."""
+    preset = facts.preset
+    own = {
+        "layer": preset.layer,
+        "alpha": max(preset.alpha, ALPHA_MIN),
+        "early_norm": preset.early_norm,
+        "repetition_penalty": facts.repetition_penalty,
+    }
+    given = {name: own[name] if value is None and name in own else value for name, value in (numbers | asked).items()}
+    decoding = {name: given.pop(name) for name in (*numbers, "early_norm", "penalty_position", "stop")}
+    return ComparisonRequest.of(decoding=decoding, **given)
 
 
 def offer_api(host: Host, controls: Controls) -> None:
@@ -48,7 +65,7 @@ def offer_api(host: Host, controls: Controls) -> None:
         (api.layer_curve, "search", waits),
     )
     for answer, task, how in offered:
-        endpoint = as_endpoint(answer, task, host.engine)
+        endpoint = as_endpoint(answer, task, host.pool.release)
         gr.api(endpoint, api_name=answer.__name__, api_description=description(answer), **how)
 
 
@@ -78,6 +95,9 @@ class Api:
         chat: bool = False,
         with_trace: bool = True,
         min_p: float = 0.0,
+        model: str = "",
+        system: str = "",
+        template_arguments: str = "",
     ) -> Iterator[Event]:
         """Complete a prompt twice with the same model, plainly and with DoLa-static, and report every step.
 
@@ -98,41 +118,40 @@ class Api:
             chat: put the prompt as a turn of the model's chat template.
             with_trace: end with the trace, some 100 kB; without, only with the texts and why they end.
             min_p: draw from tokens at least this times as probable as the most probable one; 0 takes all.
+            model: the name of one of the page's models; leave it out for the first.
+            system: the system prompt of a chat; leave it out for the template's own.
+            template_arguments: what the chat template reads beside the turns, as a JSON object in text.
 
         Returns:
-            One object after the other, told apart by "type": "waiting" (ahead, seconds), "reading" (read, of),
+            One object after the other, told apart by "type": "waiting" (ahead, seconds), "loading" (a model that nobody
+            has used for a while: stage), "reading" (read, of),
             "searching" (lane, step), "step" (step, counted from 1, and for each lane its token, the token's
             probability, and why the lane ends with it, or null) and in the end "trace" (texts, ends, ended_by with the
             token or stop string that ended each text, fork, halt, trace, and after a search beams with how many found
             a text of their own), whose trace holds all that was recorded and is what what_if reads.
         """
-        if repetition_penalty is None:
-            repetition_penalty = self.controls.repetition_penalty.value
         numbers = {
             "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k,
             "min_p": min_p, "repetition_penalty": repetition_penalty, "num_beams": num_beams, "seed": seed,
         }  # fmt: skip
-        self._check_ranges(numbers)
-        preset = self.host.loaded.preset
-        others = {
-            "penalty_position": penalty_position,
-            "early_norm": preset.early_norm if early_norm is None else early_norm,
+        self._check_ranges({name: number for name, number in numbers.items() if number is not None})
+        asked = {
+            "prompt": prompt, "layer": layer, "alpha": alpha, "early_norm": early_norm, "chat": chat, "system": system,
+            "template_arguments": parsed_arguments(template_arguments), "penalty_position": penalty_position,
             "stop": (stop,) if stop else (),
-        }
-        request = ComparisonRequest.of(
-            prompt=prompt,
-            chat=chat,
-            layer=preset.layer if layer is None else layer,
-            alpha=max(preset.alpha, ALPHA_MIN) if alpha is None else alpha,
-            decoding=numbers | others,
-        )
-        engine, limits = self.host.engine, self.host.limits
+        }  # fmt: skip
+        name, limits = self._model(model), self.host.limits
+        facts = self.host.pool.facts(name)
+        if facts:
+            _request(facts, numbers, asked)  # what is wrong is said before the run waits in the queue
+
+        def start(engine: Engine) -> Generator[ComparisonUpdate, None, None]:
+            return run(engine, _request(ModelFacts.of(name, engine), numbers, asked), limits)
+
         sent = 0
-        with closing(
-            self.host.queue.in_turn(str(visitor.session_hash), lambda: run(engine, request, limits))
-        ) as updates:
+        with closing(self.host.in_turn(str(visitor.session_hash), name, start)) as updates:
             for update in updates:
-                if isinstance(update, Waiting):
+                if isinstance(update, Waiting | Loading):
                     yield waiting_event(update)
                     continue
                 events = progress_events(update, sent=sent, with_trace=with_trace)
@@ -173,31 +192,42 @@ class Api:
         }
 
     def layer_curve(
-        self, visitor: gr.Request, questions: list[dict[str, Any]], alphas: list[float] | None = None
+        self,
+        visitor: gr.Request,
+        questions: list[dict[str, Any]],
+        alphas: list[float] | None = None,
+        model: str = "",
     ) -> Iterator[Event]:
         """Measure every contrast layer j* and several α on questions with known answers.
 
         Args:
             questions: each with "prompt", "answers" (right ones) and, if there are any, "wrong" (others), "domain".
             alphas: the plausibility thresholds to measure; leave it out for 0.05, 0.1, 0.2 and 0.5.
+            model: the name of one of the page's models; leave it out for the first.
 
         Returns:
-            One object after the other, told apart by "type": "waiting" (ahead, seconds), "reading" (done, of) and in
-            the end "curve": the metrics of the baseline and of every layer and α with 95 % intervals, the best
-            setting, and whether the questions show that it is better than plain decoding.
+            One object after the other, told apart by "type": "waiting" (ahead, seconds), "loading" (stage), "reading"
+            (done, of) and in the end "curve": the metrics of the baseline and of every layer and α with 95 % intervals,
+            the best setting, and whether the questions show that it is better than plain decoding.
         """
         items, sha256 = parsed_questions(questions)
-        config = search_config(items, ScoringConfig(early_norm=self.host.loaded.preset.early_norm))
-        config = config.model_copy(update={"alphas": parsed_alphas(alphas)})
-        engine, limits = self.host.engine, self.host.limits
-        with closing(
-            self.host.queue.in_turn(
-                str(visitor.session_hash),
-                lambda: run_search(engine, items, config, "questions", sha256, limits, False),
-            )
-        ) as updates:
+        measured, limits, name = parsed_alphas(alphas), self.host.limits, self._model(model)
+
+        def start(engine: Engine) -> Generator[SearchUpdate, None, None]:
+            config = search_config(items, ScoringConfig(early_norm=engine.loaded.preset.early_norm))
+            config = config.model_copy(update={"alphas": measured})
+            return run_search(engine, items, config, "questions", sha256, limits, False)
+
+        with closing(self.host.in_turn(str(visitor.session_hash), name, start)) as updates:
             for update in updates:
-                yield waiting_event(update) if isinstance(update, Waiting) else search_event(update)
+                yield waiting_event(update) if isinstance(update, Waiting | Loading) else search_event(update)
+
+    def _model(self, name: object) -> str:
+        """The name of a model of the host's list, the first if none is asked for; raises `UnknownModelError`."""
+        titles = self.host.pool.titles
+        if isinstance(name, str) and (not name or name in titles):
+            return name or next(iter(titles))
+        raise UnknownModelError("error.no_such_model", models=", ".join(titles))
 
     def _check_ranges(self, numbers: dict[str, Any]) -> None:
         """Raises `RequestError` for a number outside the range of its control on the page."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.inputs.question_file import ALPHAS, MOST, questions_of
 from app.jobs.comparison import ComparisonUpdate
+from app.jobs.engine_pool import Loading
 from app.jobs.layer_search import SearchUpdate
 from app.jobs.request import RequestError
 from app.jobs.run_queue import Waiting
@@ -19,8 +20,10 @@ PROGRESS = {"page.reading_on": "reading", "page.searching": "searching"}
 Event = dict[str, Any]
 
 
-def waiting_event(waiting: Waiting) -> Event:
-    """A run that waits in the queue."""
+def waiting_event(waiting: Waiting | Loading) -> Event:
+    """A run that waits in the queue, or for its model."""
+    if isinstance(waiting, Loading):
+        return {"type": "loading", "stage": waiting.stage}
     return {"type": "waiting", "ahead": waiting.ahead, "seconds": waiting.seconds}
 
 

@@ -10,7 +10,6 @@ import gradio as gr
 
 from app.jobs.failures import Task, failure_sentence
 from app.language import ENGLISH
-from dola_core.decoding.engine import Engine
 
 MCP_HEADER = "mcp-protocol-version"
 """The header by which a tool call of the Model Context Protocol differs from other requests."""
@@ -22,10 +21,11 @@ def description(answer: Callable[..., Any]) -> str:
     return " ".join(" ".join([text.partition("Args:")[0], returns]).split())
 
 
-def as_endpoint(answer: Callable[..., Any], task: Task, engine: Engine) -> Callable[..., Any]:
+def as_endpoint(answer: Callable[..., Any], task: Task, release: Callable[[], None]) -> Callable[..., Any]:
     """Wrap `answer`, whose first parameter is the request, so that whatever it raises is a `gr.Error` of one sentence.
 
-    `task` is what it runs. Gradio would write a tool's result as Python does, so a tool gets it as JSON text.
+    `task` is what it runs, and `release` gives back memory if it ran out. Gradio would write a tool's result as Python
+    does, so a tool gets it as JSON text.
     """
     if not inspect.isgeneratorfunction(answer):
 
@@ -34,7 +34,7 @@ def as_endpoint(answer: Callable[..., Any], task: Task, engine: Engine) -> Calla
             try:
                 return _form(visitor)(answer(visitor, *args))
             except Exception as error:
-                raise _as_gradio_error(error, task, engine) from error
+                raise _as_gradio_error(error, task, release) from error
 
         return once
 
@@ -43,7 +43,7 @@ def as_endpoint(answer: Callable[..., Any], task: Task, engine: Engine) -> Calla
         try:
             yield from map(_form(visitor), answer(visitor, *args))
         except Exception as error:
-            raise _as_gradio_error(error, task, engine) from error
+            raise _as_gradio_error(error, task, release) from error
 
     return streaming
 
@@ -54,5 +54,5 @@ def _form(visitor: gr.Request) -> Callable[[Any], Any]:
     return (lambda event: json.dumps(event, ensure_ascii=False)) if is_tool_call else lambda event: event
 
 
-def _as_gradio_error(error: Exception, task: Task, engine: Engine) -> gr.Error:
-    return gr.Error(failure_sentence(error, task, engine, ENGLISH), print_exception=False)
+def _as_gradio_error(error: Exception, task: Task, release: Callable[[], None]) -> gr.Error:
+    return gr.Error(failure_sentence(error, task, release, ENGLISH), print_exception=False)

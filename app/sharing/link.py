@@ -6,13 +6,15 @@ anything; values that the controls take come out of it, and what is not understo
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
 import gradio as gr
 from gradio.components import Component
 
+from app.jobs.engine_pool import ModelFacts
+from app.jobs.request import CHAT, COMPLETE
 from dola_core.models.loaded_model import well_formed
 
 ALWAYS = {"prompt": "prompt", "j": "layer", "a": "alpha", "new": "max_new_tokens"}
@@ -28,11 +30,19 @@ NAMES = ALWAYS | {
     "beams": "num_beams",
     "seed": "seed",
     "stop": "stop_text",
-    "chat": "chat",
+    "chat": "mode",
+    "system": "system",
+    "args": "template_arguments",
 }
+FORMER = {"mode": {"0": COMPLETE, "1": CHAT}}
+"""{control: what its values were called in links of earlier versions}"""
+OF_MODEL = ("layer", "repetition_penalty", "mode", "system", "template_arguments")
+"""The controls whose range, or whose sense, depends on the model."""
 MAX_TEXT = 4000
 """Characters of a prompt that a link carries; longer ones do not fit every address bar."""
 MAX_NAME = 200
+MOST_LAYERS = 255
+"""The largest j* of any model's."""
 
 Components = Mapping[str, Any]
 """{control: its component}, whose range, choices and start value count."""
@@ -74,20 +84,42 @@ def query(components: Components, settings: Mapping[str, Any], *, model: str, st
 def read(components: Components, parameters: Mapping[str, str]) -> SharedLink | None:
     """What a link's parameters say, clamped to what the controls take; None if they say nothing.
 
-    A setting that the link does not mention is as the page starts with it.
+    A setting that the link does not mention is as the page starts with it. What depends on the model is not settled
+    before `fitted`.
     """
     settings = {}
     for name, control in NAMES.items():
-        component = components[control]
-        value = _value(component, str(parameters[name])) if name in parameters and component.visible else None
+        if name not in parameters:
+            continue
+        text = str(parameters[name])
+        text = FORMER.get(control, {}).get(text, text)
+        value = _number(text, 1, MOST_LAYERS, whole=True) if control == "layer" else _value(components[control], text)
         if value is not None:
             settings[control] = value
     if not settings:
         return None
-    settings = {control: components[control].value for control in NAMES.values()} | settings
+    settings = {control: components[control].value for control in NAMES.values() if control not in OF_MODEL} | settings
     step = _whole(str(parameters.get("step", "1")))
     model, digest = (well_formed(str(parameters.get(name, "")))[:MAX_NAME] for name in ("model", "hash"))
     return SharedLink(settings, model, digest, max(1, step) if step is not None else 1)
+
+
+def fitted(shared: SharedLink, facts: ModelFacts) -> SharedLink:
+    """A link's settings as they are for a model: those that it leaves open, and those beyond the model's range."""
+    penalty = facts.repetition_penalty
+    own: dict[str, Any] = {
+        "layer": facts.preset.layer,
+        "repetition_penalty": penalty,
+        "mode": CHAT if facts.has_chat_template else COMPLETE,
+        "system": "",
+        "template_arguments": "",
+    }
+    settings = own | shared.settings
+    settings["layer"] = min(max(settings["layer"], 1), facts.n_layers - 1)
+    settings["repetition_penalty"] = min(max(settings["repetition_penalty"], min(1.0, penalty)), max(2.0, penalty))
+    if not facts.has_chat_template:
+        settings |= {name: own[name] for name in ("mode", "system", "template_arguments")}
+    return replace(shared, settings=settings)
 
 
 def _as_text(value: Any) -> Any:
@@ -105,14 +137,18 @@ def _value(component: Component, text: str) -> Any:
         return text if text in [value for _, value in component.choices] else None
     if isinstance(component, gr.Textbox):
         return well_formed(text)[:MAX_TEXT]
+    whole = component.step == 1 or getattr(component, "precision", None) == 0
+    return _number(text, component.minimum, component.maximum, whole=whole)
+
+
+def _number(text: str, least: float, most: float, *, whole: bool) -> float | None:
     try:
         number = float(text)
     except ValueError:
         return None
     if math.isnan(number):
         return None
-    number = min(max(number, component.minimum), component.maximum)
-    whole = component.step == 1 or getattr(component, "precision", None) == 0
+    number = min(max(number, least), most)
     return round(number) if whole else number
 
 

@@ -7,8 +7,9 @@ import gradio as gr
 
 from app.compare_tab.controls import Controls
 from app.compare_tab.inspector import Crumb, Inspector
-from app.inputs.recorded_traces import RECORDED, RecordedTrace
+from app.inputs.known_model import TITLES
 from app.inputs.trace_file import TraceError, check_size, open_trace
+from app.jobs.engine_pool import EnginePool
 from app.render.sentences import settings_sentence
 from app.toolbar.components import Toolbar
 from app.ui.events import EVERY_CLICK, Changes, event_data
@@ -19,6 +20,8 @@ from dola_core.trace.schema import ALPHA_MIN, Trace
 class OpenHandlers:
     """What happens when a visitor opens a trace."""
 
+    pool: EnginePool
+    model: gr.Dropdown
     controls: Controls
     inspector: Inspector
     shown_settings: gr.State
@@ -34,9 +37,15 @@ class OpenHandlers:
             return self.inspector.failed(error.message(self.inspector.words(values)))
         return self._show(values, trace, "page.opened")
 
-    def open_recorded(self, recorded: RecordedTrace) -> Callable[[Changes], Changes]:
-        """The handler that shows one of the recorded traces."""
-        return lambda values: self._show(values, recorded.read(), "page.recorded")
+    def open_recorded(self, title: str) -> Callable[[Changes], Changes]:
+        """The handler that shows the trace of a title that was recorded with the chosen model."""
+
+        def handler(values: Changes) -> Changes:
+            facts = self.pool.facts(values[self.model])
+            recorded = next((one for one in facts.known.recorded if one.title == title), None) if facts else None
+            return self._show(values, recorded.read(), "page.recorded") if recorded else self.inspector.unchanged()
+
+        return handler
 
     def back(self, values: Changes, event: gr.EventData) -> Changes:
         """Show an earlier run of the trail again."""
@@ -63,9 +72,9 @@ class OpenHandlers:
 def wire_opening(on: OpenHandlers, toolbar: Toolbar) -> None:
     """Connect the file box, the recorded traces and the crumbs."""
     controls, inspector = on.controls, on.inspector
-    inputs = controls.inputs | inspector.inputs | {on.shown_settings}
+    inputs = controls.inputs | inspector.inputs | {on.shown_settings, on.model}
     outputs = inspector.outputs | {controls.layer, controls.alpha, on.shown_settings}
     toolbar.inbox.upload(on.open_file, inputs, outputs, **EVERY_CLICK)
-    for button, recorded in zip(controls.recorded, RECORDED, strict=True):
-        button.click(on.open_recorded(recorded), inputs, outputs, **EVERY_CLICK)
+    for button, title in zip(controls.recorded, TITLES, strict=True):
+        button.click(on.open_recorded(title), inputs, outputs, **EVERY_CLICK)
     inspector.crumbs.select(on.back, inputs, outputs, **EVERY_CLICK)

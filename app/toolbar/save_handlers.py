@@ -8,6 +8,7 @@ import gradio as gr
 
 from app.compare_tab.controls import Controls
 from app.compare_tab.inspector import Inspector
+from app.jobs.request import COMPLETE
 from app.sharing import link
 from app.sharing.report import report
 from app.toolbar.components import Toolbar
@@ -19,8 +20,8 @@ from dola_core.trace.schema import Trace
 class SaveHandlers:
     """What the buttons in the page's corner do. Files are put together in the browser, from the outbox's value."""
 
-    model: str
-    """Name of the page's model, for links."""
+    model: gr.Dropdown
+    """Its value is the model's name in links."""
     toolbar: Toolbar
     controls: Controls
     inspector: Inspector
@@ -37,7 +38,7 @@ class SaveHandlers:
             settings |= settings_of(trace) | {"layer": layer, "alpha": alpha}
         digest = trace.digest if trace and ran == settings else ""
         step = inspection.view.index + 1 if inspection else 1
-        query = link.query(vars(controls), settings, model=self.model, step=step, digest=digest)
+        query = link.query(vars(controls), settings, model=values[self.model], step=step, digest=digest)
         return self._hand_over("link", query=query, words=inspector.words(values).section("toolbar"))
 
     def save_trace(self, values: Changes) -> Changes:
@@ -63,13 +64,17 @@ def settings_of(trace: Trace) -> dict[str, Any]:
     """The values that the controls would have for a trace."""
     config = trace.decoding.model_dump()
     stop = config.pop("stop")
-    return config | {"prompt": trace.prompt, "stop_text": stop[0].replace("\n", "\\n") if stop else "", "chat": False}
+    return config | {
+        "prompt": trace.prompt,
+        "stop_text": stop[0].replace("\n", "\\n") if stop else "",
+        "mode": COMPLETE,
+    }
 
 
 def wire_saving(on: SaveHandlers) -> None:
     """Connect the buttons."""
     toolbar, inspector = on.toolbar, on.inspector
-    inputs = on.controls.inputs | inspector.inputs | {on.shown_settings}
+    inputs = on.controls.inputs | inspector.inputs | {on.shown_settings, on.model}
     toolbar.link.click(on.copy_link, inputs, [toolbar.outbox], **QUICK)
     toolbar.trace.click(on.save_trace, inputs, [toolbar.outbox, inspector.notice], **QUICK)
     toolbar.report.click(on.save_report, inputs, [toolbar.outbox, inspector.notice], **QUICK)

@@ -139,7 +139,7 @@
       const was = narrow;
       if (contentRect.width) narrow = contentRect.width < 420;
       if (was !== narrow && plot.data) paint();
-      if (plot.data) window.Plotly.Plots.resize(plot);
+      if (plot.data && plot.checkVisibility()) window.Plotly.Plots.resize(plot); // Plotly rejects a hidden one
     }).observe(plot);
   };
 

@@ -21,6 +21,7 @@
   const strips = (root, props, watch, trigger) => {
     let selected = { lane: 0, index: 0 };
     let data = null;
+    let unfolded = false;
 
     const mark = () => {
       for (const node of root.querySelectorAll(".t[data-index]")) {
@@ -73,17 +74,35 @@
       ask();
     };
 
+    // The chat template's parts of the prompt are folded away until somebody opens them; then they stay open.
+    const promptNodes = () => {
+      const nodes = data.prompt.map((piece) => {
+        const node = token(piece.text, "t p");
+        node.title = piece.hint;
+        return node;
+      });
+      const parts = [];
+      let at = 0;
+      for (const part of data.folded) {
+        const button = make("button", "fold", part.text);
+        button.setAttribute("aria-expanded", unfolded);
+        button.addEventListener("click", () => {
+          unfolded = !unfolded;
+          redraw();
+        });
+        parts.push(...nodes.slice(at, part.from), button, ...(unfolded ? nodes.slice(part.from, part.to) : []));
+        at = part.to;
+      }
+      return [...parts, ...nodes.slice(at)];
+    };
+
     const drawLane = (lane, number) => {
       const card = make("section", `lane ${lane.side}`);
       card.setAttribute("aria-label", `${lane.name}: ${lane.text}`);
       const title = make("h2");
       title.append(lane.name, make("span", "", lane.subtitle));
       const strip = make("div", "strip");
-      for (const piece of data.prompt) {
-        const node = token(piece.text, "t p");
-        node.title = piece.hint;
-        strip.append(node);
-      }
+      strip.append(...promptNodes());
       lane.tokens.forEach((piece, index) => {
         if (index === data.fork) {
           const fork = make("span", "fork");
@@ -108,6 +127,11 @@
       if (lane.end) strip.append(make("span", "end", lane.end));
       card.append(title, strip, make("p", "ghost"));
       return card;
+    };
+
+    const redraw = () => {
+      root.replaceChildren(...data.lanes.map(drawLane));
+      mark();
     };
 
     root.addEventListener("click", (event) => {
@@ -145,13 +169,16 @@
 
     onValue(props, watch, (value) => {
       root.hidden = !value;
-      if (!value) return;
+      if (!value) {
+        data = null;
+        root.replaceChildren();
+        return;
+      }
       const focused = root.contains(document.activeElement);
       data = value;
       answered();
       if (!pick && !pending) selected = { ...value.selected };
-      root.replaceChildren(...value.lanes.map(drawLane));
-      mark();
+      redraw();
       if (focused) root.querySelector(".t.sel")?.focus({ preventScroll: true });
     });
   };

@@ -38,7 +38,9 @@ BUILT_SECTIONS = {
     "metric", "option", "outcome", "recorded", "controls", "inspector", "strips", "keys", "toolbar", "file",
 }  # fmt: skip
 """Sections whose keys are put together from names, or handed to the browser whole."""
-BUILT_KEYS = re.compile(r"chart\.(heat|layers)_\w+|error\.prompt_\w+|search\.(helps|hurts|chance|points|nats)")
+BUILT_KEYS = re.compile(
+    r"chart\.(heat|layers)_\w+|error\.prompt_\w+|models\.(finding|reading|proving)|search\.(helps|hurts|chance|points|nats)"
+)
 """Further keys that are put together from names."""
 
 

@@ -14,14 +14,23 @@ def test_command_line_beats_environment_beats_default(monkeypatch):
     monkeypatch.setenv("DOLA_MODEL", "from-environment")
     monkeypatch.setenv("DOLA_MAX_NEW_TOKENS", "99")
     settings = read_settings(["--max-new-tokens", "12", "--share"])
-    assert (settings.model, settings.max_new_tokens, settings.share, settings.device) == (
-        "from-environment", 12, True, "auto",
+    assert (settings.names, settings.max_new_tokens, settings.share, settings.device) == (
+        ("from-environment",), 12, True, "auto",
     )  # fmt: skip
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch):
     monkeypatch.setenv("DOLA_MODEL", "")
-    assert read_settings([]).model is None
+    assert read_settings([]).names == ()
+
+
+def test_several_models_make_a_list_however_they_are_given(monkeypatch):
+    assert read_settings(["--model", "a", "--model", "b/c", "--model", "a"]).names == ("a", "b/c")
+    assert read_settings(["--model", "a,b/c"]).names == ("a", "b/c")
+    monkeypatch.setenv("DOLA_MODELS", "a, b/c,")
+    assert read_settings([]).names == ("a", "b/c")
+    monkeypatch.setenv("DOLA_MODEL", "d")
+    assert read_settings([]).names == ("d", "a", "b/c")
 
 
 @pytest.mark.parametrize(
@@ -62,10 +71,10 @@ def test_a_file_beside_the_page_sets_what_neither_command_line_nor_environment_d
     file = tmp_path / "settings.env"
     file.write_text("# of a folder\nDOLA_MODEL=from/file\nDOLA_TIME_LIMIT=60\n", encoding="utf-8")
     monkeypatch.setitem(Settings.model_config, "env_file", file)
-    assert (read_settings([]).model, read_settings([]).time_limit) == ("from/file", 60)
+    assert (read_settings([]).names, read_settings([]).time_limit) == (("from/file",), 60)
     monkeypatch.setenv("DOLA_MODEL", "from/environment")
-    assert read_settings([]).model == "from/environment"
-    assert read_settings(["--model", "from/line"]).model == "from/line"
+    assert read_settings([]).names == ("from/environment",)
+    assert read_settings(["--model", "from/line"]).names == ("from/line",)
 
 
 def test_no_such_file_is_part_of_the_project():

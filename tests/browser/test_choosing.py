@@ -7,10 +7,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from app.inputs.known_model import KnownModel
 from app.inputs.question_file import MOST
 from app.language import ENGLISH
 from app.render.search_summary import verdict
-from app.search_tab.components import shipped_search
 from dola_core.layer_search.questions.dataset import Item, write_items
 from dola_core.models.loading import load_model
 from tests.browser.test_inspector import click_point, drawn
@@ -35,7 +35,7 @@ def upload(page: Page, file) -> None:
 
 
 def test_the_shipped_search_is_there_at_once_and_a_point_sets_the_comparison(tab):
-    found = shipped_search(load_model(device="cpu", dtype="float32"))
+    found = KnownModel.of(load_model(device="cpu", dtype="float32").info).search
     expect(tab.locator(".duet-say.block:visible .duet-sentence")).to_have_text(verdict(found, ENGLISH))
     metric = next(name for name in found.curves if name != found.asked.metric)
     tab.locator("#metric input").click()
@@ -120,7 +120,7 @@ def test_of_a_large_file_the_first_questions_are_taken(tab, tmp_path):
 
 
 def test_what_was_chosen_is_taken_by_keyboard(tab):
-    chosen = shipped_search(load_model(device="cpu", dtype="float32")).chosen
+    chosen = KnownModel.of(load_model(device="cpu", dtype="float32").info).search.chosen
     tab.get_by_role("tab", name=ENGLISH("page.compare_tab")).click()
     set_slider(tab, "layer", 3)
     tab.get_by_role("tab", name=ENGLISH("search.tab")).click()

@@ -7,14 +7,16 @@ import gradio as gr
 import pytest
 
 from app.compare_tab.controls import Controls, lay_out_controls
+from app.jobs.engine_pool import EnginePool
 from app.settings import Settings
+from dola_core.decoding.engine import Engine
 from dola_core.models.loaded_model import LoadedModel
 
 
 def laid_out(loaded: LoadedModel) -> Controls:
     async def make() -> Controls:
         with gr.Blocks():
-            return lay_out_controls(loaded, Settings())
+            return lay_out_controls(EnginePool.of(Engine(loaded)).first, Settings())
 
     # Outside of a running loop Gradio would make loops of its own and leave them open; in a thread there is none yet.
     with ThreadPoolExecutor(1) as thread:

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from app.inputs.examples import EXAMPLES, outcome
+from app.inputs.examples import outcome
+from app.inputs.known_model import KnownModel
 from app.jobs.comparison import run, run_on
 from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.language import language
@@ -114,7 +115,10 @@ def test_stopping_marks_only_what_still_ran(engine):
 def shown(engine, loaded):
     """Every example's trace at the settings that the page starts with."""
     start = {"layer": loaded.preset.layer, "alpha": loaded.preset.alpha, "decoding": {"max_new_tokens": 24}}
-    return {e: list(run(engine, ComparisonRequest.of(**start, prompt=e.prompt)))[-1].trace for e in EXAMPLES}
+    return {
+        e: list(run(engine, ComparisonRequest.of(**start, prompt=e.prompt)))[-1].trace
+        for e in KnownModel.of(loaded.info).examples
+    }
 
 
 def test_every_example_is_labelled_as_what_it_is(shown):

@@ -59,7 +59,7 @@ def released(engine, monkeypatch) -> list[bool]:
 def test_an_unknown_failure_is_named_and_logged_without_advice(engine, released, caplog, task, code, what):
     error = UNKNOWN[what]
     with caplog.at_level(logging.ERROR):
-        said = failure_sentence(error, task, engine, language(code))
+        said = failure_sentence(error, task, engine.release, language(code))
     assert said == language(code)(FAILED[task], what=what)
     assert not ADVICE.search(said)
     assert [record.exc_info[1] for record in caplog.records] == [error]
@@ -71,7 +71,7 @@ def test_an_unknown_failure_is_named_and_logged_without_advice(engine, released,
 @pytest.mark.parametrize("error", MEMORY, ids=lambda error: type(error).__name__)
 def test_only_where_memory_ran_out_less_is_advised(engine, released, caplog, task, code, error):
     with caplog.at_level(logging.WARNING):
-        said = failure_sentence(error, task, engine, language(code))
+        said = failure_sentence(error, task, engine.release, language(code))
     assert ADVICE.search(said)
     assert type(error).__name__ not in said
     assert released == [True]
@@ -90,8 +90,8 @@ KNOWN = [
 def test_what_is_known_is_said_in_its_own_words_and_not_logged(engine, released, caplog, error):
     there = pickle.loads(pickle.dumps(error))  # as out of a run on a GPU that is lent
     with caplog.at_level(logging.DEBUG):
-        assert failure_sentence(there, "search", engine, ENGLISH) == str(error)
-        assert re.search("[\u4e00-\u9fff]", failure_sentence(error, "search", engine, language("zh")))
+        assert failure_sentence(there, "search", engine.release, ENGLISH) == str(error)
+        assert re.search("[\u4e00-\u9fff]", failure_sentence(error, "search", engine.release, language("zh")))
     assert not caplog.records
     assert not released
 
@@ -99,7 +99,7 @@ def test_what_is_known_is_said_in_its_own_words_and_not_logged(engine, released,
 def test_a_model_that_cannot_be_run_says_why_without_advice(engine, released):
     error = UnsupportedModelError("/srv/models/odd copies no row of its cache.")
     for code in CODES:
-        said = failure_sentence(error, "search", engine, language(code))
+        said = failure_sentence(error, "search", engine.release, language(code))
         assert said == language(code)("error.unsupported", reason="… copies no row of its cache")
         assert not ADVICE.search(said)
 

@@ -14,6 +14,7 @@ import torch
 
 from app.compare_tab.inspector import Crumb
 from app.compare_tab.run_handlers import RunHandlers
+from app.jobs.engine_pool import EnginePool
 from app.language import CODES, language
 from app.page import build
 from app.search_tab.handlers import SearchHandlers
@@ -42,7 +43,7 @@ class Page:
 
     def __init__(self, engine: Engine) -> None:
         async def built() -> gr.Blocks:
-            return build(engine, Settings())
+            return build(EnginePool.of(engine), Settings())
 
         with (
             ThreadPoolExecutor() as thread

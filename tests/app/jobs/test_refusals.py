@@ -32,7 +32,7 @@ def test_every_refusal_of_a_prompt_has_its_sentence_in_both_languages(engine, ki
     for value in ("☃", "Users only", "5,000", "4,000"):
         assert (value in chinese) == (value in str(error))
     for code in CODES:
-        said = failure_sentence(QuestionPromptError(3, error), "search", engine, language(code))
+        said = failure_sentence(QuestionPromptError(3, error), "search", engine.release, language(code))
         assert said.endswith(refused.message(language(code)))
         assert "3" in said
 

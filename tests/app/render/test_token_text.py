@@ -1,6 +1,9 @@
 """Tokens of a trace as text."""
 
-from app.render.token_text import running_text, token
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.render.token_text import own_part, running_text, token
 
 
 def test_a_token_is_shown_by_its_text_or_else_by_its_id(forked):
@@ -18,3 +21,25 @@ def test_bytes_of_one_character_show_it_at_the_last(forked):
 def test_bytes_that_are_no_character_are_shown_as_bytes(forked):
     trace = forked.model_copy(update={"pieces": {0: "<0xFF>", 1: "<0xC3>", 2: "x"}})
     assert running_text(trace, [0, 0, 1, 2]) == ["<0xFF>", "<0xFF>", "…", "x"]
+
+
+@given(st.data())
+def test_what_the_visitor_wrote_is_found_among_a_templates_tokens(forked, data):
+    words = st.lists(st.sampled_from(["<s>", "user", "\n", " a", "b", " b", "c ", "ab", "a"]), max_size=6)
+    before, own, after = data.draw(words), data.draw(words), data.draw(words)
+    texts = [*before, *own, *after]
+    written = "".join(own).strip()
+    trace = forked.model_copy(
+        update={"pieces": dict(enumerate(texts)), "prompt_ids": tuple(range(len(texts))), "prompt": "".join(own)}
+    )
+    start, end = own_part(trace)
+    assert 0 <= start <= end <= len(texts)
+    assert written in "".join(texts[start:end])
+    if written:  # no token at either end without a part of it
+        assert written not in "".join(texts[start + 1 : end])
+        assert written not in "".join(texts[start : end - 1])
+
+
+def test_a_prompt_that_is_not_found_is_the_visitors_whole(forked):
+    trace = forked.model_copy(update={"prompt": "something else"})
+    assert own_part(trace) == (0, len(trace.prompt_ids))

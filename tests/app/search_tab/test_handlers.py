@@ -8,12 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from app.inputs.known_model import SEARCH, KnownModel
 from app.inputs.question_file import QuestionsError, questions_of, search_config
 from app.language import ENGLISH, language
-from app.paths import SHIPPED_SEARCH
 from app.render.figures import curve_card, halves_card
 from app.render.search_summary import domain_rows, error_rows, verdict
-from app.search_tab.components import SearchTab, shipped_search
+from app.search_tab.components import SearchTab
 from dola_core.errors import DATASET_ERRORS
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import SearchResult
@@ -32,17 +32,17 @@ def found(loaded) -> SearchResult:
 
 
 def test_the_shipped_search_is_of_the_shipped_model_and_questions(loaded):
-    result = shipped_search(loaded)
+    result = KnownModel.of(loaded.info).search
     data = SHIPPED_MODEL / "validation.jsonl"
     assert result.complete
     assert result.data.sha256 == hashlib.sha256(data.read_bytes()).hexdigest()
     assert result.data.items == len(data.read_text(encoding="utf-8").splitlines())
     assert result.layers == tuple(range(1, 30))
-    assert (SHIPPED_SEARCH.parent / "report.html").is_file()
+    assert (SHIPPED_MODEL / SEARCH).with_name("report.html").is_file()
 
 
 def test_the_shipped_search_and_the_models_evaluation_measured_the_same(loaded):
-    result = shipped_search(loaded)
+    result = KnownModel.of(loaded.info).search
     evaluation = json.loads((SHIPPED_MODEL / "evaluation.json").read_text(encoding="utf-8"))["validation"]["curve"]
     for metric in ("said", "chose"):
         curve, said = result.curves[metric], evaluation[metric]
@@ -141,12 +141,6 @@ def test_what_is_measured_follows_the_questions(items, metric):
 def test_whatever_metric_a_browser_sends_one_of_the_results_is_shown(found, metric):
     assert SearchTab.metric_of(found, metric) == found.asked.metric
     assert SearchTab.metric_of(found, "said") == "said"
-
-
-def test_another_model_has_no_shipped_search(loaded, monkeypatch):
-    monkeypatch.setattr(loaded.model, "name_or_path", "elsewhere")
-    assert shipped_search(loaded) is None
-    assert SHIPPED_SEARCH.is_file()
 
 
 def test_what_may_be_wrong_with_a_file_reads_the_same_on_the_page_as_in_python():

@@ -1,0 +1,70 @@
+"""What the project knows about a model: `assets/models/<name>/` with examples, recorded traces and a layer search.
+
+All of it was made with one model, and is shown for that one alone: never another model's traces under its name.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from app.inputs.examples import NEUTRAL, Example
+from app.inputs.trace_file import open_trace
+from app.paths import MODELS
+from dola_core.layer_search.result import SearchResult
+from dola_core.models.info import ModelInfo
+from dola_core.trace.schema import Trace
+
+TITLES = ("mended", "harmed", "one-token", "endless", "sampled")
+"""What recorded traces show, in the order of the page; the language files hold the titles under `recorded.<name>`."""
+EXAMPLES, SEARCH = "examples.json", Path("layer_search", "result.json")
+_EXAMPLES = TypeAdapter(tuple[Example, ...])
+
+
+@dataclass(frozen=True)
+class RecordedTrace:
+    """A trace that comes with the page and opens without running the model."""
+
+    title: str
+    """One of `TITLES`."""
+    file: Path
+
+    def read(self) -> Trace:
+        """Read and check it like any other trace file."""
+        return open_trace(self.file.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """What is known about one model; of a model that nobody has looked at, nothing but prompts to start with."""
+
+    examples: tuple[Example, ...] = NEUTRAL
+    recorded: tuple[RecordedTrace, ...] = ()
+    search: SearchResult | None = None
+
+    @classmethod
+    def of(cls, info: ModelInfo) -> "KnownModel":
+        """What is known about a model.
+
+        Other weights under the same name, such as the ones that a known model was quantised from, get its prompts
+        without a word about what becomes of them.
+        """
+        folder = MODELS / info.name
+        if info.name != folder.name or folder.parent != MODELS or not (folder / EXAMPLES).is_file():
+            return cls()
+        known = _read(folder)
+        if known.search is not None and known.search.model.is_same_model(info):
+            return known
+        return cls(tuple(example.model_copy(update={"outcome": None}) for example in known.examples))
+
+
+@cache
+def _read(folder: Path) -> KnownModel:
+    files = ((title, folder / "traces" / f"{title}.json") for title in TITLES)
+    search = folder / SEARCH
+    return KnownModel(
+        _EXAMPLES.validate_json((folder / EXAMPLES).read_bytes()),
+        tuple(RecordedTrace(title, file) for title, file in files if file.is_file()),
+        SearchResult.model_validate_json(search.read_text(encoding="utf-8")) if search.is_file() else None,
+    )

@@ -1,0 +1,165 @@
+"""The models of the host's list: the first is loaded at start, each other one when a visitor first asks for it."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+from app.inputs.known_model import KnownModel
+from app.jobs.allocator import release_startup_objects
+from app.language import Language, VisitorError
+from dola_core.decoding.engine import Engine
+from dola_core.models.info import ModelInfo
+from dola_core.models.loading import Stage
+from dola_core.models.preset import Preset
+
+Load = Callable[[str, Callable[[Stage], None]], Engine]
+"""The name of a model, and what is told about each stage of loading it → its engine. Raises `LoadError`."""
+POLL = 0.5
+"""Seconds between two looks at a model that is being loaded."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A model that is being loaded."""
+
+    title: str
+    stage: Stage
+
+    def message(self, words: Language) -> str:
+        """The same as a sentence."""
+        return words(f"models.{self.stage}", model=self.title)
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the page needs to know of a model before a run, which stays when the model itself is no longer loaded."""
+
+    name: str
+    """What the host's list calls it, and links do."""
+    label: str
+    """One line for people."""
+    info: ModelInfo
+    preset: Preset
+    repetition_penalty: float
+    has_chat_template: bool
+    known: KnownModel
+
+    @property
+    def n_layers(self) -> int:
+        """N, the number of the model's blocks."""
+        return self.info.n_layers
+
+    @classmethod
+    def of(cls, name: str, engine: Engine) -> "ModelFacts":
+        """Those of a loaded model."""
+        loaded = engine.loaded
+        known = KnownModel.of(loaded.info)
+        return cls(
+            name, engine.label, loaded.info, loaded.preset, loaded.repetition_penalty, loaded.has_chat_template, known
+        )
+
+
+class UnknownModelError(VisitorError):
+    """A model is not on the host's list."""
+
+
+class EnginePool:
+    """Keeps the engines of at most `most` models; the least recently used one goes first. Safe to use from threads."""
+
+    def __init__(self, titles: Sequence[tuple[str, str]], load: Load, most: int = 2) -> None:
+        """`titles` are the models: (what the list and links call it, what people call it), the first choice first."""
+        self.titles = dict(titles)
+        self._load, self._most = load, most
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._facts: dict[str, ModelFacts] = {}
+        self._changed = threading.RLock()
+        self._one_at_a_time = threading.Lock()
+
+    @classmethod
+    def of(cls, engine: Engine) -> "EnginePool":
+        """A pool of one engine that is loaded already."""
+        name = engine.loaded.info.name
+        pool = cls([(name, name)], lambda _name, _on_stage: engine, most=1)
+        pool.get(name)
+        return pool
+
+    @property
+    def first(self) -> ModelFacts:
+        """The facts of the first model, which must be loaded."""
+        return self._facts[next(iter(self.titles))]
+
+    def facts(self, name: object) -> ModelFacts | None:
+        """The facts of a model that was loaded before, or None."""
+        return self._facts.get(name) if isinstance(name, str) else None
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether a run with the model can begin at once."""
+        with self._changed:
+            return name in self._engines
+
+    def get(self, name: str, on_stage: Callable[[Stage], None] = lambda stage: None) -> Engine:
+        """The engine of a model, which is loaded if it is not.
+
+        Raises `UnknownModelError` for one that is not on the list, and `LoadError`.
+        """
+        if name not in self.titles:
+            raise UnknownModelError("error.no_such_model", models=", ".join(self.titles))
+        if engine := self._found(name):
+            return engine
+        with self._one_at_a_time:
+            if engine := self._found(name):
+                return engine
+            self._make_room()
+            engine = self._load(name, on_stage)
+            with self._changed:
+                self._engines[name] = engine
+                self._facts[name] = ModelFacts.of(name, engine)
+            return engine
+
+    def loading(self, name: str) -> Generator[Loading, None, Engine]:
+        """The same, yielding about twice a second how far it is; returns the engine."""
+        if name in self.titles and (engine := self._found(name)):
+            return engine
+        stages: list[Stage] = ["finding"]
+        done: list[Engine | BaseException] = []
+
+        def load() -> None:
+            try:
+                done.append(self.get(name, stages.append))
+            except BaseException as error:  # it is raised where the engine is waited for
+                done.append(error)
+
+        thread = threading.Thread(target=load, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(POLL)
+            if thread.is_alive():
+                yield Loading(self.titles.get(name, name), stages[-1])
+        if isinstance(done[0], BaseException):
+            raise done[0]
+        return done[0]
+
+    def release(self) -> None:
+        """Free what the engines keep for a next run."""
+        with self._changed:
+            engines = list(self._engines.values())
+        for engine in engines:
+            engine.release()
+
+    def _found(self, name: str) -> Engine | None:
+        with self._changed:
+            if name in self._engines:
+                self._engines.move_to_end(name)
+                return self._engines[name]
+            return None
+
+    def _make_room(self) -> None:
+        """Let go of engines until one more may be loaded. A run that still uses one keeps it until it ends."""
+        with self._changed:
+            gone = [self._engines.popitem(last=False)[1] for _ in range(len(self._engines) - self._most + 1)]
+        for engine in gone:
+            engine.release()
+        if gone:
+            del engine, gone
+            release_startup_objects()
