@@ -43,8 +43,10 @@ atlas: $(VENV)/.user
 atlas-eval: $(VENV)/.user
 	PYTHONPATH=. $(BIN)/python assets/models/atlas-30l/build/evaluate.py $(ARGS)
 
+# Of Atlas-30L, or of MODEL=name: what the page's search tab shows.
 layer-search: $(VENV)/.user
-	$(BIN)/python -m dola_core.layer_search --data assets/models/atlas-30l/validation.jsonl --out assets/models/atlas-30l/layer_search \
+	$(BIN)/python -m dola_core.layer_search --model $(or $(MODEL),atlas-30l) \
+		--data assets/models/atlas-30l/validation.jsonl --out assets/models/$(or $(MODEL),atlas-30l)/layer_search \
 		--metric said --alphas 0.05,0.1,0.2,0.5 --device cpu --dtype float32 $(ARGS)
 
 traces: $(VENV)/.user

@@ -17,6 +17,7 @@ from app.jobs.engine_pool import Loading, ModelFacts
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
 from app.jobs.layer_search import SearchUpdate, run_search
+from app.jobs.request import CHAT, COMPLETE
 from app.jobs.run_queue import SPARE, Waiting
 from app.language import Language, language
 from app.render.figures import curve_card
@@ -99,7 +100,11 @@ class SearchHandlers:
             note = self.words(values)("search.open", layer=layer, alpha=f"{alpha:g}")
             return (
                 self._compare_at(values, layer, alpha)
-                | {self.controls.prompt: cases[index].prompt, self.tabs: gr.Tabs(selected="compare")}
+                | {
+                    self.controls.prompt: cases[index].prompt,
+                    self.controls.mode: CHAT if result.asked.chat else COMPLETE,
+                    self.tabs: gr.Tabs(selected="compare"),
+                }
                 | self.inspector.noted(note)
             )
 
@@ -225,6 +230,7 @@ def wire_search(
         controls.alpha,
         controls.early_norm,
         controls.prompt,
+        controls.mode,
         tabs,
         tab.notice,
     }

@@ -113,7 +113,7 @@ def test_a_file_of_questions_goes_into_a_folder_of_its_own_whatever_it_is_called
     ids=["empty", "nulls", "no text", "words", "deep", "no json", "rows", "answers", "lines", "fields"],
 )  # fmt: skip
 def test_questions_made_to_take_long_are_refused_at_once(target, search, content):
-    reply = target.ask(search, ["en", file_data(upload(target, content)), None])
+    reply = target.ask(search, ["atlas-30l", "en", file_data(upload(target, content)), None])
     assert reply.is_sound
     assert '\\"tone\\": \\"error\\"' in reply.text
 
@@ -124,7 +124,7 @@ def test_a_file_that_was_not_uploaded_is_not_read(target, search, tmp_path):
     beside = Path(upload(target, b"a")).parent
     shipped = ROOT / "assets" / "models" / "atlas-30l" / "validation.jsonl"
     for path in (own, shipped, f"{beside}/../../../etc/passwd", beside, beside / "none.jsonl", "", "x"):
-        reply = target.ask(search, ["en", file_data(path), None])
+        reply = target.ask(search, ["atlas-30l", "en", file_data(path), None])
         assert reply.is_sound
         assert reply.refusal or '\\"tone\\": \\"error\\"' in reply.text, path
 
@@ -133,9 +133,9 @@ def test_a_file_that_was_not_uploaded_is_not_read(target, search, tmp_path):
 def test_a_file_elsewhere_is_not_fetched(target, search, world, scheme):
     for address in (f"{scheme}example.com/x.csv", world.url.replace("http://", scheme), f"{scheme}169.254.169.254/"):
         for name, data in (
-            (search, ["en", file_data(address), None]),
+            (search, ["atlas-30l", "en", file_data(address), None]),
             ("what_if", [file_data(address), 1, 1, 0.1, 1]),
         ):
             assert target.ask(name, data).status == 422
-        assert target.ask(search, ["en", file_data("x.csv") | {"url": address}, None]).is_sound
+        assert target.ask(search, ["atlas-30l", "en", file_data("x.csv") | {"url": address}, None]).is_sound
     assert world.requests == []
