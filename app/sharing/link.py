@@ -59,6 +59,8 @@ class SharedLink:
     """Of the result of whoever shared it; empty if they shared settings only."""
     step: int = 1
     """The step they looked at, from 1."""
+    is_fitted: bool = False
+    """Whether the settings are as they are for the model, and so have been set on the page."""
 
     def verdict(self, ran: Mapping[str, Any], digest: str) -> str:
         """The language key that says whether a result equals the shared one; "" if other settings were run."""
@@ -119,7 +121,7 @@ def fitted(shared: SharedLink, facts: ModelFacts) -> SharedLink:
     settings["repetition_penalty"] = min(max(settings["repetition_penalty"], min(1.0, penalty)), max(2.0, penalty))
     if not facts.has_chat_template:
         settings |= {name: own[name] for name in ("mode", "system", "template_arguments")}
-    return replace(shared, settings=settings)
+    return replace(shared, settings=settings, is_fitted=True)
 
 
 def _as_text(value: Any) -> Any:

@@ -80,7 +80,7 @@ class MenuHandlers:
         yield self.for_model(facts, values)
 
     def for_model(self, facts: ModelFacts, values: Changes) -> Changes:
-        """The page as it begins with a model, or as a link to that model has it."""
+        """The page as it begins with a model, or, the first time, as the link that brought the visitor has it."""
         words, link = self.inspector.words(values), values[self.shared]
         before = self.host.pool.facts(values[self.menu.shown])
         prompt = values[self.controls.prompt] or ""
@@ -91,7 +91,7 @@ class MenuHandlers:
             | self.inspector.emptied()
             | {self.shown_settings: None}
         )
-        if isinstance(link, SharedLink) and link.model == facts.name:
+        if isinstance(link, SharedLink) and link.model == facts.name and not link.is_fitted:
             shared = fitted(link, facts)
             changes |= self.controls.with_values(changes, shared.settings) | {self.shared: shared}
             changes |= self.inspector.noted(words("page.from_link"))

@@ -11,6 +11,8 @@ from dola_core.models.identity import weights_identity
 from dola_core.models.info import IDENTITY_PATTERN
 
 PRESET_FILE = "dola_static.json"
+MOST_LAYERS = 256
+"""The layers of any model, where it is not known yet whether the settings are for this one."""
 ALPHA = 0.1
 """The paper's plausibility threshold, used if none is recorded."""
 
@@ -36,18 +38,17 @@ class Preset(BaseModel):
         """The settings in the model's folder, else those of the project, else `default_layer(n_layers)` and α = 0.1.
 
         `identity` is the model's, if it is known; without it, a preset that records one is compared with the weights
-        alone. `known` is the folder of what the project knows about the model, if it does; a finding there counts for
-        the model that it was made with alone. Raises `PresetError` if a file is there but holds no usable settings, or
-        those of another model.
+        alone. `known` is the folder of what the project knows about a model of the same name; it counts for the model
+        that it was made with alone, and not for other weights that are called the same. Raises `PresetError` if a file
+        is there but holds no usable settings, or if the one in the model's folder is of another model.
         """
         file = Path(model.name_or_path or "", PRESET_FILE)
         if not model.name_or_path or not file.exists():
+            own = cls(layer=default_layer(n_layers))
             if known is None or not (known / PRESET_FILE).is_file():
-                return cls(layer=default_layer(n_layers))
-            preset = cls._read(known / PRESET_FILE, n_layers)
-            return (
-                preset if preset.identity == identity else preset.model_copy(update={"finding": "", "identity": None})
-            )
+                return own
+            preset = cls._read(known / PRESET_FILE)
+            return preset if identity is not None and preset.identity == identity else own
         preset = cls._read(file, n_layers)
         if preset.identity is not None:
             weights = (identity or weights_identity(model)).partition("-")[0]
@@ -58,7 +59,7 @@ class Preset(BaseModel):
         return preset
 
     @classmethod
-    def _read(cls, file: Path, n_layers: int) -> "Preset":
+    def _read(cls, file: Path, n_layers: int = MOST_LAYERS) -> "Preset":
         try:
             preset = cls.model_validate_json(file.read_text(encoding="utf-8"))
             check_layer(preset.layer, n_layers)

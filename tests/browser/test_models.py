@@ -148,6 +148,12 @@ def test_a_link_across_models_loads_its_model_and_sets_what_it_says(page, server
     page.click("#compare")
     finished(page)
     expect(page.locator(f"{LANES[1]} h2")).to_contain_text("j* = 4")
+    page.fill("#prompt textarea", "Mine:")
+    choose(page, "Atlas")
+    shown(page, "30 layers")
+    choose(page, "six-layers")
+    shown(page, "6 layers")
+    assert prompt_of(page) == "Mine:", "a link counts once"
 
 
 def test_a_link_to_a_model_that_is_not_here_says_so_and_keeps_its_settings(page, server):

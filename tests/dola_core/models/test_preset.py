@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from dola_core.errors import LoadError, PresetError
 from dola_core.models.loading import load_model
+from dola_core.models.preset import Preset
 from tests.dola_core.generating import dola
 from tests.dola_core.models.test_loading import folder as saved
 from tests.dola_core.tiny import tiny
@@ -111,3 +112,24 @@ class TestIdentityOfThePresetsModel:
         self.record(where, identity=f"{weights}-{'0' * len(text)}")
         with pytest.raises(LoadError, match="its tokenizer or chat template is not the one that lies beside it now"):
             load_model(where, device="cpu", dtype="float32")
+
+
+class TestWhatTheProjectKnows:
+    """Settings that lie in the project, for a model whose own folder holds none."""
+
+    @staticmethod
+    def preset(tmp_path, n_layers, identity):
+        (tmp_path / "known").mkdir(exist_ok=True)
+        document = {"layer": 21, "alpha": 0.2, "finding": "It helps.", "identity": "a" * 24 + "-" + "b" * 16}
+        (tmp_path / "known" / "dola_static.json").write_text(json.dumps(document))
+        model = tiny("llama")
+        return Preset.of(model, n_layers, identity=identity, known=tmp_path / "known")
+
+    def test_it_counts_for_the_model_that_it_was_made_with(self, tmp_path):
+        found = self.preset(tmp_path, 30, "a" * 24 + "-" + "b" * 16)
+        assert (found.layer, found.alpha, found.finding) == (21, 0.2, "It helps.")
+
+    @pytest.mark.parametrize("identity", ["a" * 24 + "-" + "c" * 16, "c" * 24 + "-" + "b" * 16, None])
+    @pytest.mark.parametrize(("n_layers", "layer"), [(30, 22), (12, 9), (6, 4)])
+    def test_it_says_nothing_of_other_weights_of_the_same_name(self, tmp_path, identity, n_layers, layer):
+        assert self.preset(tmp_path, n_layers, identity) == Preset(layer=layer)

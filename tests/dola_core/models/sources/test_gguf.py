@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import modeling_gguf_pytorch_utils
 
+from dola_core.errors import LoadError
 from dola_core.models.identity import PROBES
 from dola_core.models.loading import load_model
 from dola_core.models.sources import gguf
@@ -79,3 +81,17 @@ def test_a_copy_can_be_saved_and_loaded_as_any_other_model(loaded, tmp_path):
         assert torch.equal(again.model(IDS).logits, loaded.model(IDS).logits)
     assert again.info.identity.split("-")[1] == loaded.info.identity.split("-")[1]
     assert again.eos_ids == loaded.eos_ids
+
+
+def test_what_is_replaced_in_other_packages_while_a_file_is_read_is_there_and_put_back(tmp_path):
+    """`read_gguf` lets `transformers` read a file once; an update may move what it replaces for that."""
+    import gguf as package
+
+    def replaced():
+        return package.GGUFReader, package.get_tensor_name_map, modeling_gguf_pytorch_utils.tqdm
+
+    before = replaced()
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF")
+    with pytest.raises(LoadError):
+        gguf.read_gguf(tmp_path / "broken.gguf")
+    assert replaced() == before

@@ -1,0 +1,40 @@
+"""What the project says of SmolLM2 is true of the model that comes as a package."""
+
+import pytest
+
+from app.inputs.examples import outcome
+from app.inputs.known_model import KnownModel
+from dola_core.decoding.engine import compare
+from dola_core.lanes import DecodingConfig, Lane
+from dola_core.models.loading import load_model
+from dola_core.models.sources import smollm2
+
+
+@pytest.fixture(scope="module")
+def smol(smollm2_cache):
+    return load_model(smollm2.NAME, device="cpu", dtype="float32")
+
+
+def test_its_search_is_its_own_and_its_settings_are_the_ones_that_the_search_chose(smol):
+    search, preset = KnownModel.of(smol.info).search, smol.preset
+    assert search.complete
+    assert search.model.identity == preset.identity == smol.info.identity
+    assert (preset.layer, preset.alpha) == (search.chosen.layer, search.chosen.alpha)
+    assert preset.early_norm == search.asked.rule.early_norm
+    assert preset.finding == search.verdict
+
+
+def test_every_example_is_labelled_as_what_it_is(smol):
+    lanes = [
+        Lane(name="baseline"),
+        Lane(name="dola", layer=smol.preset.layer, alpha=smol.preset.alpha),
+    ]
+    found = {}
+    for example in KnownModel.of(smol.info).examples:
+        trace = compare(smol, example.prompt, lanes, DecodingConfig(max_new_tokens=12), chat=bool(example.chat))
+        if example.outcome is None:
+            assert all(example.answer in text for text in trace.texts), trace.texts
+        else:
+            found[example.prompt] = (example.outcome, outcome(*trace.texts, example.answer))
+    assert all(said == is_ for said, is_ in found.values()), found
+    assert {said for said, _ in found.values()} >= {"mended", "harmed", "right in both"}
