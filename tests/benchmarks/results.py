@@ -3,11 +3,12 @@
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -63,15 +64,18 @@ def table(rows: Sequence[ResultRow]) -> str:
 
 def publish(rows: Sequence[ResultRow], command: str, *, keep: bool = True) -> None:
     """Print what `command` measured as a table, and with `keep` add it to the results, the newest first."""
-    print(table(rows))
+    publish_table(table(rows), [asdict(row) for row in rows], command, machine(), keep=keep)
+
+
+def publish_table(shown: str, rows: Sequence[Mapping[str, Any]], command: str, where: str, *, keep: bool) -> None:
+    """The same of figures of another kind: `shown` is their table, `where` the machine they were measured on."""
+    print(shown)
     if not keep:
         return
     now = datetime.now(UTC)
     data = json.loads(DATA.read_text(encoding="utf-8")) if DATA.is_file() else {}
-    data[command] = {
-        "date": now.isoformat(timespec="seconds"), "machine": machine(), "rows": [asdict(row) for row in rows],
-    }  # fmt: skip
+    data[command] = {"date": now.isoformat(timespec="seconds"), "machine": where, "rows": list(rows)}
     DATA.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     head, _, older = TEXT.read_text(encoding="utf-8").partition(MARK)
-    section = f"\n## {now:%Y-%m-%d}, `{command}`\n\n{machine()}.\n\n{table(rows)}\n"
+    section = f"\n## {now:%Y-%m-%d}, `{command}`\n\n{where}.\n\n{shown}\n"
     TEXT.write_text(f"{head}{MARK}{section}{older}", encoding="utf-8")

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from dola_core.contrast import default_layer
 from dola_core.decoding.engine import Engine
@@ -19,6 +20,8 @@ from dola_core.paths import SHIPPED_MODEL
 
 SHAPES = {"135M": (576, 1536, 9, 3), "445M": (1024, 3072, 16, 8), "1.65B": (2048, 6144, 32, 8)}
 """{name: (width, width inside the MLP, attention heads, key-value heads)}, each with 30 layers."""
+DEEPSEEK_7B, DEEPSEEK_VOCABULARY = (4096, 11_008, 32, 32), 102_400
+"""The shape of DeepSeek-LLM-7B, and of the language model inside Janus-Pro-7B; for a GPU."""
 ATLAS = "Atlas-30L (shipped)"
 VOCABULARY, LAYERS = 49_152, 30
 
@@ -40,7 +43,15 @@ def shipped(dtype: str) -> PreTrainedModel:
 
 
 def random_llama(
-    width: int, inner: int, heads: int, keys: int, dtype: str, *, layers: int = LAYERS, vocabulary: int = VOCABULARY
+    width: int,
+    inner: int,
+    heads: int,
+    keys: int,
+    dtype: str,
+    *,
+    layers: int = LAYERS,
+    vocabulary: int = VOCABULARY,
+    device: str = "cpu",
 ) -> PreTrainedModel:
     """A LLaMA with random weights. Its lanes part at the first step, which is the most that lock step can cost."""
     config = LlamaConfig(
@@ -52,19 +63,22 @@ def random_llama(
     default = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, dtype))
     try:
-        model = LlamaForCausalLM(config)
+        with torch.device(device):
+            model = LlamaForCausalLM(config)
     finally:
         torch.set_default_dtype(default)
     model.generation_config.eos_token_id = None
     return model.eval()
 
 
-def engine_of(model: PreTrainedModel) -> Engine:
-    """An engine for prompts as ids: there is no tokenizer, and no token ends a text, so that every run is as long."""
+def engine_of(model: PreTrainedModel, *, compiled: bool = False) -> Engine:
+    """An engine for prompts as ids. Its tokenizer knows no word, and no token ends a text: every run is as long."""
     readout = Readout.of(model)
     info = ModelInfo(name="timed", dtype="", n_layers=readout.n_layers, vocab_size=readout.vocab_size)
     preset = Preset(layer=default_layer(readout.n_layers))
-    return Engine(LoadedModel(model, SimpleNamespace(eos_token_id=None), readout, "timed", info, preset))
+    no_words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({})))
+    loaded = LoadedModel(model, no_words, readout, "timed", info, preset)
+    return Engine(loaded, compiled=compiled)
 
 
 def all_models() -> list[Timed]:

@@ -53,7 +53,7 @@ def lanes_of(count: int, n_layers: int = LAYERS) -> list[Lane]:
 
 def stock(model: PreTrainedModel, prompt: list[int], new: int, **more: float) -> Callable[[], None]:
     """One greedy completion by `generate`."""
-    ids = torch.tensor([prompt])
+    ids = torch.tensor([prompt], device=model.device)
 
     def run() -> None:
         model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, do_sample=False, **more)
@@ -77,7 +77,7 @@ def duet(model: PreTrainedModel, prompt: list[int], new: int, *, lanes: int = 2,
 
 def static(model: PreTrainedModel, prompt: list[int], new: int) -> Callable[[], None]:
     """One completion by `generate_with_dola_static`."""
-    ids = torch.tensor([prompt])
+    ids = torch.tensor([prompt], device=model.device)
 
     def run() -> None:
         generate_with_dola_static(

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from dola_core.errors import LoadError, PresetError
 from dola_core.models.loading import load_model
 from dola_core.models.preset import Preset
-from tests.dola_core.generating import dola
+from tests.dola_core.generation.generating import dola
 from tests.dola_core.models.test_loading import folder as saved
 from tests.dola_core.tiny import tiny
 

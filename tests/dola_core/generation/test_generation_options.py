@@ -16,7 +16,7 @@ from transformers.generation import BaseStreamer
 
 from dola_core.errors import UnsupportedModelError
 from dola_core.generation import generate_with_dola_static
-from tests.dola_core.generating import IDS, PROMPT, STEPS, dola, text
+from tests.dola_core.generation.generating import IDS, PROMPT, STEPS, dola, text
 from tests.dola_core.reference import NaiveDecoder, contrast, log_softmax
 from tests.dola_core.tiny import LLAMA, V, hooks_on, prepared, tiny
 

@@ -8,7 +8,7 @@ from transformers import (
 )
 
 from dola_core.generation import generate_with_dola_static
-from tests.dola_core.generating import IDS, PROMPT, SAMPLING, STEPS, dola, padded, seeded, text
+from tests.dola_core.generation.generating import IDS, PROMPT, SAMPLING, STEPS, dola, padded, seeded, text
 from tests.dola_core.reference import warp
 from tests.dola_core.tiny import LLAMA, V, prepared, prompt
 

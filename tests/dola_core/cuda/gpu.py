@@ -1,0 +1,27 @@
+"""What the tests on a GPU share."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+from dola_core.lanes import DecodingConfig, Lane
+from dola_core.models.reading.readout import Readout
+from tests.dola_core.tiny import tiny
+
+NEEDS_GPU = (
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that PyTorch can use"),
+)
+LANES = (Lane(name="baseline"), Lane(name="dola", layer=22), Lane(name="low", layer=3, alpha=0.05))
+DECODINGS = {
+    "greedy": DecodingConfig(max_new_tokens=10),
+    "penalty": DecodingConfig(max_new_tokens=10, repetition_penalty=1.3, penalty_position="after"),
+    "sampled": DecodingConfig(max_new_tokens=10, temperature=0.9, top_k=30, seed=3),
+    "raw": DecodingConfig(max_new_tokens=10, early_norm=False),
+}
+
+
+def on_gpu(name: str) -> Readout:
+    """The tiny model of one architecture, copied to the GPU."""
+    return Readout.of(deepcopy(tiny(name)).to("cuda"))
