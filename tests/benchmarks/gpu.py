@@ -120,12 +120,12 @@ def peak(run: Callable[[], None]) -> float:
     return (torch.cuda.max_memory_allocated() - before) / 1e9
 
 
-def same_tokens(eager: Engine, graph: Engine, prompt: list[int], new: int) -> float:
-    """The share of tokens, of both lanes, before the first that a replayed graph writes otherwise in bfloat16."""
+def same_tokens(eager: Engine, graph: Engine, prompt: list[int], new: int) -> int:
+    """How many tokens both lanes write before the first that a replayed graph writes otherwise in bfloat16."""
     comparison = Comparison("", tuple(prompt), tuple(lanes_of(2)), DecodingConfig(max_new_tokens=new))
     written = [[dict(output.tokens) for output in engine.compare(comparison)] for engine in (eager, graph)]
     equal = [one == other for one, other in zip(*written, strict=True)]
-    return (equal.index(False) if False in equal else len(equal)) / len(equal)
+    return equal.index(False) if False in equal else len(equal)
 
 
 def table(rows: list[GpuRow]) -> str:
@@ -161,8 +161,8 @@ def main() -> None:
             f"DeepSeek-LLM-7B's shape, random bfloat16, {options.new} tokens of each lane; the weights of a step are "
             f"{bytes_of_a_step(model) / 1e9:.2f} GB.\n",
             table(rows),
-            f"\nThe compiled lanes write {100 * same:.0f} % of the tokens before the first that rounding turns. "
-            "Memory beside the model, at the long prompt: "
+            f"\nIn bfloat16 the compiled lanes write {same} of {options.new} tokens before one that rounding turns."
+            "\n\nMemory beside the model, at the long prompt: "
             + ", ".join(f"{way} {size:.2f} GB" for way, size in gigabytes.items()) + ".",
         ]
     )  # fmt: skip

@@ -22,6 +22,6 @@ DECODINGS = {
 }
 
 
-def on_gpu(name: str) -> Readout:
+def on_gpu(name: str, dtype: torch.dtype = torch.float32) -> Readout:
     """The tiny model of one architecture, copied to the GPU."""
-    return Readout.of(deepcopy(tiny(name)).to("cuda"))
+    return Readout.of(deepcopy(tiny(name)).to("cuda", dtype))
