@@ -23,11 +23,22 @@ def verdict(result: SearchResult, words: Language) -> str:
     stability = result.stability
     if stability is None:
         return words("search.few", fewest=MIN_CLUSTERS) + _sample(result, words)
+    if result.one_setting:
+        return _on_one_setting(result, words) + _sample(result, words)
     setting = f"j* = {result.chosen.layer}, α = {result.chosen.alpha:g}"
     tested = words("search.tested", gain=_change(stability.gain, result.asked.unit, words))
     helps = words(f"search.{stability.effect}", chosen=setting, tested=tested)
     equal = words("search.equal", layers=_ranges(sorted(result.chosen.not_worse)))
     return helps + _on_domains(result, words) + equal + _sample(result, words)
+
+
+def _on_one_setting(result: SearchResult, words: Language) -> str:
+    """What came of a setting that had been chosen before."""
+    chosen = result.chosen
+    gain = _change(chosen.difference, result.asked.unit, words)
+    return words(
+        f"search.one_{chosen.difference.effect}", chosen=f"j* = {chosen.layer}, α = {chosen.alpha:g}", gain=gain
+    )
 
 
 def _sample(result: SearchResult, words: Language) -> str:

@@ -52,6 +52,8 @@ def command_line() -> argparse.ArgumentParser:
     add("--preamble", action="store_true", help="put TruthfulQA's customary examples before each of its questions")
     add("--task", choices=TASKS, default="mc", help="score the given answers, or generate and compare")
     add("--strategy", choices=STRATEGIES, default="all", help="which layers to measure")
+    add("--layers", type=_layers, default=(), metavar="J,…", help="measure these layers instead, such as 21; with one "
+        "α, a setting that was chosen before is tested on other questions")  # fmt: skip
     add("--alphas", type=_alphas, default=ALPHAS, help="several α between commas (default: 0,0.05,0.1,0.2,0.5)")
     add("--metric", choices=METRICS, help="what to choose by (default: mc1, accuracy for FACTOR, contains to generate)")
     add("--normalise", choices=("sum", "mean"), default="sum", help="an answer's score: sum or mean over its tokens")
@@ -85,6 +87,16 @@ def _alphas(text: str) -> tuple[float, ...]:
     return alphas
 
 
+def _layers(text: str) -> tuple[int, ...]:
+    try:
+        layers = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        layers = ()
+    if not layers or layers[0] < 1:
+        raise argparse.ArgumentTypeError(f"layers must be numbers from 1 between commas, such as 21; got {text!r}")
+    return layers
+
+
 def search_config(options: argparse.Namespace, items: "Sequence[Item]") -> "SearchConfig":
     """The configuration of the search; `ValueError` with one sentence for an option out of its range.
 
@@ -99,6 +111,7 @@ def search_config(options: argparse.Namespace, items: "Sequence[Item]") -> "Sear
         return SearchConfig(
             task=options.task,
             strategy=options.strategy,
+            layers=options.layers,
             alphas=(0.0,) if options.no_apc else options.alphas,
             metric=options.metric or _default_metric(options.task, items),
             normalisation=options.normalise,
@@ -147,6 +160,7 @@ def repeating_command(result: "SearchResult") -> str:
         ("--preamble", config.preamble),
         ("--task", config.task),
         ("--strategy", config.strategy),
+        ("--layers", ",".join(map(str, config.layers)) or None),
         ("--alphas", ",".join(map(repr, config.alphas)) if config.rule.apc else None),
         ("--metric", config.metric),
         ("--normalise", config.normalisation),

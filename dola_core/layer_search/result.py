@@ -30,6 +30,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @property
+    def effect(self) -> Effect:
+        """Of a difference to the baseline: whether it is above 0, below, or neither beyond chance."""
+        return "helps" if self.low > 0 else "hurts" if self.high < 0 else "chance"
+
     def rounded(self) -> "Interval":
         """The interval to five decimals, as it is stored."""
         return Interval(*(round(number, 5) for number in self))
@@ -53,6 +58,9 @@ class SearchConfig(_ResultRecord):
 
     task: Task = "mc"
     strategy: Strategy = "all"
+    layers: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Layers to measure instead of those of the strategy. One layer with one α tests a setting that was chosen before,
+    on other questions."""
     alphas: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field((0.05, 0.1, 0.2), min_length=1)
     metric: Metric = "mc1"
     """The metric that the best setting is chosen by; the other metrics are measured too."""
@@ -172,7 +180,7 @@ class Stability(_EstimateRecord):
     @property
     def effect(self) -> Effect:
         """Whether `gain` is above 0, below, or neither beyond chance."""
-        return "helps" if self.gain.low > 0 else "hurts" if self.gain.high < 0 else "chance"
+        return self.gain.effect
 
 
 class Domain(_EstimateRecord):
@@ -251,6 +259,11 @@ class SearchResult(_ResultRecord):
     errors: tuple[ErrorCase, ...] = ()
     before: str = ""
     """The solved examples as they stood before every prompt; empty without any, and in a result without texts."""
+
+    @property
+    def one_setting(self) -> bool:
+        """Whether a setting was tested that had been chosen before, so that nothing was chosen here."""
+        return len(self.layers) * len(self.asked.alphas) == 1
 
     def without_texts(self) -> Self:
         """The result without the sentences of the file of questions, whole or in part; domains keep their names."""

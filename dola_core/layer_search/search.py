@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dola_core.contrast import check_layer
 from dola_core.files import folder_in_use, write_together
 from dola_core.layer_search.error_analysis import error_cases
 from dola_core.layer_search.evaluate import MetricTable, evaluate_items, measurable_metrics
@@ -88,8 +89,9 @@ def search_layers(
         progress: called with the number of questions done and of all questions.
 
     Raises:
-        ValueError: there are no items, the metric cannot be measured on them, an item is too long, the model has no
-            chat template where `config` asks for one, or the metrics in `out` are of another search.
+        ValueError: there are no items, the model has not one of the layers, the metric cannot be measured on them, an
+            item is too long, the model has no chat template where `config` asks for one, or the metrics in `out` are
+            of another search.
         FolderInUseError: another search is running in `out`.
         FileWriteError: `out` cannot be written, or the disk is full.
     """
@@ -139,6 +141,8 @@ class Search:
         self.metrics = measurable_metrics(self.questions, config)
         if config.chat and not loaded.has_chat_template:
             raise ValueError(f"{loaded.info.name} has no chat template; leave out chat.")
+        for layer in config.layers:
+            check_layer(layer, loaded.readout.n_layers)
         self.loaded, self.config, self.name, self.sha256 = loaded, config, name, sha256
         self.out, self.resume, self.texts = out, resume, texts
         self.rounds: list[MetricTable] = []
@@ -154,7 +158,7 @@ class Search:
 
     def run(self) -> Generator[tuple[int, int], None, None]:
         """Evaluate the questions, yielding after each how many are done, and how many there are in all rounds begun."""
-        layers = first_layers(self.config.strategy, self.loaded.readout.n_layers)
+        layers = self.config.layers or first_layers(self.config.strategy, self.loaded.readout.n_layers)
         while layers:
             table = MetricTable(len(self.items), self.metrics, layers, self.config.alphas)
             self.rounds.append(table)
@@ -180,7 +184,7 @@ class Search:
         """Hash of everything that the metrics at `layers` depend on."""
         items = [item.model_dump() for item in self.items]
         # How they were drawn shows in the items. Where it is off, chat is left out, as versions without it did.
-        drawing = {"few_shot", "limit", "seed"} | (set() if self.config.chat else {"chat"})
+        drawing = {"few_shot", "layers", "limit", "seed"} | (set() if self.config.chat else {"chat"})
         parts = [self._model_fingerprint, items, self.config.model_dump(mode="json", exclude=drawing), layers]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -200,7 +204,7 @@ class Search:
 
     def _next_layers(self) -> tuple[int, ...]:
         """The layers of the next round; empty after the last. "buckets" measures the rest of the best bucket."""
-        if self.config.strategy != "buckets" or len(self.rounds) > 1:
+        if self.config.layers or self.config.strategy != "buckets" or len(self.rounds) > 1:
             return ()
         (first,) = self.rounds
         by_metric = first.values[:, self.metrics.index(self.config.metric)]

@@ -232,3 +232,12 @@ def verdict(best: tuple[int, float], stable: Stability, domains: Sequence[Domain
         for domain in disagreeing
     )
     return f"{text} Domains disagree: {losses}. A dynamic layer choice would be the better method."
+
+
+def verdict_on_one(setting: tuple[int, float], difference: Interval, unit: str = "points") -> str:
+    """The conclusion in English on a setting (layer, α) that was chosen before, on other questions."""
+    mean, low, high = (format_signed(change, unit) for change in difference)
+    against = {"helps": "better than the baseline", "hurts": "worse than the baseline"}
+    effect = against.get(difference.effect, "no better and no worse than the baseline beyond chance")
+    gain = f"{mean} {unit}, 95 % interval {low} to {high}"
+    return f"j* = {setting[0]}, α = {setting[1]:g}, chosen before, is {effect}: {gain}."

@@ -92,9 +92,10 @@ def _band(layers: list[int], values: list[Interval], colour: str) -> list[dict[s
 
 
 def halves_card(result: SearchResult, words: Language) -> dict[str, Any] | None:
-    """How often random halves of the questions choose each layer; None where there are too few questions."""
+    """How often random halves of the questions choose each layer; None where there are too few questions, or
+    nothing to choose."""
     stability = result.stability
-    if stability is None:
+    if stability is None or result.one_setting:
         return None
     layers = list(result.layers)
     shares = [round(stability.layers.get(layer, 0.0), 4) for layer in layers]

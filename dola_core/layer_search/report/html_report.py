@@ -69,9 +69,9 @@ def _configuration(result: SearchResult) -> list[str]:
         f"{data.name}: {data.items:,} of {data.of:,} questions"
         + (f" (SHA-256 {data.sha256[:16]}…)" if data.sha256 else ""),
         *_drawing(result),
-        f"task {config.task}, strategy {config.strategy}, chosen by {config.metric}",
+        f"task {config.task}, {_layers_of(result)}, {'tested' if result.one_setting else 'chosen'} by {config.metric}",
     ]
-    if config.strategy == "buckets":
+    if config.strategy == "buckets" and not config.layers:
         phrases.append("all questions had a say in which bucket was measured whole, so the gain is a little lucky")
     if config.task == "mc":
         phrases += [
@@ -131,11 +131,25 @@ def _curve_card(result: SearchResult, metric: str, curve: Curve) -> str:
     )
 
 
+def _layers_of(result: SearchResult) -> str:
+    """Which layers were measured, in a phrase."""
+    if result.asked.layers:
+        return f"layers {', '.join(map(str, result.asked.layers))} as asked for"
+    return f"strategy {result.asked.strategy}"
+
+
 def _choice_card(result: SearchResult) -> str:
     chosen, unit = result.chosen, result.asked.unit
     equal = "; ".join(
         f"j* = {layer} (α {', '.join(f'{alpha:g}' for alpha in alphas)})" for layer, alphas in chosen.not_worse.items()
     )
+    if result.one_setting:
+        rows = [
+            ("setting", f"j* = {chosen.layer}, α = {chosen.alpha:g}, chosen before"),
+            (f"{result.asked.metric} there", _value(chosen.value)),
+            ("difference to the baseline", _difference(chosen.difference, unit)),
+        ]
+        return f"<section><h2>The setting that was tested</h2>{_table((), rows)}</section>"
     rows = [
         ("chosen", f"j* = {chosen.layer}, α = {chosen.alpha:g}"),
         (f"{result.asked.metric} there", _value(chosen.value)),

@@ -84,6 +84,17 @@ def test_the_verdict_says_what_the_core_says(found, words):
     assert verdict(found.model_copy(update={"stability": None}), words) == words("search.few", fewest=MIN_CLUSTERS)
 
 
+@pytest.mark.parametrize("words", [ENGLISH, CHINESE], ids=lambda words: words.code)
+def test_of_a_setting_that_was_chosen_before_no_choice_is_shown(found, words):
+    asked = {"layers": (found.layers[0],), "alphas": found.asked.alphas[:1]}
+    alone = found.model_copy(update={"layers": asked["layers"], "asked": found.asked.model_copy(update=asked)})
+    said, difference = verdict(alone, words), found.chosen.difference
+    assert f"{100 * difference.mean:+.1f}".replace("-", "−") in said
+    assert f"j* = {found.chosen.layer}, α = {found.chosen.alpha:g}" in said
+    assert said != verdict(found, words)
+    assert halves_card(alone, words) is None
+
+
 def test_domains_that_disagree_are_named(found):
     domain = {
         "name": "odd", "items": 40, "layer": 3, "alpha": 0.1, "layers": (2, 5), "baseline": (0.5, 0.4, 0.6),

@@ -93,6 +93,8 @@ def test_resuming_from_a_damaged_file_ends_with_a_message(data, capsys, content)
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (("--layers", "0,3"), "layers must be numbers from 1"),
+        (("--layers", "3,x"), "layers must be numbers from 1"),
         (("--alphas", "0.1,2"), "α must be numbers from 0 to 1"),
         (("--metric", "exact"), "exact is no metric of the task mc"),
         (("--metric", "contains"), "contains is no metric of the task mc"),

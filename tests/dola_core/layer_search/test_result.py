@@ -107,6 +107,7 @@ CONFIGS = [
     CONFIG,
     SearchConfig(alphas=(0.0, 0.3), metric="mc2", normalisation="mean", preamble=True, limit=7),
     SearchConfig(chat=True, rule=ScoringConfig(early_norm=False, post_softmax="off"), metric="said", seed=9),
+    SearchConfig(layers=(3, 21), alphas=(0.2,)),
     SearchConfig(alphas=(0.0,), rule=ScoringConfig(apc=False)),
     SearchConfig(
         task="generate",

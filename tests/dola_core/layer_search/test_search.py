@@ -10,6 +10,7 @@ from dola_core.layer_search.evaluate import contains, is_exact
 from dola_core.layer_search.result import Chosen, Interval, SearchConfig, SearchResult
 from dola_core.layer_search.scoring import ScoringConfig
 from dola_core.layer_search.search import buckets, first_layers, search_layers
+from dola_core.layer_search.selection import verdict_on_one
 from tests.dola_core.layer_search.questions import CONFIG, ITEMS
 
 
@@ -31,6 +32,52 @@ def test_strategies_measure_the_layers_of_the_paper_scaled_to_the_model():
             assert layers
             assert list(layers) == sorted(set(layers))
             assert {*layers} <= {*whole}
+
+
+def test_a_setting_that_was_chosen_before_is_tested_alone(atlas, result):
+    asked = CONFIG.model_copy(update={"layers": (17,), "alphas": (0.1,)})
+    alone = search_layers(atlas, ITEMS, asked)
+    assert alone.one_setting
+    assert not result.one_setting
+    assert (alone.layers, alone.chosen.layer, alone.chosen.alpha) == ((17,), 17, 0.1)
+    for metric, curve in alone.curves.items():
+        whole = result.curves[metric]
+        ((there,),) = curve.settings
+        np.testing.assert_allclose(there, whole.settings[16][CONFIG.alphas.index(0.1)], atol=1e-4)
+        np.testing.assert_allclose(curve.baseline, whole.baseline, atol=1e-4)
+    gain = curve_difference(alone)
+    assert alone.chosen.difference.mean == pytest.approx(gain, abs=1e-4)
+    assert alone.verdict.startswith("j* = 17, α = 0.1, chosen before, is ")
+    assert f"{100 * gain:+.1f}".replace("-", "−") in alone.verdict
+    assert "one half" not in alone.verdict
+
+
+def curve_difference(result):
+    """Of the one setting to the baseline, by the metric that was asked for."""
+    curve = result.curves[result.asked.metric]
+    return curve.settings[0][0].mean - curve.baseline.mean
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.01, 0.03, "better than"), (-0.03, -0.01, "worse than"), (-0.01, 0.01, "no better and no worse than")],
+)
+def test_what_is_said_of_one_setting_follows_its_interval(low, high, said):
+    assert f"is {said} the baseline" in verdict_on_one((21, 0.2), Interval((low + high) / 2, low, high))
+
+
+def test_layers_that_the_model_has_not_are_refused(atlas):
+    with pytest.raises(ValueError, match="from 1 to 29"):
+        search_layers(atlas, ITEMS, CONFIG.model_copy(update={"layers": (5, 30)}))
+
+
+def test_layers_can_be_named_instead_of_a_strategy(atlas, result):
+    for strategy in ("all", "buckets"):
+        some = search_layers(atlas, ITEMS, CONFIG.model_copy(update={"layers": (4, 22), "strategy": strategy}))
+        assert some.layers == (4, 22)
+        np.testing.assert_allclose(
+            np.array(some.curves["mc2"].settings), np.array(result.curves["mc2"].settings)[[3, 21]], atol=1e-4
+        )
 
 
 def test_the_result_survives_a_round_trip_through_json_and_contains_what_was_measured(result, atlas):
