@@ -45,7 +45,7 @@ def test_a_timed_completion_writes_all_its_tokens(model, monkeypatch):
     monkeypatch.setattr(type(model), "generate", kept)
     for way in (speed.stock, speed.static):
         way(model, speed.ids_of(model, speed.PROMPT), NEW)()
-    assert [ids.shape for ids in written] == [(1, speed.PROMPT + NEW)] * 2
+        assert written[-1].shape == (1, speed.PROMPT + NEW)
 
 
 def test_everything_timed_on_a_gpu_runs_elsewhere_too(model, lengths):
