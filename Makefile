@@ -49,8 +49,9 @@ layer-search: $(VENV)/.user
 		--data assets/models/atlas-30l/validation.jsonl --out assets/models/$(or $(MODEL),atlas-30l)/layer_search \
 		--metric said --alphas 0.05,0.1,0.2,0.5 --device cpu --dtype float32 $(ARGS)
 
+# Of Atlas-30L, or of MODEL=name.
 traces: $(VENV)/.user
-	$(BIN)/python assets/models/atlas-30l/build/traces.py
+	$(BIN)/python assets/models/traces.py --model $(or $(MODEL),atlas-30l)
 
 # Under ten minutes, best on a machine that does nothing else.
 bench: $(VENV)/.user

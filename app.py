@@ -39,7 +39,11 @@ SESSIONS = 128
 
 
 def load_pool(settings: Settings) -> EnginePool:
-    """The models of the settings, the first of them loaded; on ZeroGPU, where a GPU comes and goes, all of them."""
+    """The models of the settings, the first of them loaded; on ZeroGPU, where a GPU comes and goes, all of them.
+
+    Where the first cannot be loaded, the page comes up on the next one, and the others stay in its menu, since what was
+    missing may be there later. Raises `LoadError` if none can be loaded.
+    """
 
     def load(name: str, on_stage: Callable[[Stage], None]) -> Engine:
         loaded = load_model(
@@ -54,18 +58,20 @@ def load_pool(settings: Settings) -> EnginePool:
 
     names = settings.names or ((SMOLLM2, ATLAS) if smollm2_is_here() else (ATLAS,))
     places = listed(names)
-    titles = [(name, title(name)) for name in places]
-    pool = EnginePool(titles, load, len(titles) if ZERO_GPU else settings.max_loaded)
-    try:
-        for name in list(places) if ZERO_GPU else list(places)[:1]:
-            pool.get(name)
-    except LoadError as error:
-        if settings.names:
-            raise
-        print(f"app.py: {error} The page comes up on Atlas-30L.", file=sys.stderr)
-        pool = EnginePool([(ATLAS, title(ATLAS))], load)
-        pool.get(ATLAS)
-    return pool
+    left, refused = list(places), list[str]()
+    while True:
+        titles = [(name, title(name)) for name in (*left, *refused)]
+        pool = EnginePool(titles, load, len(titles) if ZERO_GPU else settings.max_loaded)
+        try:
+            for name in left if ZERO_GPU else left[:1]:
+                pool.get(name)
+            return pool
+        except LoadError as error:
+            left.remove(name)
+            if not left:
+                raise
+            refused.append(name)
+            print(f"app.py: {error} The page comes up on {title(left[0])}.", file=sys.stderr)
 
 
 def launch(settings: Settings, *, block: bool = True) -> str:

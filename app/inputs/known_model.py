@@ -18,7 +18,7 @@ from dola_core.trace.schema import Trace
 
 TITLES = ("mended", "harmed", "one-token", "endless", "sampled")
 """What recorded traces show, in the order of the page; the language files hold the titles under `recorded.<name>`."""
-EXAMPLES, SEARCH = "examples.json", Path("layer_search", "result.json")
+EXAMPLES, TRACES, SEARCH = "examples.json", "traces", Path("layer_search", "result.json")
 _EXAMPLES = TypeAdapter(tuple[Example, ...])
 
 
@@ -61,7 +61,7 @@ class KnownModel:
 
 @cache
 def _read(folder: Path) -> KnownModel:
-    files = ((title, folder / "traces" / f"{title}.json") for title in TITLES)
+    files = ((title, folder / TRACES / f"{title}.json") for title in TITLES)
     search = folder / SEARCH
     return KnownModel(
         _EXAMPLES.validate_json((folder / EXAMPLES).read_bytes()),

@@ -1,7 +1,8 @@
 """Put together a folder to push as a Hugging Face Space: `make space OUT=folder`, for ZeroGPU with `MODEL=name`.
 
-Without a model the Space serves the shipped one on any hardware, CPU basic included. With one it serves that model of
-the Hub and suggests ZeroGPU. The same tree and model give the same bytes. Needs the standard library alone.
+Without a model the Space serves SmolLM2 from the Hub on any hardware, CPU basic included, with Atlas-30L in the menu.
+With one it serves that model of the Hub and suggests ZeroGPU. The same tree and model give the same bytes. Needs the
+standard library alone.
 """
 
 import argparse
@@ -16,14 +17,15 @@ KEPT = (
     "app/**/*.py",
     "dola_core/**/*.py",
     "dola_core/py.typed",
-    "assets/models/atlas-30l/README.md",
+    "assets/models/*/README.md",
+    "assets/models/*/dola_static.json",
+    "assets/models/*/examples.json",
+    "assets/models/*/layer_search/result.json",
+    "assets/models/*/traces/*.json",
     "assets/models/atlas-30l/config.json",
-    "assets/models/atlas-30l/dola_static.json",
     "assets/models/atlas-30l/generation_config.json",
     "assets/models/atlas-30l/model.safetensors",
     "assets/models/atlas-30l/tokenizer*.json",
-    "assets/models/atlas-30l/layer_search/result.json",
-    "assets/models/atlas-30l/traces/*.json",
     "assets/page/*.css",
     "assets/page/*.js",
     "assets/words/*.md",
@@ -40,6 +42,8 @@ IGNORED = "__pycache__/\n*.pyi\n.gradio/\n"
 ZERO_PYTHON, ZERO_TORCH = "3.12.12", "torch==2.11.0"
 """The newest versions that ZeroGPU offers and the code runs with."""
 ZERO_PACKAGES = ("spaces>=0.51",)
+SERVED, HUB_SMOLLM2 = "smollm2,atlas-30l", "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""The models of a Space for which none is named, and where the first is fetched from."""
 MODEL_NAME = r"[\w.-]+/[\w.-]+"
 
 
@@ -50,11 +54,11 @@ class SpaceError(Exception):
 def assemble(out: Path, model: str | None = None) -> None:
     """Write the Space into the folder `out`, which is empty, does not exist yet, or is an earlier Space.
 
-    `model` is a name on the Hub, for a Space on ZeroGPU, or None for the shipped model. The files of an earlier Space
+    `model` is a name on the Hub, for a Space on ZeroGPU, or None for `SERVED` on a CPU. The files of an earlier Space
     are replaced, other files beside them are left alone. Raises `SpaceError`.
     """
     if model is not None and not re.fullmatch(MODEL_NAME, model):
-        raise SpaceError(f"{model!r} is no model on the Hub; name one as owner/model, or none for the shipped one.")
+        raise SpaceError(f"{model!r} is no model on the Hub; name one as owner/model, or none for SmolLM2.")
     files = contents(model)
     _clear(out)
     for name, content in files.items():
@@ -66,14 +70,14 @@ def contents(model: str | None = None) -> dict[str, bytes]:
     """{path in the Space: content} of all its files, in order of path."""
     readme = (ROOT / README).read_text(encoding="utf-8")
     matter, body = front_matter(readme)
+    served = f"DOLA_MODEL={model}" if model else f"DOLA_MODELS={SERVED}"
     written = {
         README: "---\n" + "".join(f"{key}:{value}" for key, value in _configured(matter, model).items()) + "---\n",
         REQUIREMENTS: requirements((ROOT / REQUIREMENTS).read_text(encoding="utf-8"), matter, model),
         ".gitattributes": LARGE,
         ".gitignore": IGNORED,
+        SETTINGS: f"# What this Space serves; variables in its settings go before.\n{served}\n",
     }
-    if model:
-        written[SETTINGS] = f"# What this Space serves; variables in its settings go before.\nDOLA_MODEL={model}\n"
     pictures = re.findall(r"!\[[^]]*]\(([^)]+)\)", body)
     paths = {path for pattern in KEPT for path in ROOT.glob(pattern)} | {ROOT / picture for picture in pictures}
     files = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in paths}
@@ -105,13 +109,12 @@ def requirements(text: str, matter: dict[str, str], model: str | None) -> str:
 
 
 def _configured(matter: dict[str, str], model: str | None) -> dict[str, str]:
-    """The front matter of a Space with the shipped model or with `model` on ZeroGPU."""
-    own = {key: value for key, value in matter.items() if key != "models"}
+    """The front matter of a Space on a CPU, or with `model` on ZeroGPU."""
+    own = matter | {"models": f"\n  - {model or HUB_SMOLLM2}\n"}
     if model is None:
         return own | {"suggested_hardware": " cpu-basic\n"}
     return own | {
         "python_version": f' "{ZERO_PYTHON}"\n',
-        "models": f"\n  - {model}\n",
         "suggested_hardware": " zero-a10g\n",
     }
 
@@ -142,7 +145,7 @@ def main() -> None:
     """Put a Space together, or exit with one sentence."""
     parser = argparse.ArgumentParser(prog="space", description="Put together a folder that is a Hugging Face Space.")
     parser.add_argument("out", help="the folder: new, empty, or an earlier Space")
-    parser.add_argument("--model", help="a model on the Hub to serve on ZeroGPU (default: the shipped one, on a CPU)")
+    parser.add_argument("--model", help="a model on the Hub to serve on ZeroGPU (default: SmolLM2, on a CPU)")
     options = parser.parse_args()
     try:
         if not options.out:
@@ -150,7 +153,7 @@ def main() -> None:
         assemble(Path(options.out), options.model)
     except (SpaceError, OSError) as error:
         sys.exit(f"space: {error}")
-    served = f"{options.model} on ZeroGPU" if options.model else "the shipped model on a CPU"
+    served = f"{options.model} on ZeroGPU" if options.model else "SmolLM2 and Atlas-30L on a CPU"
     print(f"{options.out} is a Space for {served}.")
 
 

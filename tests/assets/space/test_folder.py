@@ -14,6 +14,8 @@ from packaging.specifiers import SpecifierSet
 
 import app.paths
 import dola_core.paths
+from app.inputs.known_model import EXAMPLES, SEARCH
+from app.paths import MODELS
 from tests.assets.space.assembling import HUB_MODEL, SCRIPT, assemble, front_matter, tree
 from tests.server import ROOT, load_module
 
@@ -40,7 +42,11 @@ def test_it_holds_the_code_whole_and_what_the_page_reads(space):
     traces = list((atlas / "traces").glob("*.json"))
     assert traces
     shipped = [atlas / name for name in ("model.safetensors", "tokenizer.json", "config.json")]
-    for path in [ROOT / "app.py", ROOT / "LICENSE", *code, *page, *traces, *shipped]:
+    known = [
+        folder / name for folder in MODELS.iterdir() if folder.is_dir() for name in (EXAMPLES, SEARCH, "README.md")
+    ]
+    assert len(known) == 6
+    for path in [ROOT / "app.py", ROOT / "LICENSE", *code, *page, *traces, *shipped, *known]:
         name = path.relative_to(ROOT)
         assert (space / name).read_bytes() == path.read_bytes(), name
 
@@ -84,7 +90,7 @@ def test_the_front_matter_is_one_that_spaces_know(space):
 def test_the_shipped_model_asks_for_a_cpu_and_a_hub_model_for_zero_gpu(spaces):
     shipped, zero = front_matter(spaces["shipped"]), front_matter(spaces["zero"])
     assert shipped["suggested_hardware"] == "cpu-basic"
-    assert "models" not in shipped
+    assert shipped["models"] == ["HuggingFaceTB/SmolLM2-135M-Instruct"]
     assert (zero["suggested_hardware"], zero["models"]) == ("zero-a10g", [HUB_MODEL])
     assert zero["python_version"] in ZERO_PYTHON
 
@@ -127,7 +133,8 @@ def configured_model(space: Path, **environment: str) -> str:
 
 
 def test_the_page_serves_the_model_that_it_was_built_for_unless_a_variable_says_otherwise(spaces):
-    assert configured_model(spaces["shipped"]) == ""
+    assert configured_model(spaces["shipped"]) == "smollm2 atlas-30l"
+    assert configured_model(spaces["shipped"], DOLA_MODELS="atlas-30l") == "atlas-30l"
     assert configured_model(spaces["zero"]) == HUB_MODEL
     assert configured_model(spaces["zero"], DOLA_MODEL="owner/other") == "owner/other"
 

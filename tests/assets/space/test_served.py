@@ -91,7 +91,8 @@ def compares(page: Page | Frame) -> None:
     """Run a comparison on the page, from the prompt to the charts, in the page's own look."""
     page.wait_for_selector(".duet-inbox[lang]")
     assert page.locator(".duet-head h1").evaluate("n => getComputedStyle(n).fontSize") == "22px"
-    assert page.locator(".duet-head").inner_text().count("Atlas-30L") == 1
+    assert page.locator("#model input").input_value() == "Atlas-30L"
+    assert "30 layers · 6,144 tokens" in page.locator(".duet-head").inner_text()
     compare(page, "The capital of Australia is")
     finished(page)
     assert "Canberra" in page.locator(".lane.dola").inner_text()
@@ -139,6 +140,17 @@ def newest_node() -> str | None:
 def test_it_compares(served, visitor):
     visitor.goto(served.url)
     compares(visitor)
+
+
+def test_without_the_hub_it_comes_up_on_the_shipped_model_and_says_so(served, visitor):
+    (said,) = [line for line in served.log if "comes up on" in line]
+    assert "The page comes up on Atlas-30L." in said
+    assert "Traceback" not in "".join(served.log)
+    visitor.goto(served.url)
+    visitor.wait_for_selector(".duet-inbox[lang]")
+    visitor.click("#model input")
+    names = visitor.locator("[role=option]").all_inner_texts()
+    assert [name.strip(" ✓\n") for name in names] == ["Atlas-30L", "SmolLM2-135M-Instruct"]
 
 
 def test_it_compares_in_the_dark(served, visitor):
