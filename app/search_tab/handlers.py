@@ -152,6 +152,11 @@ class SearchHandlers:
 
         try:
             questions, sha256 = questions_of(file)
+            shipped = self._facts(values).known.search
+            if shipped and shipped.lacks_texts and shipped.data.sha256 == sha256:
+                note = {"text": words("search.same_file"), "tone": ""}
+                yield {self.tab.result: shipped.with_texts(questions), self.tab.notice: note}
+                return
             items = questions[:MOST]
             config = search_config(items, ScoringConfig(early_norm=self._facts(values).preset.early_norm))
             start = self._starter(items, config, Path(file).name, sha256, cancelled)

@@ -270,6 +270,11 @@ class SearchResult(_ResultRecord):
         errors = tuple(case.without_texts() for case in self.errors)
         return self.model_copy(update={"errors": errors, "before": ""})
 
+    @property
+    def lacks_texts(self) -> bool:
+        """Whether it names questions by their numbers alone."""
+        return any(not case.prompt for case in self.errors)
+
     def with_texts(self, items: Sequence[Item]) -> Self:
         """The result with the prompts and right answers of all questions of its file, as `read_items` reads them.
 

@@ -163,7 +163,7 @@ def _file_sum(file: Path) -> int:
 def _cache() -> Path | None:
     try:
         return cached_assets_path(library_name="dola-core", namespace="weights", subfolder="sums")
-    except OSError:
+    except (OSError, ValueError):  # the second where a file lies in its place
         return None
 
 

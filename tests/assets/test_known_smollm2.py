@@ -3,11 +3,13 @@
 import pytest
 
 from app.inputs.examples import outcome
-from app.inputs.known_model import KnownModel
-from dola_core.decoding.engine import compare
+from app.inputs.known_model import TITLES, KnownModel
+from dola_core.comparison import Comparison
+from dola_core.decoding.engine import Engine, compare
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.models.loading import load_model
 from dola_core.models.sources import smollm2
+from dola_core.trace.recorder import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +40,15 @@ def test_every_example_is_labelled_as_what_it_is(smol):
             found[example.prompt] = (example.outcome, outcome(*trace.texts, example.answer))
     assert all(said == is_ for said, is_ in found.values()), found
     assert {said for said, _ in found.values()} >= {"mended", "harmed", "right in both"}
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_recorded_trace_is_what_the_model_writes(smol, title):
+    (recorded,) = [one for one in KnownModel.of(smol.info).recorded if one.title == title]
+    trace = recorded.read()
+    assert trace.model == smol.info
+    comparison = Comparison(trace.prompt, trace.prompt_ids, trace.lanes, trace.decoding)
+    recorder = Recorder(comparison, smol.info)
+    for output in Engine(smol).compare(comparison):
+        recorder.add(output.tokens, output.ends, output.steps)
+    assert recorder.trace(smol.piece, smol.text).digest == trace.digest

@@ -166,8 +166,8 @@ def _smollm2() -> ModelSource:
     source = ModelSource(str(file.parent), smollm2.NAME, smollm2.TITLE, _dequantised(smollm2.QUANTISATION))
     try:
         return replace(source, place=str(smollm2.converted_folder(file)))
-    except FileWriteError as error:
-        return replace(source, gguf=file, note=f"{source.note} in memory, as {error.filename} cannot be written")
+    except FileWriteError:  # its path is left out, since visitors of the page read this
+        return replace(source, gguf=file, note=f"{source.note} in memory, as the cache cannot be written")
 
 
 def _dequantised(kept: str) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,13 +11,16 @@ import pytest
 
 from app.inputs.known_model import SEARCH, KnownModel
 from app.inputs.question_file import QuestionsError, questions_of, search_config
+from app.jobs.cancellation import Cancellations
+from app.jobs.request import Limits
 from app.language import ENGLISH, language
 from app.render.figures import curve_card, halves_card
 from app.render.search_summary import domain_rows, error_rows, verdict
 from app.search_tab.components import SearchTab
+from app.search_tab.handlers import SearchHandlers
 from dola_core.errors import DATASET_ERRORS
 from dola_core.layer_search.questions.dataset import Item
-from dola_core.layer_search.result import SearchResult
+from dola_core.layer_search.result import ErrorCase, SearchResult
 from dola_core.layer_search.scoring import ScoringConfig
 from dola_core.layer_search.search import search_layers
 from dola_core.layer_search.selection import MIN_CLUSTERS
@@ -29,6 +33,18 @@ CHINESE = language("zh")
 @pytest.fixture(scope="module")
 def found(loaded) -> SearchResult:
     return search_layers(loaded, ITEMS, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def erring(found) -> SearchResult:
+    """The same with two questions that one decoder had wrong."""
+    cases = [
+        ErrorCase(
+            item=n, prompt=ITEMS[n].prompt, domain=ITEMS[n].domain, answers=ITEMS[n].answers, right=right, wrong="x"
+        )
+        for n, right in ((3, "baseline"), (30, "dola"))
+    ]
+    return found.model_copy(update={"errors": tuple(cases)})
 
 
 def test_the_shipped_search_is_of_the_shipped_model_and_questions(loaded):
@@ -110,11 +126,11 @@ def test_domains_that_disagree_are_named(found):
     ]
 
 
-def test_every_error_has_its_row(found):
-    rows = {who: error_rows(found, who, ENGLISH)["rows"] for who in ("baseline", "dola")}
-    assert sum(map(len, rows.values())) == len(found.errors)
+def test_every_error_has_its_row(erring):
+    rows = {who: error_rows(erring, who, ENGLISH)["rows"] for who in ("baseline", "dola")}
+    assert sum(map(len, rows.values())) == len(erring.errors)
     for who, cases in rows.items():
-        prompts = [case.prompt for case in found.errors if case.right == who]
+        prompts = [case.prompt for case in erring.errors if case.right == who]
         assert [row[0] for row in cases] == prompts
 
 
@@ -156,3 +172,40 @@ def test_whatever_metric_a_browser_sends_one_of_the_results_is_shown(found, metr
 
 def test_what_may_be_wrong_with_a_file_reads_the_same_on_the_page_as_in_python():
     assert ENGLISH.section("file") == DATASET_ERRORS
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_file_of_a_result_without_texts_fills_them_in_and_another_file_is_measured(tmp_path, erring, same):
+    file = tmp_path / "mine.jsonl"
+    file.write_text("".join(f"{item.model_dump_json()}\n" for item in ITEMS), encoding="utf-8")
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    bare = erring.without_texts()
+    data = erring.data.model_copy(update={"sha256": sha256 if same else "0" * 64, "held": len(ITEMS)})
+    facts = SimpleNamespace(
+        known=KnownModel(search=bare.model_copy(update={"data": data})), preset=SimpleNamespace(early_norm=True)
+    )
+    measured = []
+
+    def in_turn(*given):
+        measured.append(given)
+        yield from ()
+
+    host = SimpleNamespace(
+        pool=SimpleNamespace(facts=lambda name: facts, first=facts), in_turn=in_turn, limits=Limits(),
+        queue=SimpleNamespace(),
+    )  # fmt: skip
+    tab = SimpleNamespace(upload="upload", result="result", notice="notice")
+    on = SearchHandlers(host, "model", tab, None, None, None, "language", "number", Cancellations())
+    values = {"upload": str(file), "model": "m", "language": "en", "number": 0}
+    changes = list(on.search(values, SimpleNamespace(session_hash="someone")))
+    assert bool(measured) != same
+    if same:
+        ((shown),) = changes
+        assert not shown["result"].lacks_texts
+        assert [case.prompt for case in shown["result"].errors] == [ITEMS[case.item].prompt for case in erring.errors]
+        assert "filled in" in shown["notice"]["text"]
+
+
+def test_a_result_lacks_texts_or_has_them(erring):
+    assert not erring.lacks_texts
+    assert erring.without_texts().lacks_texts

@@ -125,9 +125,10 @@ def test_a_spoiled_cache_is_not_believed(where, hashed, content):
     assert len(hashed) == 2
 
 
-def test_without_a_cache_it_is_only_slower(where, hashed, monkeypatch):
+@pytest.mark.parametrize("error", [PermissionError("read-only"), ValueError("a file lies in its place")], ids=repr)
+def test_without_a_cache_it_is_only_slower(where, hashed, monkeypatch, error):
     def fail(**_):
-        raise PermissionError("read-only")
+        raise error
 
     monkeypatch.setattr(identity, "cached_assets_path", fail)
     assert in_folder(where) == in_folder(where)
