@@ -85,7 +85,7 @@ def test_every_example_is_run_with_a_mistake():
         assert f"`{kind.__name__}`" in README
 
 
-def test_the_comparison_in_the_terminal_prints_what_is_shown(capsys, monkeypatch, tmp_path):
+def test_the_comparison_in_the_terminal_prints_what_is_shown(smollm2_cache, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert dola([*arguments_of("python -m dola_core"), "--device", "cpu", "--dtype", "float32"]) == 0
     [shown] = OUTPUT
@@ -111,7 +111,9 @@ def test_the_search_command_takes_its_options_and_asks_for_the_file(capsys, monk
         (["--model", "/no/such/model"], 1, "There is no model called /no/such/model;"),
     ],
 )
-def test_the_comparison_in_the_terminal_refuses_a_mistake(capsys, monkeypatch, tmp_path, given, status, message):
+def test_the_comparison_in_the_terminal_refuses_a_mistake(
+    smollm2_cache, capsys, monkeypatch, tmp_path, given, status, message
+):
     monkeypatch.chdir(tmp_path)
     prompt, *options = arguments_of("python -m dola_core")
     changed = [*given, *options] if given == [" "] else [prompt, *options, *given]

@@ -1,6 +1,6 @@
 """Make the README's pictures from the real page: `make screenshots`.
 
-Serves the shipped model, runs one comparison and photographs it in light, dark and at phone width.
+Serves SmolLM2, completes one prompt and photographs it in light, dark and at phone width.
 """
 
 import os
@@ -13,13 +13,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.browser.chromium import FLAGS, executable
 from tests.server import ROOT, start
 
-PROMPT = "Tell me something about Brazil."
+PROMPT = "The capital of Australia is"
 SHOTS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390)}
 
 
 def main() -> None:
     """Write light.png, dark.png and phone.png beside this file."""
-    command = [sys.executable, "app.py", "--device", "cpu", "--dtype", "float32"]
+    command = [sys.executable, "app.py", "--model", "smollm2", "--model", "atlas-30l", "--device", "cpu", "--dtype", "float32"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
     with (
         start(command, ROOT, environment) as server,
@@ -29,6 +29,8 @@ def main() -> None:
         for name, (theme, width) in SHOTS.items():
             page = browser.new_page(viewport={"width": width, "height": 900})
             page.goto(f"{server.url}?__theme={theme}")
+            page.wait_for_selector(".duet-inbox[lang]")
+            page.click("#mode label:has(input[value=complete])")
             page.fill("#prompt textarea", PROMPT)
             page.click("#compare")
             page.wait_for_selector("#changed-by-layer .main-svg")
