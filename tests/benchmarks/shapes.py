@@ -1,4 +1,4 @@
-"""The models that are timed: the shipped one, and larger shapes with random weights."""
+"""The models that are timed: the shipped one, SmolLM2, and larger shapes with random weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,16 @@ from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
 from dola_core.models.preset import Preset
 from dola_core.models.reading.readout import Readout
+from dola_core.models.sources import smollm2
 from dola_core.paths import SHIPPED_MODEL
 
 SHAPES = {"135M": (576, 1536, 9, 3), "445M": (1024, 3072, 16, 8), "1.65B": (2048, 6144, 32, 8)}
 """{name: (width, width inside the MLP, attention heads, key-value heads)}, each with 30 layers."""
 DEEPSEEK_7B, DEEPSEEK_VOCABULARY = (4096, 11_008, 32, 32), 102_400
 """The shape of DeepSeek-LLM-7B, and of the language model inside Janus-Pro-7B; for a GPU."""
-ATLAS = "Atlas-30L (shipped)"
+ATLAS, SMOLLM2 = "Atlas-30L (shipped)", "SmolLM2-135M (its weights)"
+REAL = {ATLAS: str(SHIPPED_MODEL), SMOLLM2: "smollm2"}
+"""{name: what `load_model` takes} of the models with weights of their own, which are asked a question."""
 VOCABULARY, LAYERS = 49_152, 30
 
 
@@ -35,10 +38,11 @@ class Timed:
     build: Callable[[], PreTrainedModel]
 
 
-def shipped(dtype: str) -> PreTrainedModel:
-    """Atlas-30L, without an EOS token."""
-    model = load_model(SHIPPED_MODEL, device="cpu", dtype=dtype).model
-    model.generation_config.eos_token_id = None  # so that every run is as long
+def real(name: str, dtype: str) -> PreTrainedModel:
+    """One of `REAL`, without an EOS token."""
+    model = load_model(REAL[name], device="cpu", dtype=dtype).model
+    # So that every run is as long. Lock step ends at the tokens of both configs.
+    model.generation_config.eos_token_id = model.config.eos_token_id = None
     return model
 
 
@@ -82,8 +86,9 @@ def engine_of(model: PreTrainedModel, *, compiled: bool = False) -> Engine:
 
 
 def all_models() -> list[Timed]:
-    """All models in the order of their size, each in bfloat16 first."""
-    builders: dict[str, Callable[[str], PreTrainedModel]] = {ATLAS: shipped}
+    """All models in the order of their size, each in bfloat16 first; without SmolLM2 where its package is missing."""
+    named = [name for name in REAL if name != SMOLLM2 or smollm2.packaged_file()]
+    builders: dict[str, Callable[[str], PreTrainedModel]] = {name: partial(real, name) for name in named}
     builders |= {name: partial(random_llama, *shape) for name, shape in SHAPES.items()}
     return [
         Timed(name, dtype, partial(build, dtype))

@@ -20,16 +20,15 @@ from dola_core.comparison import Comparison
 from dola_core.contrast import default_layer
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import DecodingConfig, Lane
-from dola_core.paths import SHIPPED_MODEL
 from tests.benchmarks.results import ResultRow, publish
-from tests.benchmarks.shapes import ATLAS, LAYERS, SHAPES, Timed, all_models, engine_of, random_llama
+from tests.benchmarks.shapes import ATLAS, LAYERS, REAL, SHAPES, SMOLLM2, Timed, all_models, engine_of, random_llama
 from tests.benchmarks.timing import Ratio, in_turn
 
 PROMPT, ROUNDS, QUESTION = 12, 5, "Question: What is the capital of Australia? Answer:"
 SECONDS = 0.5
 """About how long one plain completion of the timed length takes."""
 STOCK = "one plain completion of generate"
-PREFILLS = {ATLAS: (32, 448), "135M": (32, 512, 2048), "445M": (32, 512)}
+PREFILLS = {ATLAS: (32, 448), SMOLLM2: (32, 512), "135M": (32, 512, 2048), "445M": (32, 512)}
 LONG = 2048
 
 
@@ -39,10 +38,10 @@ def ids_of(model: PreTrainedModel, length: int) -> list[int]:
 
 
 def prompt_for(timed: Timed, model: PreTrainedModel) -> list[int]:
-    """A question for the shipped model, random ids for the others."""
-    if timed.name != ATLAS:
+    """A question for the models with weights of their own, random ids for the others."""
+    if timed.name not in REAL:
         return ids_of(model, PROMPT)
-    return list(AutoTokenizer.from_pretrained(SHIPPED_MODEL)(QUESTION)["input_ids"])
+    return list(AutoTokenizer.from_pretrained(model.name_or_path)(QUESTION)["input_ids"])
 
 
 def lanes_of(count: int, n_layers: int = LAYERS) -> list[Lane]:
@@ -189,13 +188,14 @@ def main() -> None:
     for timed in all_models():
         if timed.name.startswith(options.only):
             model = timed.build()
-            rows += decoding_rows(timed, model, ROUNDS if timed.name in (ATLAS, "135M") else 3)
+            rows += decoding_rows(timed, model, ROUNDS if timed.name in (ATLAS, SMOLLM2, "135M") else 3)
             rows += prefill_rows(timed, model)
             del model
             gc.collect()
     if "135M".startswith(options.only):
         rows += memory_rows()
-    publish(rows, "make bench", keep=not options.dry)
+    command = f'make bench ARGS="--only {options.only}"' if options.only else "make bench"
+    publish(rows, command, keep=not options.dry)
     return None
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from dola_core.decoding.engine import Engine
 from tests.benchmarks import gpu, speed
-from tests.benchmarks.shapes import engine_of, random_llama
+from tests.benchmarks.shapes import ATLAS, all_models, engine_of, random_llama
 
 NEW = 3
 
@@ -26,6 +26,14 @@ def lengths(monkeypatch) -> list[int]:
 
     monkeypatch.setattr(Engine, "compare", counted)
     return steps
+
+
+def test_a_model_with_an_end_of_text_writes_all_its_tokens_too(lengths):
+    for timed in all_models():
+        if timed.name == ATLAS and timed.dtype == "float32":
+            model = timed.build()
+            speed.duet(model, speed.prompt_for(timed, model), 40)()
+    assert lengths == [40]
 
 
 @pytest.mark.parametrize("how", [{}, {"record": True}, {"lanes": 8}, {"repetition_penalty": 1.2}], ids=str)
