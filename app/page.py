@@ -6,6 +6,7 @@ from app.compare_tab.controls import lay_out_controls
 from app.compare_tab.inspector import lay_out_inspector
 from app.compare_tab.look_handlers import wire_looks
 from app.compare_tab.run_handlers import wire_runs
+from app.jobs.cancellation import Cancellations
 from app.jobs.engine_pool import EnginePool
 from app.jobs.host import Host
 from app.jobs.request import Limits
@@ -62,10 +63,11 @@ def build(pool: EnginePool, settings: Settings) -> gr.Blocks:
             guide: lambda words: words.guide,
         }
         offer_api(host, controls)
-        wire_runs(host, menu.model, controls, inspector, shared, shown_settings)
+        runs = Cancellations()
+        wire_runs(host, menu.model, controls, inspector, shared, shown_settings, runs)
         wire_looks(controls, inspector)
         wire_search(host, menu.model, search_tab, tabs, controls, inspector, toolbar.language)
-        wire_model_menu(MenuHandlers(host, menu, controls, inspector, search_tab, shared, shown_settings))
+        wire_model_menu(MenuHandlers(host, menu, controls, inspector, search_tab, shared, shown_settings, runs))
         arrival = ArrivalHandlers(pool, menu.model, toolbar, controls, inspector, shared, translations)
         wire_arrival(page, arrival, shown_settings)
         wire_saving(SaveHandlers(menu.model, toolbar, controls, inspector, shown_settings))

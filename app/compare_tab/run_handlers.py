@@ -130,11 +130,13 @@ class RunHandlers:
         """Yield page updates for one run: queue position, streamed text, then the full view at the first differing
         token. The second value is the trace once the run is finished."""
         inspector, words, last = self.inspector, self.inspector.words(values), None
-        cancelled = self._is_cancelled(values, visitor)
+        cancelled, abandoned = self._is_cancelled(values, visitor), self._is_abandoned(values, visitor)
         try:
             updates = self.host.in_turn(str(visitor.session_hash), values[self.model], start, cancelled)
             with closing(updates):
                 for update in updates:
+                    if abandoned():
+                        return
                     if isinstance(update, Waiting):
                         if not update.behind_own:  # else the page shows the visitor's own run that is under way
                             yield {inspector.notice: {"text": update.message(words), "tone": "busy"}}, None
@@ -152,10 +154,11 @@ class RunHandlers:
                     else:
                         note = words(last.note, **last.values) if last.note else ""
                         yield inspector.streaming(last.trace, note, inspector.view(values, 1, 1.0)), None
-            if last is None:  # cancelled before its turn
+            if last is None and not abandoned():  # cancelled before its turn
                 yield {inspector.notice: None}, None
         except VisitorError as error:
-            yield self._refused(error, values), None
+            if not abandoned():
+                yield self._refused(error, values), None
         except Exception as error:  # whatever it is, the visitor gets a sentence
             kept = self._at_end(values, [*trail, Crumb(label, last.trace.stopped())]) if last else {}
             yield kept | inspector.failed(failure_sentence(error, "comparison", self.host.pool.release, words)), None
@@ -206,6 +209,10 @@ class RunHandlers:
         session, number = str(visitor.session_hash), values[self.states.number]
         return lambda: self.cancellations.is_cancelled(session, number)
 
+    def _is_abandoned(self, values: Changes, visitor: gr.Request) -> Callable[[], bool]:
+        session, number = str(visitor.session_hash), values[self.states.number]
+        return lambda: self.cancellations.is_abandoned(session, number)
+
 
 def wire_runs(
     host: Host,
@@ -214,10 +221,11 @@ def wire_runs(
     inspector: Inspector,
     shared: gr.State,
     shown_settings: gr.State,
+    cancellations: Cancellations,
 ) -> None:
-    """Connect what starts and ends a run."""
+    """Connect what starts and ends a run. Who abandons runs in `cancellations`, lets them end unseen."""
     states = RunStates(shared, shown_settings, gr.State(0), gr.State(""))
-    on = RunHandlers(host, model, controls, inspector, states, Cancellations())
+    on = RunHandlers(host, model, controls, inspector, states, cancellations)
     at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **SILENT}
     acknowledged = [states.number, states.asked_on, inspector.notice]
     inputs = controls.inputs | inspector.inputs | {states.number, states.asked_on, shared, model}

@@ -1,4 +1,4 @@
-"""Which of a visitor's runs are cancelled.
+"""Which of a visitor's runs are cancelled, and which of them are not to be shown any more.
 
 Gradio can cancel an event, but a run that is started right after the cancel may be cancelled with it. Here every run
 gets a number when it is asked for, and cancelling names the last number given, so it ends exactly the earlier runs.
@@ -17,7 +17,7 @@ class Cancellations:
     def __init__(self) -> None:
         self._lock = Lock()
         self._visitors: OrderedDict[str, list[int]] = OrderedDict()
-        """{session: [last number given, last number cancelled]}"""
+        """{session: [last number given, last number cancelled, last number abandoned]}"""
 
     def register(self, session: str) -> int:
         """A number for a run that was just asked for; greater than all before it."""
@@ -32,13 +32,24 @@ class Cancellations:
             visitor = self._of(session)
             visitor[1] = visitor[0]
 
+    def abandon(self, session: str) -> None:
+        """Cancel every run registered so far, and let nothing more of them be shown: the page shows another model."""
+        with self._lock:
+            visitor = self._of(session)
+            visitor[1] = visitor[2] = visitor[0]
+
+    def is_abandoned(self, session: str, number: int) -> bool:
+        """Whether nothing of the run with this number may be shown any more."""
+        with self._lock:
+            return number <= self._of(session)[2]
+
     def is_cancelled(self, session: str, number: int) -> bool:
         """Whether the run with this number must end."""
         with self._lock:
             return number <= self._of(session)[1]
 
     def _of(self, session: str) -> list[int]:
-        visitor = self._visitors.setdefault(session, [0, 0])
+        visitor = self._visitors.setdefault(session, [0, 0, 0])
         self._visitors.move_to_end(session)
         if len(self._visitors) > VISITORS:
             self._visitors.popitem(last=False)

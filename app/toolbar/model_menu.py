@@ -9,6 +9,7 @@ from gradio.components import Component
 
 from app.compare_tab.controls import Controls
 from app.compare_tab.inspector import Inspector
+from app.jobs.cancellation import Cancellations
 from app.jobs.engine_pool import Loading, ModelFacts
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
@@ -58,6 +59,8 @@ class MenuHandlers:
     shared: gr.State
     """The `SharedLink` that brought the visitor, or None."""
     shown_settings: gr.State
+    cancellations: Cancellations
+    """Of the visitor's runs, which a change of the model abandons."""
 
     def choose(self, values: Changes, visitor: gr.Request) -> Iterator[Changes]:
         """Show a model, which is loaded first if it never was."""
@@ -77,6 +80,7 @@ class MenuHandlers:
             sentence = failure_sentence(error, "comparison", pool.release, words)
             yield {self.menu.model: shown} | self.inspector.failed(sentence)
             return
+        self.cancellations.abandon(str(visitor.session_hash))
         yield self.for_model(facts, values)
 
     def for_model(self, facts: ModelFacts, values: Changes) -> Changes:

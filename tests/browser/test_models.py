@@ -9,7 +9,7 @@ import torch
 from playwright.sync_api import Page, expect
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from tests.browser.test_page import LANES, compare, finished
+from tests.browser.test_page import LANES, compare, decoding, finished
 from tests.server import ROOT, Server, serve
 
 ATLAS = ROOT / "assets" / "models" / "atlas-30l"
@@ -91,6 +91,22 @@ def test_all_that_depends_on_the_model_changes_with_it(page):
     assert prompt_of(page) == "Mine:", "what a visitor wrote stays"
     page.click("#recorded-mended")
     expect(page.locator(".lane")).to_have_count(2)
+
+
+def test_a_run_under_way_is_not_shown_under_another_model(page):
+    shown(page, "30 layers")
+    decoding(page, **{"new tokens": 200, "temperature": 1.5})
+    compare(page, "Tell me something about")
+    expect(page.locator(".lane.dola .t[data-index]").nth(3)).to_be_visible()
+    choose(page, "six-layers")
+    shown(page, "6 layers")
+    expect(page.locator(".lane")).to_have_count(0)
+    page.wait_for_timeout(1500)  # an update of the former run would have come by now
+    expect(page.locator(".lane")).to_have_count(0)
+    compare(page, "The capital of Japan is")
+    finished(page)
+    choose(page, "Atlas")
+    shown(page, "30 layers")
 
 
 def test_a_model_that_cannot_be_loaded_is_said_without_its_path_and_the_page_stays_as_it_was(page, server):

@@ -14,6 +14,21 @@ def test_cancelling_ends_what_was_registered_before_and_nothing_after():
     assert not visitors.is_cancelled("a", third)
 
 
+def test_what_is_abandoned_is_cancelled_and_what_is_cancelled_is_still_shown():
+    visitors = Cancellations()
+    first = visitors.register("a")
+    visitors.cancel("a")
+    assert not visitors.is_abandoned("a", first)
+    second = visitors.register("a")
+    visitors.abandon("a")
+    third, other = visitors.register("a"), visitors.register("b")
+    assert visitors.is_cancelled("a", second)
+    assert visitors.is_abandoned("a", second)
+    for session, number in (("a", third), ("b", other)):
+        assert not visitors.is_cancelled(session, number)
+        assert not visitors.is_abandoned(session, number)
+
+
 def test_a_visitor_cancels_only_their_own_runs():
     visitors = Cancellations()
     mine, theirs = visitors.register("a"), visitors.register("b")
