@@ -19,18 +19,8 @@ SHOTS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 39
 
 def main() -> None:
     """Write light.png, dark.png and phone.png beside this file."""
-    command = [
-        sys.executable,
-        "app.py",
-        "--model",
-        "smollm2",
-        "--model",
-        "atlas-30l",
-        "--device",
-        "cpu",
-        "--dtype",
-        "float32",
-    ]
+    models = ("--model", "smollm2", "--model", "atlas-30l")
+    command = [sys.executable, "app.py", *models, "--device", "cpu", "--dtype", "float32"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
     with (
         start(command, ROOT, environment) as server,
