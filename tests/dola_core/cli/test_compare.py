@@ -14,7 +14,7 @@ from dola_core.cli.render import token_label
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.lockstep import StepOutput
 from dola_core.trace.schema import Trace
-from tests.dola_core.cli.comparisons import CONTRAST, PROMPT, ROOT, SAME, record, without_marks
+from tests.dola_core.cli.comparisons import CONTRAST, PROMPT, SAME, record, without_marks
 
 
 def differing(trace: Trace, lane: int) -> list[str]:
@@ -99,13 +99,6 @@ class TestOutput:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data, encoding="utf-8"))
         assert command.main(["-", *CONTRAST]) == 0
         assert capsys.readouterr().out == expected
-
-    def test_the_readme_shows_what_it_prints(self, quick, capsys):
-        section = (ROOT / "README.md").read_text(encoding="utf-8").split("## In the terminal\n")[1].split("\n## ")[0]
-        shell, shown = re.findall("```(?:sh)?\n(.*?)```", section, re.S)
-        assert shell.startswith(f'python -m dola_core "{PROMPT}" {" ".join(CONTRAST)}')
-        command.main([PROMPT, *CONTRAST])
-        assert shown.removesuffix("…\n") in capsys.readouterr().out
 
     def test_control_and_direction_characters_are_spelled_out(self, quick, capsys):
         assert command.main(["Red \x1b[31m\x9b2J\x07 \u202ecapital of Chile is", "--max-new-tokens", "3"]) == 0
