@@ -63,11 +63,12 @@ def build(pool: EnginePool, settings: Settings) -> gr.Blocks:
             guide: lambda words: words.guide,
         }
         offer_api(host, controls)
-        runs = Cancellations()
+        runs, searches = Cancellations(), Cancellations()
         wire_runs(host, menu.model, controls, inspector, shared, shown_settings, runs)
         wire_looks(controls, inspector)
-        wire_search(host, menu.model, search_tab, tabs, controls, inspector, toolbar.language)
-        wire_model_menu(MenuHandlers(host, menu, controls, inspector, search_tab, shared, shown_settings, runs))
+        wire_search(host, menu.model, search_tab, tabs, controls, inspector, toolbar.language, searches)
+        abandoned = (runs, searches)
+        wire_model_menu(MenuHandlers(host, menu, controls, inspector, search_tab, shared, shown_settings, abandoned))
         arrival = ArrivalHandlers(pool, menu.model, toolbar, controls, inspector, shared, translations)
         wire_arrival(page, arrival, shown_settings)
         wire_saving(SaveHandlers(menu.model, toolbar, controls, inspector, shown_settings))

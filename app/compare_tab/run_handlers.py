@@ -160,8 +160,10 @@ class RunHandlers:
             if not abandoned():
                 yield self._refused(error, values), None
         except Exception as error:  # whatever it is, the visitor gets a sentence
-            kept = self._at_end(values, [*trail, Crumb(label, last.trace.stopped())]) if last else {}
-            yield kept | inspector.failed(failure_sentence(error, "comparison", self.host.pool.release, words)), None
+            sentence = failure_sentence(error, "comparison", self.host.pool.release, words)
+            if not abandoned():
+                kept = self._at_end(values, [*trail, Crumb(label, last.trace.stopped())]) if last else {}
+                yield kept | inspector.failed(sentence), None
 
     def _at_end(self, values: Changes, trail: list[Crumb]) -> Changes:
         """The last run of a trail with its own settings, where its texts part."""

@@ -23,7 +23,7 @@ def verdict(result: SearchResult, words: Language) -> str:
     stability = result.stability
     if stability is None:
         return words("search.few", fewest=MIN_CLUSTERS) + _sample(result, words)
-    if result.one_setting:
+    if result.asked.one_setting:
         return _on_one_setting(result, words) + _sample(result, words)
     setting = f"j* = {result.chosen.layer}, α = {result.chosen.alpha:g}"
     tested = words("search.tested", gain=_change(stability.gain, result.asked.unit, words))

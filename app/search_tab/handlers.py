@@ -150,6 +150,9 @@ class SearchHandlers:
         def cancelled() -> bool:
             return self.cancellations.is_cancelled(session, number)
 
+        def abandoned() -> bool:
+            return self.cancellations.is_abandoned(session, number)
+
         try:
             questions, sha256 = questions_of(file)
             shipped = self._facts(values).known.search
@@ -161,9 +164,14 @@ class SearchHandlers:
             config = search_config(items, ScoringConfig(early_norm=self._facts(values).preset.early_norm))
             start = self._starter(items, config, Path(file).name, sha256, cancelled)
             updates = self.host.in_turn(session, values[self.model], start, cancelled)
-            yield from self._stream(updates, len(questions), words, cancelled)
+            for changes in self._stream(updates, len(questions), words, cancelled):
+                if abandoned():
+                    return
+                yield changes
         except Exception as error:  # whatever it is, the visitor gets a sentence
-            yield self._failed(failure_sentence(error, "search", self.host.pool.release, words))
+            sentence = failure_sentence(error, "search", self.host.pool.release, words)
+            if not abandoned():
+                yield self._failed(sentence)
 
     def _starter(
         self, items: list[Any], config: SearchConfig, name: str, sha256: str, cancelled: Callable[[], bool]
@@ -225,9 +233,10 @@ def wire_search(
     controls: Controls,
     inspector: Inspector,
     code: gr.Radio,
+    cancellations: Cancellations,
 ) -> None:
-    """Connect the tab; `code` is the language switch."""
-    on = SearchHandlers(host, model, tab, tabs, controls, inspector, code, gr.State(0), Cancellations())
+    """Connect the tab; `code` is the language switch. What is abandoned in `cancellations` ends unseen."""
+    on = SearchHandlers(host, model, tab, tabs, controls, inspector, code, gr.State(0), cancellations)
     shown: set[Component] = {tab.result, tab.metric, code}
     inputs = shown | inspector.inputs | {model}
     outputs = inspector.outputs | {

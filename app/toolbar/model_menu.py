@@ -59,8 +59,8 @@ class MenuHandlers:
     shared: gr.State
     """The `SharedLink` that brought the visitor, or None."""
     shown_settings: gr.State
-    cancellations: Cancellations
-    """Of the visitor's runs, which a change of the model abandons."""
+    cancellations: tuple[Cancellations, ...]
+    """Of the visitors' runs and searches, which a change of the model abandons."""
 
     def choose(self, values: Changes, visitor: gr.Request) -> Iterator[Changes]:
         """Show a model, which is loaded first if it never was."""
@@ -80,7 +80,8 @@ class MenuHandlers:
             sentence = failure_sentence(error, "comparison", pool.release, words)
             yield {self.menu.model: shown} | self.inspector.failed(sentence)
             return
-        self.cancellations.abandon(str(visitor.session_hash))
+        for cancellations in self.cancellations:
+            cancellations.abandon(str(visitor.session_hash))
         yield self.for_model(facts, values)
 
     def for_model(self, facts: ModelFacts, values: Changes) -> Changes:

@@ -89,6 +89,11 @@ class SearchConfig(_ResultRecord):
         return self
 
     @property
+    def one_setting(self) -> bool:
+        """Whether a setting is tested that was named, so that nothing is chosen."""
+        return len(self.layers) == len(self.alphas) == 1
+
+    @property
     def unit(self) -> str:
         """Unit of differences of the metric: "nats", or "points" (hundredths of a share)."""
         return "nats" if self.metric == "margin" else "points"
@@ -259,11 +264,6 @@ class SearchResult(_ResultRecord):
     errors: tuple[ErrorCase, ...] = ()
     before: str = ""
     """The solved examples as they stood before every prompt; empty without any, and in a result without texts."""
-
-    @property
-    def one_setting(self) -> bool:
-        """Whether a setting was tested that had been chosen before, so that nothing was chosen here."""
-        return len(self.layers) * len(self.asked.alphas) == 1
 
     def without_texts(self) -> Self:
         """The result without the sentences of the file of questions, whole or in part; domains keep their names."""

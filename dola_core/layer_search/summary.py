@@ -46,7 +46,7 @@ def summarise(
     domains = compare_domains(chosen_by, [item.domain for item in items], clusters, grid, bootstrap)
     curves = {metric: _curve(bootstrap.intervals(by_setting), grid) for metric, by_setting in values.items()}
     conclusion = f"Too few questions to choose a layer by: at least {MIN_CLUSTERS}, about different things, are needed."
-    if stable and len(values[config.metric][0]) == 2:
+    if stable and config.one_setting:
         conclusion = verdict_on_one((layer, alpha), difference, config.unit)
     elif stable:
         conclusion = verdict((layer, alpha), stable, domains, config.unit)

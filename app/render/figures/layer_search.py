@@ -95,7 +95,7 @@ def halves_card(result: SearchResult, words: Language) -> dict[str, Any] | None:
     """How often random halves of the questions choose each layer; None where there are too few questions, or
     nothing to choose."""
     stability = result.stability
-    if stability is None or result.one_setting:
+    if stability is None or result.asked.one_setting:
         return None
     layers = list(result.layers)
     shares = [round(stability.layers.get(layer, 0.0), 4) for layer in layers]

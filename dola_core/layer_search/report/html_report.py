@@ -69,7 +69,7 @@ def _configuration(result: SearchResult) -> list[str]:
         f"{data.name}: {data.items:,} of {data.of:,} questions"
         + (f" (SHA-256 {data.sha256[:16]}…)" if data.sha256 else ""),
         *_drawing(result),
-        f"task {config.task}, {_layers_of(result)}, {'tested' if result.one_setting else 'chosen'} by {config.metric}",
+        f"task {config.task}, {_layers_of(result)}, {'tested' if config.one_setting else 'chosen'} by {config.metric}",
     ]
     if config.strategy == "buckets" and not config.layers:
         phrases.append("all questions had a say in which bucket was measured whole, so the gain is a little lucky")
@@ -143,7 +143,7 @@ def _choice_card(result: SearchResult) -> str:
     equal = "; ".join(
         f"j* = {layer} (α {', '.join(f'{alpha:g}' for alpha in alphas)})" for layer, alphas in chosen.not_worse.items()
     )
-    if result.one_setting:
+    if result.asked.one_setting:
         rows = [
             ("setting", f"j* = {chosen.layer}, α = {chosen.alpha:g}, chosen before"),
             (f"{result.asked.metric} there", _value(chosen.value)),

@@ -13,6 +13,7 @@ from app.inputs.known_model import SEARCH, KnownModel
 from app.inputs.question_file import QuestionsError, questions_of, search_config
 from app.jobs.cancellation import Cancellations
 from app.jobs.request import Limits
+from app.jobs.run_queue import Waiting
 from app.language import ENGLISH, language
 from app.render.figures import curve_card, halves_card
 from app.render.search_summary import domain_rows, error_rows, verdict
@@ -209,3 +210,26 @@ def test_the_file_of_a_result_without_texts_fills_them_in_and_another_file_is_me
 def test_a_result_lacks_texts_or_has_them(erring):
     assert not erring.lacks_texts
     assert erring.without_texts().lacks_texts
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_search_under_way_is_not_shown_under_another_model(tmp_path, found, fails):
+    file = tmp_path / "mine.jsonl"
+    file.write_text("".join(f"{item.model_dump_json()}\n" for item in ITEMS), encoding="utf-8")
+    cancellations = Cancellations()
+    facts = SimpleNamespace(known=KnownModel(), preset=SimpleNamespace(early_norm=True))
+
+    def in_turn(*_given):
+        waiting = Waiting(ahead=1, seconds=None, behind_own=False)
+        yield waiting
+        cancellations.abandon("someone")
+        if fails:
+            raise RuntimeError("the former model fails")
+        yield waiting
+
+    pool = SimpleNamespace(facts=lambda name: facts, first=facts, release=lambda: None)
+    host = SimpleNamespace(pool=pool, in_turn=in_turn, limits=Limits())
+    tab = SimpleNamespace(upload="upload", result="result", notice="notice")
+    on = SearchHandlers(host, "model", tab, None, None, None, "language", "number", cancellations)
+    values = {"upload": str(file), "model": "m", "language": "en", "number": cancellations.register("someone")}
+    assert len(list(on.search(values, SimpleNamespace(session_hash="someone")))) == 1

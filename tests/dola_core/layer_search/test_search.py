@@ -37,8 +37,8 @@ def test_strategies_measure_the_layers_of_the_paper_scaled_to_the_model():
 def test_a_setting_that_was_chosen_before_is_tested_alone(atlas, result):
     asked = CONFIG.model_copy(update={"layers": (17,), "alphas": (0.1,)})
     alone = search_layers(atlas, ITEMS, asked)
-    assert alone.one_setting
-    assert not result.one_setting
+    assert alone.asked.one_setting
+    assert not result.asked.one_setting
     assert (alone.layers, alone.chosen.layer, alone.chosen.alpha) == ((17,), 17, 0.1)
     for metric, curve in alone.curves.items():
         whole = result.curves[metric]

@@ -91,7 +91,7 @@ def row(measurement: Measurement) -> str:
     result = SearchResult.model_validate_json(measurement.file.read_bytes())
     asked, chosen = result.asked, result.chosen
     plain = result.curves[asked.metric].baseline
-    gain = chosen.difference if result.one_setting or result.stability is None else result.stability.gain
+    gain = chosen.difference if asked.one_setting or result.stability is None else result.stability.gain
     return (
         f"| {measurement.what} | {result.data.items:,} | `{asked.metric}` | {share(plain)} "
         f"| {share(chosen.value)} at {chosen.layer}, {chosen.alpha:g} | {points(gain)} "
