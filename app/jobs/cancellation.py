@@ -39,9 +39,12 @@ class Cancellations:
             visitor[1] = visitor[2] = visitor[0]
 
     def is_abandoned(self, session: str, number: int) -> bool:
-        """Whether nothing of the run with this number may be shown any more."""
+        """Whether nothing of the run with this number may be shown any more.
+
+        A run without a number (0) was not asked for on the page: it is cancelled, but whoever sent it is told why.
+        """
         with self._lock:
-            return number <= self._of(session)[2]
+            return 0 < number <= self._of(session)[2]
 
     def is_cancelled(self, session: str, number: int) -> bool:
         """Whether the run with this number must end."""

@@ -29,6 +29,17 @@ def test_what_is_abandoned_is_cancelled_and_what_is_cancelled_is_still_shown():
         assert not visitors.is_abandoned(session, number)
 
 
+def test_a_run_without_a_number_is_cancelled_but_told_so():
+    visitors = Cancellations()
+    for end in (visitors.cancel, visitors.abandon):
+        end("a")
+        assert visitors.is_cancelled("a", 0)
+        assert not visitors.is_abandoned("a", 0)
+    visitors.register("a")
+    visitors.abandon("a")
+    assert not visitors.is_abandoned("a", 0)
+
+
 def test_a_visitor_cancels_only_their_own_runs():
     visitors = Cancellations()
     mine, theirs = visitors.register("a"), visitors.register("b")
