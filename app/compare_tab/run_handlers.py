@@ -131,6 +131,11 @@ class RunHandlers:
         token. The second value is the trace once the run is finished."""
         inspector, words, last = self.inspector, self.inspector.words(values), None
         cancelled, abandoned = self._is_cancelled(values, visitor), self._is_abandoned(values, visitor)
+
+        def said(update: ComparisonUpdate) -> Changes:
+            """What was not read of the prompt."""
+            return inspector.noted(words("page.unread", texts=update.unread)) if update.unread else {}
+
         try:
             updates = self.host.in_turn(str(visitor.session_hash), values[self.model], start, cancelled)
             with closing(updates):
@@ -146,10 +151,10 @@ class RunHandlers:
                         continue
                     last = update
                     if last.finished:
-                        yield self._at_end(values, [*trail, Crumb(label, last.trace)]), last.trace
+                        yield self._at_end(values, [*trail, Crumb(label, last.trace)]) | said(last), last.trace
                     elif last.halt or cancelled():
                         ended = [*trail, Crumb(label, last.trace.stopped())]
-                        yield self._at_end(values, ended) | self._halt_notice(last, words), None
+                        yield self._at_end(values, ended) | said(last) | self._halt_notice(last, words), None
                         return
                     else:
                         note = words(last.note, **last.values) if last.note else ""

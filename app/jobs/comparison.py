@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from sys import intern
 from typing import Literal
@@ -43,6 +43,8 @@ class ComparisonUpdate:
     """Whether every lane has come to an end of its own."""
     halt: Halt | None = None
     """Why this is the last update although not every lane has ended."""
+    unread: str = ""
+    """What was left out of the prompt, since the model has no token for it; said with the last update."""
 
 
 def run(
@@ -57,20 +59,22 @@ def run(
     point. Raises `RequestError` for a prompt that cannot be completed.
     """
     limits = limits or Limits()
+    text_ids = engine.loaded.text_ids
+    (prompt, unread), (system, unread_too) = map(text_ids.without_control, (request.prompt, request.system))
     try:
         prompt_ids = engine.loaded.encode(
-            request.prompt,
-            chat=request.chat,
-            system=request.system,
-            template_arguments=request.template_arguments,
+            prompt, chat=request.chat, system=system, template_arguments=request.template_arguments
         )
     except PromptError as error:
         raise prompt_refused(error) from error
     if limits.prompt_tokens is not None and len(prompt_ids) > limits.prompt_tokens:
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=limits.prompt_tokens)
     engine.prefix_cache.forget()  # a prompt's numbers must not depend on what was run before
-    comparison = _comparison(engine, request.prompt, prompt_ids, request.layer, request.alpha, request.decoding)
-    yield from _run(engine, comparison, limits, cancelled=cancelled)
+    comparison = _comparison(engine, prompt, prompt_ids, request.layer, request.alpha, request.decoding)
+    unread = ", ".join(filter(None, (unread, unread_too)))
+    with closing(_run(engine, comparison, limits, cancelled=cancelled)) as updates:
+        for update in updates:
+            yield replace(update, unread=unread) if update.finished or update.halt else update
 
 
 def run_on(

@@ -128,7 +128,8 @@ class Api:
             "searching" (lane, step), "step" (step, counted from 1, and for each lane its token, the token's
             probability, and why the lane ends with it, or null) and in the end "trace" (texts, ends, ended_by with the
             token or stop string that ended each text, fork, halt, trace, and after a search beams with how many found
-            a text of their own), whose trace holds all that was recorded and is what what_if reads.
+            a text of their own; unread, with the control characters of the prompt that the model has no token for, if
+            there are any), whose trace holds all that was recorded and is what what_if reads.
         """
         numbers = {
             "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k,

@@ -75,6 +75,8 @@ def _end_event(update: ComparisonUpdate, *, with_trace: bool) -> Event:
     }
     if trace.beams_found:
         end["beams"] = dict(zip(names, trace.beams_found, strict=True))
+    if update.unread:
+        end["unread"] = update.unread
     return end | {"trace": json.loads(trace.to_json())} if with_trace else end
 
 

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str | os.PathLike[str]] | None = None) -> int:
     interrupt = InterruptHandler()
     try:
         with interrupt:
-            return _compare(options, interrupt)
+            return _compare(options, interrupt, parser.prog)
     except CommandError as error:
         message, status = str(error), error.status
     except KeyboardInterrupt:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str | os.PathLike[str]] | None = None) -> int:
     return status
 
 
-def _compare(options: argparse.Namespace, interrupt: InterruptHandler) -> int:
+def _compare(options: argparse.Namespace, interrupt: InterruptHandler, program: str) -> int:
     prompt = _read_prompt(options.prompt)
     if options.trace is not None and (reason := unwritable_reason(options.trace)):
         raise CommandError(_trace_error(options.trace, reason))
@@ -77,6 +77,9 @@ def _compare(options: argparse.Namespace, interrupt: InterruptHandler) -> int:
             engine, comparison = _prepare(options, prompt)
         finally:
             interrupt.check()
+    _, unread = engine.loaded.text_ids.without_control(prompt)
+    if unread:
+        print_error(program, f"not read, since the model's tokenizer has no token for it: {unread}.")
     screen = _screen(write, live=live)
     screen.print(heading(engine.label, comparison.lanes[1], comparison.config))
     shown_prompt = f"{comparison.prompt}\n" if options.chat else comparison.prompt
@@ -180,10 +183,11 @@ def _comparison(
     lanes = (Lane(name=LANE_NAMES[0]), Lane(name=LANE_NAMES[1], layer=layer, alpha=alpha))
     if options.chat and not loaded.has_chat_template:
         raise CommandError(f"{loaded.info.name} has no chat template; leave out --chat.")
+    prompt, _ = loaded.text_ids.without_control(well_formed(prompt))
     ids = tuple(loaded.encode(prompt, chat=options.chat))
     own = {} if options.repetition_penalty is not None else {"repetition_penalty": loaded.repetition_penalty}
     config = config.model_copy(update={"early_norm": early_norm, **own})
-    return Comparison(well_formed(prompt), ids, lanes, config)
+    return Comparison(prompt, ids, lanes, config)
 
 
 def _validation_message(error: "ValidationError") -> str:

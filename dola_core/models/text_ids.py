@@ -1,7 +1,8 @@
 """Text becomes ids here, and nowhere else: prompts, turns of a chat, and answers.
 
 What comes out, a causal LM can go on from: nothing that the tokenizer would put behind the text, its BOS once, and only
-ids that the model has an embedding for. A text that has no token for some character is refused.
+ids that the model has an embedding for. A text that has no token for some character is refused. Control characters are
+seldom seen by who pastes them, so a program for people may first leave those out, and say so (`without_control`).
 """
 
 import unicodedata
@@ -67,6 +68,20 @@ class TextIds:
         self._check_readable(text, ids)
         return self._checked(ids)
 
+    def without_control(self, text: str) -> tuple[str, str]:
+        """`text` without the control characters that have no token, and their names: "" where there are none.
+
+        A text of nothing else is kept as it is.
+        """
+        try:
+            self._check_readable(text, self._ids(text))
+        except PromptError:
+            lost = [c for c in dict.fromkeys(text) if _is_control(c) and c not in self._text(self._known_ids(c))]
+            rest = text.translate({ord(c): None for c in lost})
+            if rest.strip():
+                return rest, _named(lost)
+        return text, ""
+
     def check_embedded(self, ids: Iterable[int]) -> None:
         """Raises `PromptError` if the model has no embedding for one of `ids`."""
         if unknown := [token for token in dict.fromkeys(ids) if not 0 <= token < self.size]:
@@ -76,6 +91,10 @@ class TextIds:
     def _ids(self, text: str) -> list[int]:
         """Ids of `text` alone."""
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def _known_ids(self, text: str) -> list[int]:
+        """Ids of `text` alone, without those that stand for no text."""
+        return [token for token in self._ids(text) if token not in {self.tokenizer.unk_token_id, None}]
 
     def _text(self, ids: list[int]) -> str:
         """The text of `ids`, special tokens included."""

@@ -38,7 +38,7 @@ def test_every_refusal_of_a_prompt_has_its_sentence_in_both_languages(engine, ki
 
 
 BAD = {
-    "unreadable": (byte_level(), {"prompt": "a\x07"}, "U+0007"),
+    "unreadable": (byte_level(), {"prompt": "a☃"}, "U+2603"),
     "vocabulary": (byte_level(), {"prompt": "a <far>"}, "“<far>”"),
     "template": (byte_level(), {"prompt": "a", "chat": True}, "(No chats)"),
 }
@@ -52,6 +52,21 @@ def test_a_prompt_that_cannot_be_read_is_refused_before_anything_is_shown(tokeni
     with pytest.raises(RequestError, match=re.escape(said)) as refused:
         list(run(engine, ComparisonRequest.of(**ASKED | asked)))
     assert said.replace("(", "").replace(")", "") in refused.value.message(language("zh"))
+
+
+@pytest.mark.parametrize("where", ["prompt", "system"])
+def test_control_characters_without_a_token_are_left_out_and_said_once(where):
+    tokenizer = byte_level()
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    engine, asked = Engine(loaded_with(tokenizer)), {"prompt": "ab", "chat": True}
+    *_, plain = run(engine, ComparisonRequest.of(**ASKED | asked | ({"system": "ab"} if where == "system" else {})))
+    *before, last = run(engine, ComparisonRequest.of(**ASKED | asked | {where: "a\x07b\x04"}))
+    assert last.trace.to_json() == plain.trace.to_json()
+    assert last.unread == "U+0007, U+0004"
+    assert not any(update.unread for update in before)
+    assert not plain.unread
+    [event] = progress_events(last, sent=99, with_trace=False)
+    assert event["unread"] == "U+0007, U+0004"
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def tokenizer(monkeypatch):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["a\x07b"], "The model's tokenizer has no token for U+0007; leave that out."),
+        (["\x07"], "The model's tokenizer has no token for U+0007; leave that out."),
         (["a☃"], "The model's tokenizer has no token for “☃” (U+2603); leave that out."),
         (
             ["to <far>"],
@@ -35,6 +35,17 @@ def tokenizer(monkeypatch):
 def test_a_prompt_that_cannot_be_read_is_refused_in_one_sentence(tokenizer, capsys, given, said):
     assert command.main(given) == 2
     assert capsys.readouterr().err == f"python -m dola_core: {said}\n"
+
+
+def test_control_characters_without_a_token_are_left_out_and_named(tokenizer, capsys, tmp_path):
+    texts = []
+    for prompt in ("ab", "a\x07b\x04"):
+        assert command.main([prompt, "--max-new-tokens", "3", "--trace", str(tmp_path / "t.json")]) == 0
+        texts.append((tmp_path / "t.json").read_text())
+        said = capsys.readouterr().err
+    assert texts[0] == texts[1]
+    sentence = "not read, since the model's tokenizer has no token for it: U+0007, U+0004."
+    assert said == f"python -m dola_core: {sentence}\n"
 
 
 @pytest.fixture

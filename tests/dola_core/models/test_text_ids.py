@@ -96,6 +96,25 @@ def test_a_byte_level_prompt_is_read_whole_or_refused(text):
         assert loaded.tokenizer.decode(loaded.encode(text)[1:]) == text
 
 
+@given(st.text(st.sampled_from([*LETTERS[:3], " ", "é", "\x07", "\x1b", "日"]), min_size=1, max_size=12))
+def test_of_what_cannot_be_read_only_control_characters_are_left_out(text):
+    """And only where something else is left; all other text is refused as before."""
+    loaded = loaded_with(_BYTES)
+    rest, named = loaded.text_ids.without_control(text)
+    lost = [c for c in dict.fromkeys(text) if c in "\x07\x1b"]
+    without = text.replace("\x07", "").replace("\x1b", "")
+    if lost and without.strip():
+        assert (rest, named) == (without, ", ".join(f"U+{ord(c):04X}" for c in lost))
+    else:
+        assert (rest, named) == (text, "")
+
+
+def test_control_characters_that_have_a_token_stay():
+    tokenizer = byte_level()
+    tokenizer.add_tokens(["\x07"])
+    assert loaded_with(tokenizer).text_ids.without_control("the\x07 is") == ("the\x07 is", "")
+
+
 _BYTES = byte_level()
 
 
