@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = [
+    "Baseline",
     "Comparison",
     "DatasetError",
     "DecodingConfig",
+    "DolaDynamic",
+    "DolaStatic",
     "Engine",
     "FileWriteError",
     "FolderInUseError",
     "Item",
     "Lane",
+    "LinearContrast",
     "LoadError",
     "LoadedModel",
     "PresetError",
@@ -33,8 +37,11 @@ __all__ = [
     "compare",
     "compute_probs_from_hidden",
     "contrast_with_apc",
+    "generate_with_dola",
     "generate_with_dola_static",
+    "lane_text",
     "load_model",
+    "parse_lane",
     "read_items",
     "search_layers",
 ]
@@ -54,8 +61,17 @@ if TYPE_CHECKING:
         QuestionTooLongError,
         UnsupportedModelError,
     )
-    from dola_core.generation import generate_with_dola_static
-    from dola_core.lanes import DecodingConfig, Lane
+    from dola_core.generation import generate_with_dola, generate_with_dola_static
+    from dola_core.lanes import (
+        Baseline,
+        DecodingConfig,
+        DolaDynamic,
+        DolaStatic,
+        Lane,
+        LinearContrast,
+        lane_text,
+        parse_lane,
+    )
     from dola_core.layer_search.questions.dataset import Item, read_items
     from dola_core.layer_search.result import SearchConfig, SearchResult
     from dola_core.layer_search.scoring import ScoringConfig
@@ -76,7 +92,16 @@ else:
             "QuestionTooLongError", "UnsupportedModelError",
         ),
         "dola_core.generation": ("generate_with_dola_static",),
-        "dola_core.lanes": ("DecodingConfig", "Lane"),
+        "dola_core.lanes": (
+            "Baseline",
+            "DecodingConfig",
+            "DolaDynamic",
+            "DolaStatic",
+            "Lane",
+            "LinearContrast",
+            "lane_text",
+            "parse_lane",
+        ),
         "dola_core.layer_search.questions.dataset": ("Item", "read_items"),
         "dola_core.layer_search.result": ("SearchConfig", "SearchResult"),
         "dola_core.layer_search.scoring": ("ScoringConfig",),

@@ -65,7 +65,12 @@ def log_ratio(log_q_N: Tensor, log_q_J: Tensor, alpha: float) -> Tensor:
     `F` is a log-ratio, not a log-probability: it may be positive, and its size does not tell how probable a token is.
     `log_p_hat` normalises it.
     """
-    return torch.where(plausible_head(log_q_N, alpha), log_q_N - log_q_J, -math.inf)
+    return on_plausible_head(log_q_N - log_q_J, log_q_N, alpha)
+
+
+def on_plausible_head(scores: Tensor, log_q_N: Tensor, alpha: float) -> Tensor:
+    """`scores` on `V_head`, −∞ outside: `[..., V]`, `[..., V]` → `[..., V]`."""
+    return torch.where(plausible_head(log_q_N, alpha), scores, -math.inf)
 
 
 def log_p_hat(log_q_N: Tensor, log_q_J: Tensor, alpha: float) -> Tensor:
@@ -86,6 +91,22 @@ def jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:
         for log_x in torch.broadcast_tensors(log_p, log_q)
     )
     return (0.5 * (kl_p + kl_q)).clamp(0.0, LN_2)
+
+
+def closeness(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """`ln 2` less the Jensen–Shannon divergence, in nats: `[..., V]`, `[..., V]` (broadcast) → `[...]`.
+
+    Early layers often have next to nothing in common with the last, and their divergences all round to ln 2. This adds
+    up positive terms only, `½ Σ (p + q) log(1 + r) + min(p, q) |log p − log q|` with `r = min(p, q) / max(p, q)`, and
+    so still tells them apart. Where it is least, the divergence is greatest.
+    """
+    # Below e^-80, tokens add nothing; subnormal floats are slow on a CPU.
+    log_p, log_q = torch.broadcast_tensors(log_p.clamp_min(-80.0), log_q.clamp_min(-80.0))
+    gap = (log_p - log_q).abs()
+    less = torch.minimum(log_p, log_q).exp()
+    ratio = (-gap).exp()
+    greater = torch.maximum(log_p, log_q).exp()
+    return 0.5 * (torch.linalg.vecdot(less + greater, ratio.log1p()) + torch.linalg.vecdot(less, gap))
 
 
 def entropy(log_p: Tensor) -> Tensor:

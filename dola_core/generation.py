@@ -1,8 +1,8 @@
-"""DoLa-static for any call of `model.generate`: stock `generate` plus one logits processor.
+"""Any lane for any call of `model.generate`: stock `generate` plus one logits processor.
 
 `generate` prepares inputs, cache, beams, stopping and sampling as it always does. The processor replaces the
-next-token scores by DoLa's `log p_hat` at the place where `transformers` runs user processors: after the built-in
-processors (repetition penalty, bad words, minimum length, …) and before the warpers (temperature, top-k, top-p, …).
+next-token scores by the lane's log-probabilities at the place where `transformers` runs user processors: after the
+built-in processors (repetition penalty, bad words, minimum length, …) and before the warpers (temperature, top-k, …).
 """
 
 import copy
@@ -24,7 +24,7 @@ from transformers.utils import ModelOutput
 
 from dola_core.contrast import check_alpha, check_layer
 from dola_core.errors import UnsupportedModelError
-from dola_core.lanes import PenaltyPosition
+from dola_core.lanes import DolaStatic, Lane, PenaltyPosition
 from dola_core.logits_processors import ContrastProcessor, ReadLastLayer, RowwisePenalty, TakeStates
 from dola_core.models.preset import Preset
 from dola_core.models.reading.parts import close, model_name, probe_ids
@@ -83,28 +83,66 @@ def generate_with_dola_static(
         preset = Preset.of(model, readout.n_layers)
         layer, alpha = preset.layer if layer is None else layer, preset.alpha if alpha is None else alpha
         early_norm = preset.early_norm if early_norm is None else early_norm
-    layer, alpha = check_layer(layer, readout.n_layers), check_alpha(alpha)
+    lane = DolaStatic(
+        layer=check_layer(layer, readout.n_layers),
+        alpha=check_alpha(alpha),
+        early_norm=early_norm,
+        penalty_position=penalty_position,
+    )
+    return generate_with_dola(model, inputs, lane=lane, **generate_kwargs)
+
+
+def generate_with_dola(
+    model: PreTrainedModel, inputs: Tensor | None = None, *, lane: Lane, **generate_kwargs: Any
+) -> Tensor | ModelOutput:
+    """Run `model.generate(inputs, **generate_kwargs)` with the scores of a lane.
+
+    Args:
+        model: as in `generate_with_dola_static`.
+        inputs: prompt ids `[batch, T]`, padded on the left; everything else that `generate` takes as keywords.
+        lane: the decoder, such as `DolaDynamic(bucket="high")`. Every row, and every beam, is contrasted on its own.
+            Where the lane leaves them open, early layers are read through the final norm, and the penalty is that of
+            `generate` and comes before the contrast.
+        **generate_kwargs: passed to `generate`.
+
+    Returns:
+        What `model.generate` returns. `scores` hold the lane's log-probabilities, `logits` the model's own.
+
+    Raises:
+        ValueError: the lane reads layers that the model has not, or the decoding mode cannot be contrasted.
+        UnsupportedModelError: the model's layers cannot be read.
+        RuntimeError: `generate` never used the contrast.
+    """
+    readout = Readout.of(model)
+    lane = lane.fitted(readout.n_layers, tied=readout.is_tied)
+    if lane.repetition_penalty is not None:
+        _override(generate_kwargs, repetition_penalty=lane.repetition_penalty)
+    if not lane.reads:
+        return cast(Any, model).generate(inputs, **generate_kwargs)
     config = _decoding_config(model, generate_kwargs)
     processors = list(generate_kwargs.pop("logits_processor", None) or [])
 
     after: list[LogitsProcessor] = []
-    if penalty_position == "after":
+    if lane.penalty_position == "after":
         after = [p for p in processors if isinstance(p, RepetitionPenaltyLogitsProcessor)]
         processors = [p for p in processors if p not in after]
         if not after and config.repetition_penalty not in (None, 1.0):
             padding = _padding_lengths(config, inputs, generate_kwargs)
             after = [RowwisePenalty(config.repetition_penalty, padding)]
         _override(generate_kwargs, repetition_penalty=1.0)
+    early_norm = lane.early_norm is not False
 
     def early(x: Tensor) -> Tensor | None:
-        h = captured.get(layer)
-        if h is None or len(h) != len(x):
+        states = [captured.get(layer) for layer in lane.reads]
+        known = [h.to(x.device) for h in states if h is not None and len(h) == len(x)]
+        if len(known) < len(states):
             return None
+        h = torch.cat(known)
         return readout.norm(h) if early_norm else readout.raw(h)
 
     _prove(readout)
-    with readout.capture([layer]) as captured, readout.beside_head(early) as product:
-        contrast = ContrastProcessor(readout, layer, alpha, captured, product, early_norm=early_norm, after=after)
+    with readout.capture(lane.reads) as captured, readout.beside_head(early) as product:
+        contrast = ContrastProcessor(readout, lane, captured, product, early_norm=early_norm, after=after)
         take = TakeStates(contrast)
         generate_kwargs["logits_processor"] = LogitsProcessorList([take, *processors, contrast])
         output = _generate(model, inputs, generate_kwargs)
@@ -164,20 +202,18 @@ def _decoding_config(model: PreTrainedModel, kwargs: dict[str, Any]) -> Generati
     assisted = kwargs.get("assistant_model") is not None or config.use_mtp
     if assisted or config.prompt_lookup_num_tokens is not None or config.assistant_early_exit is not None:
         raise ValueError(
-            "DoLa-static cannot be combined with assisted or prompt-lookup decoding, which check drafted tokens at "
+            "DoLa cannot be combined with assisted or prompt-lookup decoding, which check drafted tokens at "
             "several positions at once; drop the assistant arguments."
         )
     if config.cache_implementation == "paged":
-        raise ValueError(
-            "DoLa-static cannot run with continuous batching (cache_implementation='paged'); use another cache."
-        )
+        raise ValueError("DoLa cannot run with continuous batching (cache_implementation='paged'); use another cache.")
     if isinstance(kwargs.get("custom_generate"), str):
-        raise ValueError("DoLa-static does not run generation code from the Hub; drop custom_generate.")
+        raise ValueError("DoLa does not run generation code from the Hub; drop custom_generate.")
     if config.guidance_scale not in (None, 1, 1.0) and model.config.model_type != "janus":
-        raise ValueError("DoLa-static cannot be combined with classifier-free guidance; drop guidance_scale.")
+        raise ValueError("DoLa cannot be combined with classifier-free guidance; drop guidance_scale.")
     mode = config.get_generation_mode()
     if mode not in SUPPORTED_MODES:
-        raise ValueError(f"DoLa-static works with greedy search, sampling and beam search, not with {mode.value}.")
+        raise ValueError(f"DoLa works with greedy search, sampling and beam search, not with {mode.value}.")
     return config
 
 
@@ -186,7 +222,7 @@ def _generate(model: PreTrainedModel, inputs: Tensor | None, kwargs: dict[str, A
     if model.config.model_type != "janus":
         return cast(Any, model).generate(inputs, **kwargs)
     if kwargs.pop("generation_mode", "text") != "text":
-        raise UnsupportedModelError("DoLa-static contrasts Janus's text head; images have a head of their own.")
+        raise UnsupportedModelError("DoLa contrasts Janus's text head; images have a head of their own.")
     _override(kwargs, guidance_scale=1.0)
     return GenerationMixin.generate(cast(Any, model), inputs, **kwargs)
 

@@ -2,57 +2,62 @@
 
 from typing import cast
 
+import torch
 from torch import Tensor
 from transformers import LogitsProcessor, RepetitionPenaltyLogitsProcessor
 
-from dola_core.contrast import log_ratio, log_softmax
+from dola_core.contrast import closeness, log_softmax
+from dola_core.lanes import Lane
 from dola_core.models.reading.readout import HeadProduct, Readout
 
 
 class ContrastProcessor(LogitsProcessor):
-    """Scores of the final layer → `log p_hat`, row by row; `[rows, V]` → `[rows, V]`, float32.
+    """Scores of the final layer → a lane's log-probabilities, row by row; `[rows, V]` → `[rows, V]`, float32.
 
-    Each beam and each batch row is contrasted with its own early distribution. `captured`, from
-    `Readout.capture([layer])`, holds the block outputs of the forward pass that gave these scores. `product`, from
+    Each beam and each batch row is contrasted with its own early distributions. `captured`, from
+    `Readout.capture(lane.reads)`, holds the block outputs of the forward pass that gave these scores. `product`, from
     `Readout.beside_head`, holds what the head made of them, if it has read them beside the last layer.
     """
 
     def __init__(
         self,
         readout: Readout,
-        layer: int,
-        alpha: float,
+        lane: Lane,
         captured: dict[int, Tensor],
         product: HeadProduct | None = None,
         *,
         early_norm: bool = True,
         after: list[LogitsProcessor] | None = None,
     ) -> None:
-        self.readout, self.layer, self.alpha, self.captured = readout, layer, alpha, captured
+        self.readout, self.lane, self.captured = readout, lane, captured
         self.product = product or HeadProduct()
         self.early_norm, self.after = early_norm, after or []
         self.calls = 0
-        self._taken: tuple[Tensor | None, Tensor | None] | None = None
+        self._taken: tuple[list[Tensor | None], Tensor | None] | None = None
 
     def take(self) -> None:
         """Take what the pass of this step has left, before anything else uses the model."""
-        self._taken = self.captured.pop(self.layer, None), self.product.take_early(self.readout)
+        states = [self.captured.pop(layer, None) for layer in self.lane.reads]
+        self._taken = states, self.product.take_early(self.readout)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Contrast one step. Raises `RuntimeError` if the block outputs of its forward pass were not captured."""
         if self._taken is None:
             self.take()
-        (h, logits), self._taken = cast("tuple[Tensor | None, Tensor | None]", self._taken), None
-        if h is None or h.shape[0] != scores.shape[0]:
+        (states, logits), self._taken = cast("tuple[list[Tensor | None], Tensor | None]", self._taken), None
+        known = [h for h in states if h is not None and len(h) == len(scores)]
+        if len(known) < len(states):
+            layers = ", ".join(map(str, self.lane.reads))
             raise RuntimeError(
-                f"The output of layer {self.layer} was not captured for this step, so it cannot be contrasted."
+                f"The output of layer {layers} was not captured for this step, so it cannot be contrasted."
             )
         self.calls += 1
         if logits is None:
-            logits = self.readout.logits(h, early_norm=self.early_norm)
+            logits = self.readout.logits(torch.cat(known), early_norm=self.early_norm)
         # Log-softmax leaves log-probabilities (which beam search passes in) as they are.
-        log_q_J = log_softmax(logits).to(scores.device)
-        F = log_ratio(log_softmax(scores), log_q_J, self.alpha)
+        log_q_N = log_softmax(scores)
+        log_q = log_softmax(logits).to(scores.device).view(len(states), *scores.shape)
+        F = self.lane.scores(log_q_N, log_q, closeness(log_q_N, log_q) if self.lane.chooses_layer else None)
         for processor in self.after:
             F = processor(input_ids, F)
         return F.log_softmax(-1)

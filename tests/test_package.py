@@ -28,12 +28,12 @@ import sys
 from pathlib import Path
 
 import dola_core
-from dola_core import DecodingConfig, Lane, LoadError, SearchConfig, Trace
+from dola_core import Baseline, DecodingConfig, DolaStatic, LoadError, SearchConfig, Trace
 from dola_core import compare, load_model, read_items, search_layers
 
 folder, questions = sys.argv[1:]
 loaded = load_model(folder, device="cpu", dtype="float32")
-lanes = [Lane(name="baseline"), Lane(name="dola", layer=2, alpha=0.1)]
+lanes = [Baseline(name="baseline"), DolaStatic(name="dola", layer=2, alpha=0.1)]
 trace = compare(loaded, "Paris is", lanes, DecodingConfig(max_new_tokens=4))
 assert [len(trace.lane_ids(lane)) for lane in (0, 1)] == [4, 4]
 assert Trace.model_validate_json(trace.to_json()).texts == trace.texts

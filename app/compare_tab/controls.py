@@ -27,7 +27,8 @@ from app.render.view_state import View
 from app.settings import Settings
 from app.ui.events import Changes
 from dola_core.lanes import MAX_SEED
-from dola_core.trace.schema import ALPHA_MIN, Trace
+from dola_core.trace.schema import Trace
+from dola_core.trace.step import ALPHA_MIN
 
 LABELLED = (
     "alpha", "max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "early_norm",

@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 
 from app.render.inspection import Inspection
 from app.render.view_state import View
-from dola_core.trace.schema import ALPHA_MIN
+from dola_core.trace.step import ALPHA_MIN
 
 Move = Callable[[Inspection, dict[str, Any]], View]
 """What is looked at, and the data of an event → what is looked at next."""

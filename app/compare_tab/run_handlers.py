@@ -23,6 +23,7 @@ from app.sharing.link import SharedLink
 from app.ui.events import SILENT, Changes
 from dola_core.decoding.engine import Engine
 from dola_core.trace.schema import Trace
+from dola_core.trace.what_if import static_lane
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,8 @@ class RunHandlers:
     def _at_end(self, values: Changes, trail: list[Crumb]) -> Changes:
         """The last run of a trail with its own settings, where its texts part."""
         trace = trail[-1].trace
-        lane = trace.lanes[1]
-        view = self.inspector.view(values, lane.layer or 1, lane.alpha)
+        lane = static_lane(trace)
+        view = self.inspector.view(values, lane.layer, lane.alpha)
         view = replace(view, lane=1, index=trace.fork or 0, pinned=())
         return self.inspector.finished(trail, view) | self.controls.at(trace, view)
 
@@ -188,8 +189,8 @@ class RunHandlers:
         note = inspector.noted(inspector.words(values)(verdict)) | ran
         if verdict != "page.same_text":
             return note
-        lane = trace.lanes[1]
-        view = replace(inspector.view(values, lane.layer or 1, lane.alpha), lane=1, index=link.step - 1, pinned=())
+        lane = static_lane(trace)
+        view = replace(inspector.view(values, lane.layer, lane.alpha), lane=1, index=link.step - 1, pinned=())
         inspection = Inspection.of(trace, view)
         return (inspector.shown(inspection) if inspection else {}) | note
 

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from app.language import VisitorError
 from dola_core.errors import first_mistake
+from dola_core.lanes import Baseline, DolaStatic
 from dola_core.trace.schema import SCHEMA, Trace
 
 MAX_CHARACTERS, MAX_VALUES = 10_000_000, 300_000
@@ -47,7 +48,7 @@ def open_trace(text: object) -> Trace:
         raise _as_trace_error(error) from error
     except RecursionError as error:
         raise TraceError("error.too_deep") from error
-    if [lane.layer is None for lane in trace.lanes] != [True, False]:
+    if [type(lane) for lane in trace.lanes] != [Baseline, DolaStatic]:
         raise TraceError("error.other_lanes")
     if not trace.lane_steps(0) or not trace.lane_steps(1):
         raise TraceError("error.no_steps")

@@ -16,7 +16,7 @@ from dola_core.decoding.beam_search import BeamProgress
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.lockstep import ForcedContinuation
 from dola_core.errors import PromptError
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.info import ModelInfo
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace
@@ -127,7 +127,7 @@ def _comparison(
     engine: Engine, prompt: str, prompt_ids: list[int], layer: int, alpha: float, config: DecodingConfig
 ) -> Comparison:
     """The baseline beside DoLa-static; raises `RequestError` if the model cannot run it."""
-    lanes = (Lane(name="Baseline"), Lane(name="DoLa-static", layer=layer, alpha=alpha))
+    lanes = (Baseline(), DolaStatic(layer=layer, alpha=alpha))
     last = engine.loaded.readout.n_layers - 1
     if layer > last:
         raise RequestError("error.layer", layer=layer, last=last)

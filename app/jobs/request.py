@@ -11,7 +11,7 @@ from app.language import VisitorError
 from dola_core.errors import PromptError, first_mistake
 from dola_core.lanes import DecodingConfig
 from dola_core.models.loaded_model import well_formed
-from dola_core.trace.schema import ALPHA_MIN
+from dola_core.trace.step import ALPHA_MIN
 
 MAX_BEAMS = 8
 """The most beams that a visitor can ask for."""

@@ -7,8 +7,9 @@ from typing import Self
 from app.language import Language
 from app.render.plausible_head import PlausibleHead
 from app.render.view_state import View
-from dola_core.trace.schema import Step, Trace
-from dola_core.trace.what_if import DOLA, what_if_choice
+from dola_core.trace.schema import Trace
+from dola_core.trace.step import Step
+from dola_core.trace.what_if import DOLA, static_lane, what_if_choice
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Inspection:
     @property
     def as_run(self) -> bool:
         """Whether the view's (j*, α) are those that the DoLa lane ran with."""
-        ran = self.trace.lanes[DOLA]
+        ran = static_lane(self.trace)
         return (self.view.layer, self.view.alpha) == (ran.layer, ran.alpha)
 
     @cached_property

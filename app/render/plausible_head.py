@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from dola_core.contrast import plausible_head
-from dola_core.lanes import DecodingConfig, Lane, contrast_scores
-from dola_core.trace.schema import Step
+from dola_core.lanes import DecodingConfig, DolaStatic, lane_scores
+from dola_core.trace.step import Step
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class PlausibleHead:
     @classmethod
     def of(cls, step: Step, layer: int, alpha: float, decoding: DecodingConfig) -> Self:
         """Read the plausible head of `step` for layer 1..N−1 and α, with the penalty where `decoding` puts it."""
-        exact = torch.from_numpy(step.exact_log_q.copy())[None]
+        exact = torch.from_numpy(step.exact_log_q.copy())
         seen = torch.from_numpy(step.seen.astype(np.int64))[None]
-        lane = Lane(name="", layer=layer, alpha=alpha)
-        scores = contrast_scores(lane, decoding, seen, exact[..., -1], exact[..., layer - 1])[0]
+        lane = DolaStatic(layer=layer, alpha=alpha)
+        scores = lane_scores(lane, decoding, seen, exact[None, :, -1], exact[None, None, :, layer - 1])[0]
         rough = len(step.tokens) - len(scores)
         log_q = step.log_q_table
         F = log_q[:, -1] - log_q[:, layer - 1]
-        kept = np.pad(plausible_head(exact[0, :, -1], alpha).numpy(), (0, rough))
+        kept = np.pad(plausible_head(exact[:, -1], alpha).numpy(), (0, rough))
         F[kept] = scores.numpy()[kept[: len(scores)]]
         q_N = np.exp(log_q[:, -1])
         return cls(

@@ -5,7 +5,7 @@ from app.render.inspection import Inspection
 from app.render.token_text import token
 from dola_core.display import format_number
 from dola_core.trace.schema import Trace
-from dola_core.trace.what_if import DOLA
+from dola_core.trace.what_if import DOLA, static_lane
 
 Part = dict[str, str]
 """`{"text": …, "side": "base" | "dola" | ""}`: plain words, or a token in a lane's voice."""
@@ -44,7 +44,7 @@ def _changes(inspection: Inspection) -> str:
 
 def settings_sentence(trace: Trace, words: Language) -> str:
     """Which model made a trace, and with what settings."""
-    decoding, ran = trace.decoding, trace.lanes[DOLA]
+    decoding, ran = trace.decoding, static_lane(trace)
     how = words("strips.greedy")
     if decoding.num_beams > 1:
         how = words("strips.beams", n=decoding.num_beams)
@@ -111,7 +111,7 @@ def _plausible_head(inspection: Inspection) -> str:
 
 def _what_if(inspection: Inspection) -> str:
     """Whether DoLa chooses as it did in the run, which had another (j*, α)."""
-    view, lane, ran = inspection.view, inspection.trace.lanes[DOLA], inspection.step.choices[DOLA].id
+    view, lane, ran = inspection.view, static_lane(inspection.trace), inspection.step.choices[DOLA].id
     settings = {
         "layer": view.layer, "alpha": f"{view.alpha:g}", "ran_layer": lane.layer, "ran_alpha": f"{lane.alpha:g}",
     }  # fmt: skip

@@ -7,7 +7,7 @@ from app.render.inspection import Inspection
 from app.render.token_text import own_part, running_text, token
 from dola_core.contrast import LN_2
 from dola_core.display import format_number, visible_token
-from dola_core.trace.schema import Step
+from dola_core.trace.step import Step
 from dola_core.trace.what_if import DOLA
 
 SIDES = ("base", "dola")
@@ -92,9 +92,7 @@ def _settings(inspection: Inspection, lane: int) -> str:
         found = inspection.trace.beams_found
         if found and found[lane] < decoding.num_beams:
             how = words("strips.fewer_beams", n=decoding.num_beams, found=found[lane])
-    if settings.layer is None:
-        return f"q_N · {how}"
-    return f"j* = {settings.layer} · α = {settings.alpha:g} · {how}"
+    return " · ".join([*(settings.settings or ["q_N"]), how])
 
 
 def _token(inspection: Inspection, step: Step, lane: int, text: str, dola: int) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
 
 from app.language import ENGLISH, Language
-from dola_core.trace.schema import ALPHA_MIN, Trace
+from dola_core.trace.schema import Trace
+from dola_core.trace.step import ALPHA_MIN
 
 Overlay = Literal["agreement", "probability", "entropy", "JSD"]
 PlausibleHeadQuantity = Literal["probability", "log-ratio F"]

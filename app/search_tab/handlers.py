@@ -27,7 +27,7 @@ from app.ui.events import EVERY_CLICK, QUICK, SILENT, Changes, event_data
 from dola_core.decoding.engine import Engine
 from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.scoring import ScoringConfig
-from dola_core.trace.schema import ALPHA_MIN
+from dola_core.trace.step import ALPHA_MIN
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,9 @@ from app.server.api_events import (
 )
 from app.server.endpoint import as_endpoint, description
 from dola_core.decoding.engine import Engine
-from dola_core.lanes import PenaltyPosition
+from dola_core.lanes import DolaStatic, PenaltyPosition
 from dola_core.layer_search.scoring import ScoringConfig
-from dola_core.trace.schema import ALPHA_MIN
+from dola_core.trace.step import ALPHA_MIN
 
 CONCURRENT_WHAT_IFS = 8
 
@@ -183,7 +183,7 @@ class Api:
             raise RequestError("error.range", name="alpha", least=ALPHA_MIN, most=1)
         if alpha < steps[step - 1].exact_alpha:
             raise RequestError("error.recorded_alpha", least=steps[step - 1].exact_alpha)
-        token = recorded.what_if(lane, step - 1, layer, alpha)
+        token = recorded.what_if(lane, step - 1, DolaStatic(layer=layer, alpha=alpha))
         chosen = steps[step - 1].choices[1].id
         return {
             "id": token,

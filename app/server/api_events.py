@@ -12,7 +12,8 @@ from app.jobs.layer_search import SearchUpdate
 from app.jobs.request import RequestError
 from app.jobs.run_queue import Waiting
 from dola_core.layer_search.questions.dataset import Item
-from dola_core.trace.schema import ALPHA_MIN, Step, Trace
+from dola_core.trace.schema import Trace
+from dola_core.trace.step import ALPHA_MIN, Step
 
 MOST_ALPHAS = 10
 PROGRESS = {"page.reading_on": "reading", "page.searching": "searching"}

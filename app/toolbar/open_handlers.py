@@ -13,7 +13,9 @@ from app.jobs.engine_pool import EnginePool
 from app.render.sentences import settings_sentence
 from app.toolbar.components import Toolbar
 from app.ui.events import EVERY_CLICK, Changes, event_data
-from dola_core.trace.schema import ALPHA_MIN, Trace
+from dola_core.trace.schema import Trace
+from dola_core.trace.step import ALPHA_MIN
+from dola_core.trace.what_if import static_lane
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class OpenHandlers:
     def _show_last(self, values: Changes, trail: list[Crumb]) -> Changes:
         """The last run of a trail, at the step where its texts part or else the first."""
         trace = trail[-1].trace
-        lane = trace.lanes[1]
-        view = self.inspector.view(values, lane.layer or 1, max(lane.alpha, ALPHA_MIN))
+        lane = static_lane(trace)
+        view = self.inspector.view(values, lane.layer, max(lane.alpha, ALPHA_MIN))
         view = replace(view, lane=1, index=trace.fork or 0, pinned=())
         return self.inspector.finished(trail, view) | self.controls.at(trace, view) | {self.shown_settings: None}
 

@@ -77,8 +77,7 @@ def _compare(options: argparse.Namespace, interrupt: InterruptHandler, program: 
             engine, comparison = _prepare(options, prompt)
         finally:
             interrupt.check()
-    _, unread = engine.loaded.text_ids.without_control(prompt)
-    if unread:
+    if unread := engine.loaded.unread(prompt):
         print_error(program, f"not read, since the model's tokenizer has no token for it: {unread}.")
     screen = _screen(write, live=live)
     screen.print(heading(engine.label, comparison.lanes[1], comparison.config))
@@ -172,7 +171,7 @@ def _comparison(
     """The baseline beside DoLa-static; options that were left out take the model's preset."""
     from dola_core.comparison import Comparison
     from dola_core.contrast import check_layer
-    from dola_core.lanes import Lane
+    from dola_core.lanes import Baseline, DolaStatic
     from dola_core.models.loaded_model import well_formed
 
     preset = loaded.preset
@@ -180,7 +179,7 @@ def _comparison(
     layer = check_layer(preset.layer if options.layer is None else options.layer, loaded.readout.n_layers)
     alpha = preset.alpha if options.alpha is None else options.alpha
     early_norm = preset.early_norm if options.raw_early is None else not options.raw_early
-    lanes = (Lane(name=LANE_NAMES[0]), Lane(name=LANE_NAMES[1], layer=layer, alpha=alpha))
+    lanes = (Baseline(), DolaStatic(layer=layer, alpha=alpha))
     if options.chat and not loaded.has_chat_template:
         raise CommandError(f"{loaded.info.name} has no chat template; leave out --chat.")
     prompt, _ = loaded.text_ids.without_control(well_formed(prompt))

@@ -17,7 +17,8 @@ from dola_core.display import EMPTY, format_number, mark_whitespace
 
 if TYPE_CHECKING:
     from dola_core.lanes import DecodingConfig, Lane
-    from dola_core.trace.schema import Step, Trace
+    from dola_core.trace.schema import Trace
+    from dola_core.trace.step import Step
 
 END_REASONS = {
     "eos": "end of text",
@@ -87,7 +88,8 @@ def heading(label: str, lane: "Lane", config: "DecodingConfig") -> list[Fragment
     if config.repetition_penalty != 1:
         sampling.append(f"repetition penalty {config.repetition_penalty:g} {config.penalty_position} the contrast")
     norm = "" if config.early_norm else ", read without the final norm"
-    settings = [f"j* = {lane.layer}{norm}", f"α = {lane.alpha:g}", *sampling, f"at most {config.max_new_tokens} tokens"]
+    layer, *own = lane.settings
+    settings = [f"{layer}{norm}", *own, *sampling, f"at most {config.max_new_tokens} tokens"]
     return [(visible(label), "quiet"), ("\n", ""), (" · ".join(settings), "quiet"), ("\n\n", "")]
 
 

@@ -6,7 +6,7 @@ size, which can be compiled.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,15 @@ from dola_core.models.reading.cached_texts import CachedTexts, read_logits
 from dola_core.models.reading.proof import reading_rules
 from dola_core.models.reading.readout import Readout
 from dola_core.models.reading.workspace import Workspace
+
+
+class EarlyReadout(NamedTuple):
+    """A read-out of an early layer at the last position."""
+
+    layer: int
+    """1 to N−1, or 0 for the embeddings."""
+    normed: bool
+    """Whether it is read through the final norm."""
 
 
 class Batch(Protocol):
@@ -28,10 +37,10 @@ class Batch(Protocol):
     def ids(self) -> Tensor:
         """`[rows, T]`: the distinct texts."""
 
-    def logit_index(self, layer: int, row: int) -> int:
-        """Index into `logits` of the read-out of early `layer` for `row`.
+    def logit_index(self, early: EarlyReadout, row: int) -> int:
+        """Index into `logits` of an early read-out for `row`.
 
-        With all layers recorded the order is layer-major: all rows of layer 1, then layer 2, …
+        Where it is read on every row, the other rows come next to it: all rows of layer 1, then of layer 2, …
         """
 
     def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
@@ -56,26 +65,24 @@ class DynamicBatch:
     def __init__(
         self,
         readout: Readout,
-        layers: Sequence[int | None],
+        of_lanes: Sequence[Sequence[EarlyReadout]],
         *,
-        all_layers: bool,
-        early_norm: bool,
+        of_every_row: Sequence[EarlyReadout] = (),
         prefix_cache: PrefixCache | None = None,
     ) -> None:
         """Prepare an empty batch.
 
         Args:
             readout: the model.
-            layers: the contrast layer of each lane, None for a lane without one.
-            all_layers: read every layer on every row, for the trace; else each lane's own layer on its own row.
-            early_norm: read early layers through the final norm.
+            of_lanes: what each lane reads, on its own row.
+            of_every_row: read these on every row, for the trace, and nothing else.
             prefix_cache: take the beginning of the prompt from here, and leave the cache here when the batch is closed.
         """
-        self.readout, self.layers, self.all_layers = readout, list(layers), all_layers
-        self.early_norm, self.prefix_cache = early_norm, prefix_cache
+        self.readout, self.prefix_cache = readout, prefix_cache
+        self.of_lanes, self.of_every_row = list(of_lanes), list(of_every_row)
         self.workspace = Workspace()
         self._texts: CachedTexts | None = None
-        self._indices: dict[tuple[int, int], int] = {}
+        self._indices: dict[tuple[EarlyReadout, int], int] = {}
 
     @property
     def ids(self) -> Tensor:
@@ -94,7 +101,7 @@ class DynamicBatch:
         while chunk and texts.rules.in_chunks and len(prompt_ids) - texts.known > chunk:
             texts.read(texts.known + chunk)
             yield texts.known
-        self._read(dict.fromkeys(range(len(self.layers)), 0))
+        self._read(dict.fromkeys(range(len(self.of_lanes)), 0))
 
     def advance(self, parents: list[int], tokens: list[int], row_of: Mapping[int, int]) -> None:
         """Copy rows of the cache where `parents` says so, and read the new tokens."""
@@ -102,9 +109,9 @@ class DynamicBatch:
         self._started.append(torch.tensor(tokens)[:, None])
         self._read(row_of)
 
-    def logit_index(self, layer: int, row: int) -> int:
-        """Index into `logits` of `layer`'s read-out for `row`."""
-        return self._indices[layer, row]
+    def logit_index(self, early: EarlyReadout, row: int) -> int:
+        """Index into `logits` of an early read-out for `row`."""
+        return self._indices[early, row]
 
     def close(self) -> None:
         """Leave the cache for the next comparison, unless a failed forward pass has left it half done."""
@@ -119,9 +126,11 @@ class DynamicBatch:
 
     def _read(self, row_of: Mapping[int, int]) -> None:
         texts = self._started
-        if self.all_layers:
-            wanted = [(layer, row) for layer in range(1, self.readout.n_layers) for row in range(len(texts.ids))]
+        if self.of_every_row:
+            wanted = [(early, row) for early in self.of_every_row for row in range(len(texts.ids))]
         else:
-            wanted = [(layer, row_of[lane]) for lane, layer in enumerate(self.layers) if layer and lane in row_of]
+            wanted = [(early, row) for lane, row in row_of.items() for early in self.of_lanes[lane]]
         self._indices = {pair: index for index, pair in enumerate(dict.fromkeys(wanted))}
-        self.logits = read_logits(texts, list(self._indices), early_norm=self.early_norm, workspace=self.workspace)
+        pairs = [(early.layer, row) for early, row in self._indices]
+        normed = [early.normed for early, _ in self._indices]
+        self.logits = read_logits(texts, pairs, early_norm=normed, workspace=self.workspace)

@@ -29,7 +29,7 @@ from transformers import (
 from dola_core.comparison import Comparison
 from dola_core.decoding.lockstep import EndRules
 from dola_core.errors import UnsupportedModelError
-from dola_core.generation import generate_with_dola_static
+from dola_core.generation import generate_with_dola
 from dola_core.lanes import Lane
 from dola_core.models.reading.readout import Readout
 from dola_core.trace.schema import EndReason
@@ -119,14 +119,12 @@ def _searches(
         watch = _Watch(len(comparison.prompt_ids), rules)
 
         def work(lane: Lane = lane, watch: _Watch = watch) -> Any:
-            return generate_with_dola_static(
+            own = lane.decoding(config)
+            names = ("repetition_penalty", "penalty_position", "early_norm")
+            return generate_with_dola(
                 readout.model,
                 prompt,
-                layer=lane.layer,
-                alpha=lane.alpha,
-                use_dola_lm_static=lane.layer is not None,
-                early_norm=config.early_norm,
-                penalty_position=config.penalty_position,
+                lane=lane.model_copy(update={name: getattr(own, name) for name in names}),
                 attention_mask=torch.ones_like(prompt),
                 generation_config=generation,
                 stopping_criteria=StoppingCriteriaList([watch]),

@@ -1,24 +1,26 @@
 """The engine owns a loaded model and runs comparisons with it, one step at a time."""
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 
 import torch
 
 from dola_core.comparison import Comparison
-from dola_core.contrast import check_layer
-from dola_core.decoding.batch import Batch, DynamicBatch
+from dola_core.decoding.batch import Batch, DynamicBatch, EarlyReadout
 from dola_core.decoding.beam_search import BeamProgress, BeamResult, search_beams
 from dola_core.decoding.lockstep import EndRules, ForcedContinuation, StepOutput, run_lockstep
 from dola_core.decoding.model_settings import MatureProcessors, check_settings, not_followed, stop_strings
 from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.decoding.static_batch import StaticBatch
+from dola_core.decoding.step_chooser import early_readouts
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.models.loaded_model import LoadedModel, well_formed
 from dola_core.models.reading.proof import context_length, reading_rules
 from dola_core.models.text_ids import embedded_size
 from dola_core.trace.recorder import Recorder
-from dola_core.trace.schema import Trace
+from dola_core.trace.schema import Trace, recorded_readings
 
 COMPILED_LENGTH = 1024
 """The longest text, prompt included, that is decoded compiled: every step attends to that many positions."""
@@ -82,8 +84,9 @@ class Engine:
 
         Raises:
             PromptError: the prompt is empty, leaves no room in the model's context, or holds an id that it has not.
-            ValueError: a lane's layer is not one of the model's, or a forced continuation is empty.
+            ValueError: a lane reads a layer that the model has not, or a forced continuation is empty.
         """
+        comparison = self.fitted(comparison)
         limit = self.check(comparison)
         forced = dict(forced or {})
         if not all(ids for ids, _ in forced.values()):
@@ -94,11 +97,12 @@ class Engine:
         batch = self._batch(comparison, limit, record=record, reuse_prefix=reuse_prefix)
         return run_lockstep(
             batch,
+            self.loaded.readout.n_layers,
             ids,
             comparison.lanes,
             config,
             rules,
-            MatureProcessors(model, config, ids, limit, eos_ids),
+            MatureProcessors(model, ids, limit, eos_ids),
             record=record,
             forced=forced,
             chunk=chunk,
@@ -110,9 +114,20 @@ class Engine:
         Raises `PromptError` and `ValueError` as `compare` does, and `UnsupportedModelError` for a model whose own
         generation config makes another search of it.
         """
+        comparison = self.fitted(comparison)
         limit, loaded = self.check(comparison), self.loaded
         rules = EndRules(limit, frozenset(loaded.eos_ids), (*comparison.config.stop, *self.stop_strings), loaded.text)
         return search_beams(loaded.readout, comparison, rules, getattr(loaded, "tokenizer", None))
+
+    def fitted(self, comparison: Comparison) -> Comparison:
+        """The comparison with its lanes fitted to the model, as a trace records them.
+
+        Raises `ValueError` for a lane that reads layers which the model has not.
+        """
+        readout = self.loaded.readout
+        tied = readout.is_tied
+        lanes = tuple(lane.fitted(readout.n_layers, tied=tied) for lane in comparison.lanes)
+        return replace(comparison, lanes=lanes)
 
     def check(self, comparison: Comparison) -> int:
         """How many tokens the lanes may write: what is asked for, or what the model's context leaves.
@@ -126,9 +141,7 @@ class Engine:
         size = embedded_size(readout.model, readout.vocab_size)
         if unknown := [str(token) for token in dict.fromkeys(comparison.prompt_ids) if not 0 <= token < size]:
             raise PromptError("vocabulary", texts=", ".join(unknown[:5]))
-        for lane in comparison.lanes:
-            if lane.layer is not None:
-                check_layer(lane.layer, readout.n_layers)
+        self.fitted(comparison)
         context = context_length(readout)
         if context is None:
             return comparison.config.max_new_tokens
@@ -143,15 +156,14 @@ class Engine:
             torch.cuda.empty_cache()
 
     def _batch(self, comparison: Comparison, limit: int, *, record: bool, reuse_prefix: bool) -> Batch:
-        readout, early_norm = self.loaded.readout, comparison.config.early_norm
-        own = [lane.layer for lane in comparison.lanes]
-        layers = set(range(1, readout.n_layers)) if record else {layer for layer in own if layer}
-        length = len(comparison.prompt_ids) + limit
-        static = self.static_batch
-        if static is not None and static.suits(layers, len(own), length, early_norm=early_norm):
+        readout, lanes, config = self.loaded.readout, comparison.lanes, comparison.config
+        of_lanes = [early_readouts(lane, config) for lane in lanes]
+        everywhere = _recorded_readouts(readout.n_layers, lanes, config) if record else []
+        static, length = self.static_batch, len(comparison.prompt_ids) + limit
+        if static is not None and static.suits({*everywhere, *chain(*of_lanes)}, len(lanes), length):
             return static
         prefix_cache = self.prefix_cache if reuse_prefix else None
-        return DynamicBatch(readout, own, all_layers=record, early_norm=early_norm, prefix_cache=prefix_cache)
+        return DynamicBatch(readout, of_lanes, of_every_row=everywhere, prefix_cache=prefix_cache)
 
     def _compiled_batch(self) -> StaticBatch:
         readout = self.loaded.readout
@@ -161,6 +173,13 @@ class Engine:
             )
         length = min(COMPILED_LENGTH, context_length(readout) or COMPILED_LENGTH)
         return StaticBatch(readout, range(1, readout.n_layers), lanes=2, length=length)
+
+
+def _recorded_readouts(n_layers: int, lanes: Sequence[Lane], config: DecodingConfig) -> list[EarlyReadout]:
+    """What is read on every row for the trace: the embeddings, if a lane reads them, then each way of all layers."""
+    norms = list(dict.fromkeys(reading.early_norm for reading in recorded_readings(lanes, config)))
+    first = [EarlyReadout(0, normed) for normed in norms if any(0 in lane.reads for lane in lanes)]
+    return [*first, *(EarlyReadout(layer, normed) for normed in norms for layer in range(1, n_layers))]
 
 
 def compare(
@@ -173,18 +192,19 @@ def compare(
     Args:
         loaded: what `load_model` returns.
         prompt: the text to complete, or with `chat` the user's turn of the model's chat template.
-        lanes: the decoders, such as `[Lane(name="baseline"), Lane(name="dola", layer=22, alpha=0.1)]`.
+        lanes: the decoders, such as `[Baseline(), DolaStatic(layer=22), DolaDynamic(bucket="high")]`.
         config: how all of them decode; None decodes greedily, at most 48 tokens, with the model's own repetition
             penalty. What else its generation config forbids or forces holds in any case.
 
     Raises:
         PromptError: the prompt is blank, too long or cannot be read, or there is no chat template or it fails.
-        ValueError: a lane's layer is not one of the model's.
+        ValueError: a lane reads a layer that the model has not.
     """
+    engine = Engine(loaded)
     ids = loaded.encode(prompt, chat=chat)
     config = config or DecodingConfig(repetition_penalty=loaded.repetition_penalty)
-    comparison = Comparison(well_formed(prompt), tuple(ids), tuple(lanes), config)
+    comparison = engine.fitted(Comparison(well_formed(prompt), tuple(ids), tuple(lanes), config))
     recorder = Recorder(comparison, loaded.info)
-    for output in Engine(loaded).compare(comparison):
+    for output in engine.compare(comparison):
         recorder.add(output.tokens, output.ends, output.steps)
     return recorder.trace(loaded.piece, loaded.text)

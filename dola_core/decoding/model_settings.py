@@ -5,7 +5,7 @@ What it forbids, forces or penalises holds. How it samples or searches, and for 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +30,6 @@ from transformers import (
 )
 
 from dola_core.errors import UnsupportedModelError
-from dola_core.lanes import DecodingConfig
 
 NOT_FOLLOWED = ("guidance_scale", "token_healing", "watermarking_config", "constraints", "force_words_ids")
 """Settings that change what plain `generate` writes and that lock step leaves out."""
@@ -51,33 +50,23 @@ def stop_strings(model: PreTrainedModel) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(named)
 
 
-class MatureLogits(NamedTuple):
-    """The final layer's logits `[rows, V]`, as the model's settings leave them."""
-
-    penalised: Tensor
-    """What the baseline decodes from."""
-    contrasted: Tensor
-    """What the contrast uses: the same, or without the repetition penalty where that comes after the contrast."""
-
-
 class MatureProcessors:
-    """What acts on the mature logits of one comparison: ids `[rows, T]`, logits `[rows, V]` → `MatureLogits`.
+    """What acts on the mature logits of one comparison: ids `[rows, T]`, logits `[rows, V]` → `[rows, V]`.
 
-    The processors that `generate` makes of the model's generation config, in its order, with the comparison's
-    repetition penalty in place of the model's own.
+    The processors that `generate` makes of the model's generation config, in its order, with a lane's repetition
+    penalty in place of the model's own.
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
-        config: DecodingConfig,
         prompt_ids: Sequence[int],
         limit: int,
         eos_ids: Iterable[int],
     ) -> None:
         """For texts that go on from `prompt_ids` by at most `limit` tokens and end at `eos_ids`."""
         self.own: GenerationConfig = model.generation_config or GenerationConfig()
-        self.config, self.prompt_ids, self.limit, self.eos_ids = config, list(prompt_ids), limit, list(eos_ids)
+        self.prompt_ids, self.limit, self.eos_ids = list(prompt_ids), limit, list(eos_ids)
         self._made: dict[float, LogitsProcessorList] = {}
 
     @property
@@ -85,15 +74,8 @@ class MatureProcessors:
         """Whether logits that are not finite are replaced, as the model's `remove_invalid_values` asks for."""
         return self.own.remove_invalid_values is True
 
-    def __call__(self, ids: Tensor, logits: Tensor) -> MatureLogits:
-        """Apply them; both results are one tensor unless a penalty comes after the contrast."""
-        penalty = self.config.repetition_penalty
-        penalised = self._apply(penalty, ids, logits)
-        if penalty == 1.0 or self.config.penalty_position == "before":
-            return MatureLogits(penalised, penalised)
-        return MatureLogits(penalised, self._apply(1.0, ids, logits))
-
-    def _apply(self, penalty: float, ids: Tensor, logits: Tensor) -> Tensor:
+    def __call__(self, ids: Tensor, logits: Tensor, penalty: float = 1.0) -> Tensor:
+        """Apply them, with a repetition penalty."""
         # Made at the first step: which device the logits are on is known by then.
         if penalty not in self._made:
             self._made[penalty] = self._processors(penalty, logits.device)
@@ -144,7 +126,7 @@ def check_settings(model: PreTrainedModel, vocab_size: int, eos_ids: Iterable[in
 
     Raises `UnsupportedModelError` with what `transformers` says of it.
     """
-    processors = MatureProcessors(model, DecodingConfig(), [0], 1, eos_ids)
+    processors = MatureProcessors(model, [0], 1, eos_ids)
     try:
         processors(torch.zeros(1, 1, dtype=torch.long), torch.zeros(1, vocab_size))
     except Exception as error:  # each setting is checked by code of its own

@@ -1,6 +1,6 @@
 """A batch that can be compiled: one row for every lane, in a KV cache whose address and size never change."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import Cache, StaticCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
+from dola_core.decoding.batch import EarlyReadout
 from dola_core.errors import UnsupportedModelError
 from dola_core.models.reading.cached_texts import CachedTexts, read_logits
 from dola_core.models.reading.parts import model_name
@@ -59,10 +60,10 @@ class StaticBatch:
             )
         self._step = (compiler or partial(torch.compile, dynamic=False))(self._decode)
 
-    def suits(self, layers: Sequence[int] | set[int], lanes: int, length: int, *, early_norm: bool) -> bool:
-        """Whether a comparison that reads `layers` on so many lanes and tokens can be decoded in this batch."""
-        enough = set(layers) <= set(self.layers) and length <= self.length
-        return enough and lanes == self.lanes and early_norm == self.early_norm
+    def suits(self, early: Collection[EarlyReadout], lanes: int, length: int) -> bool:
+        """Whether a comparison with these read-outs, on so many lanes and tokens, can be decoded in this batch."""
+        enough = {one.layer for one in early} <= set(self.layers) and length <= self.length
+        return enough and lanes == self.lanes and {one.normed for one in early} <= {self.early_norm}
 
     def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
         """Read the prompt eagerly into a cache of one row, and copy that to every row."""
@@ -100,9 +101,9 @@ class StaticBatch:
         by_lane = logits.view(-1, self.lanes, logits.shape[-1])
         self.logits = by_lane[:, [lane_of[row] for row in range(len(tokens))]].flatten(0, 1)
 
-    def logit_index(self, layer: int, row: int) -> int:
-        """Index into `logits` of `layer`'s read-out for `row`; layer-major, as all layers are read on every row."""
-        return self.layers.index(layer) * len(self.ids) + row
+    def logit_index(self, early: EarlyReadout, row: int) -> int:
+        """Index into `logits` of an early read-out for `row`; layer-major, as all layers are read on every row."""
+        return self.layers.index(early.layer) * len(self.ids) + row
 
     def close(self) -> None:
         """Nothing to do: the next comparison overwrites the cache."""

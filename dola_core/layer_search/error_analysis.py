@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dola_core.contrast import log_softmax
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.layer_search.evaluate import generate_ids
 from dola_core.layer_search.metrics import COMPARING_METRICS, normalised_scores
 from dola_core.layer_search.question_ids import QuestionIds
@@ -99,7 +99,7 @@ def _generated_ids(
     decoding = DecodingConfig(max_new_tokens=longest, early_norm=config.rule.early_norm)
     if config.task == "generate":
         decoding = config.decoding or DecodingConfig()
-    lanes = (Lane(name="baseline"), Lane(name="dola", layer=setting[0], alpha=setting[1]))
+    lanes = (Baseline(), DolaStatic(layer=setting[0], alpha=setting[1]))
     baseline, dola = generate_ids(question.loaded, question.prompt, lanes, decoding)
     return (baseline, dola) if right == "baseline" else (dola, baseline)
 

@@ -16,7 +16,7 @@ from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine
 from dola_core.errors import FileWriteError, PromptError, QuestionPromptError, QuestionTooLongError
 from dola_core.files import write_atomically
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, Lane
 from dola_core.layer_search.metrics import COMPARING_METRICS, GENERATION_METRICS, GREEDY_METRICS, Metric, metric_values
 from dola_core.layer_search.question_ids import QuestionIds
 from dola_core.layer_search.questions.dataset import Item
@@ -142,8 +142,8 @@ def _evaluate_generation(
     loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, table: MetricTable
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(index of the item, its metrics `[metrics, S]`) by texts generated at every setting, one lane each."""
-    lanes = [Lane(name="", layer=None, alpha=1.0)]
-    lanes += [Lane(name="", layer=layer, alpha=alpha) for layer in table.layers for alpha in table.alphas]
+    lanes: list[Lane] = [Baseline()]
+    lanes += [DolaStatic(layer=layer, alpha=alpha) for layer in table.layers for alpha in table.alphas]
     decoding, engine = config.decoding or DecodingConfig(), Engine(loaded)
     questions = []
     for number, item in enumerate(items, start=1):

@@ -103,6 +103,10 @@ class LoadedModel:
             return self.text_ids.prompt(prompt)
         return self.text_ids.chat(prompt, well_formed(system), template_arguments)
 
+    def unread(self, prompt: str) -> str:
+        """The control characters of `prompt` that have no token, by name; see `TextIds.without_control`."""
+        return self.text_ids.without_control(well_formed(prompt))[1]
+
     def piece(self, token: int) -> str:
         """The text of one token, with the space before it that SentencePiece tokenizers drop when they decode.
 

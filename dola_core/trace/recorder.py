@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dola_core.comparison import Comparison
 from dola_core.models.info import ModelInfo
-from dola_core.trace.schema import EndReason, Step, Trace, digest_of
+from dola_core.trace.schema import EndReason, Trace, digest_of
+from dola_core.trace.step import Step
 
 
 class Recorder:

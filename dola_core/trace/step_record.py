@@ -1,8 +1,9 @@
 """What the trace keeps of one step: the tensors of a forward pass in, a `Step` for each row out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from dola_core.contrast import entropy, layer_statistics, plausible_head
 from dola_core.models.reading.workspace import Workspace
 from dola_core.trace.ranks import encode_ranks, ranks_of
-from dola_core.trace.schema import ALPHA_MIN, Choice, Step
+from dola_core.trace.step import ALPHA_MIN, NO_FLOATS, Choice, Step
 
 SHOWN = 15
 """Tokens that a step records even if its plausible head is smaller, so that a chart can show some that were cut."""
@@ -29,14 +30,18 @@ FREE_BUDGET = 1024
 """Budget that every trace has, however short."""
 
 
+NO_LAYERS: Mapping[int, Sequence[int]] = MappingProxyType({})
+
+
 class Allowance:
     """Divides the size of a trace among its steps: how many tokens each may record.
 
     A step with many plausible tokens may take up to `MOST_EXACT`, from what steps with few of them leave over.
     """
 
-    def __init__(self, steps: int) -> None:
-        self.steps, self.left = steps, max(MEAN_COST * steps, FREE_BUDGET)
+    def __init__(self, steps: int, *, closeness: bool = False) -> None:
+        """For so many steps, each with the `closeness` of its layers or without, which costs as much as one token."""
+        self.steps, self.left = steps, max((MEAN_COST - 2 * closeness) * steps, FREE_BUDGET)
 
     def take(self, head_size: int) -> tuple[int, int]:
         """How many tokens the next step records exactly and roughly, if `head_size` are plausible at `ALPHA_MIN`."""
@@ -68,6 +73,10 @@ def record_steps(
     log_q: Tensor,
     ids: Tensor,
     noise: Tensor | None,
+    reading: int = 0,
+    contrasted: Mapping[int, Sequence[int]] = NO_LAYERS,
+    closeness: Tensor | None = None,
+    log_q_0: Tensor | None = None,
     workspace: Workspace | None = None,
 ) -> tuple[Step, ...]:
     """Reduce one step to what the trace keeps of each row.
@@ -81,6 +90,10 @@ def record_steps(
         log_q: log-probabilities of all layers, the last as the contrast used it, `[N, rows, V]`.
         ids: tokens so far `[rows, T]`.
         noise: Gumbel noise `[V]` or None.
+        reading: which of the trace's readings `log_q` is.
+        contrasted: {lane that chooses a layer: the layer that it contrasts with on each row}.
+        closeness: of the layers 0 … N−1 to the last, `[N, rows]`, if a lane chooses a layer by it.
+        log_q_0: log-probabilities of the embeddings, `[rows, V]`, if a lane reads them.
         workspace: memory to work in, for callers that record many steps.
     """
     choices, lane_log_p, log_q_N = choices.cpu(), scores.log_softmax(-1), log_q[-1]
@@ -99,15 +112,20 @@ def record_steps(
     for row, one in enumerate(kept):
         table = log_q[:, row, one.tokens].T.clamp_min(LEAST_LOG_Q).cpu().numpy()
         chosen = choices[row].tolist()
+        layers = [contrasted[lane][row] if lane in contrasted else None for lane in range(len(chosen))]
         chosen_ranks = ranks[[one.ranked.index(token) for token in chosen], :, row]  # [lanes, N]
-        columns = zip(chosen, p[row], chosen_ranks[:, -1].tolist(), own_entropy[row], strict=True)
+        columns = zip(chosen, p[row], chosen_ranks[:, -1].tolist(), own_entropy[row], layers, strict=True)
         exact = one.tokens[: one.exact]
         steps.append(
             Step(
                 index=index,
+                reading=reading,
                 lanes=rows[row].lanes,
                 taken=rows[row].taken,
-                choices=tuple(Choice(id=i, p=_short(q), rank=rank, entropy=_short(e)) for i, q, rank, e in columns),
+                choices=tuple(
+                    Choice(id=i, p=_short(q), rank=rank, entropy=_short(e), layer=layer)
+                    for i, q, rank, e, layer in columns
+                ),
                 exact_alpha=one.exact_alpha,
                 tokens=np.array(one.tokens),
                 log_q=table[: one.exact],
@@ -120,6 +138,8 @@ def record_steps(
                 layer_entropy=layer_entropy[:, row],
                 ranks=np.minimum(chosen_ranks, MOST_RANK),
                 shown_ranks=encode_ranks(ranks[: min(SHOWN, len(one.tokens)), :, row]),
+                embedding_log_q=NO_FLOATS if log_q_0 is None else log_q_0[row, exact].cpu().numpy(),
+                closeness=NO_FLOATS if closeness is None else closeness[:, row].cpu().numpy(),
             )
         )
     return tuple(steps)

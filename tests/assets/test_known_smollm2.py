@@ -7,7 +7,7 @@ from app.inputs.known_model import TITLES, KnownModel
 from app.paths import MODELS
 from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine, compare
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.layer_search.result import SearchResult
 from dola_core.models.loading import load_model
 from dola_core.models.sources import smollm2
@@ -34,8 +34,8 @@ def test_its_search_is_its_own_and_its_settings_are_the_ones_that_the_search_cho
 
 def test_every_example_is_labelled_as_what_it_is(smol):
     lanes = [
-        Lane(name="baseline"),
-        Lane(name="dola", layer=smol.preset.layer, alpha=smol.preset.alpha),
+        Baseline(name="baseline"),
+        DolaStatic(name="dola", layer=smol.preset.layer, alpha=smol.preset.alpha),
     ]
     found = {}
     for example in KnownModel.of(smol.info).examples:

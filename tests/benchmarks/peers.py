@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from tests.benchmarks.results import ResultRow, publish
 from tests.benchmarks.shapes import SHAPES, engine_of, random_llama
 from tests.benchmarks.timing import Ratio
@@ -58,7 +58,7 @@ class Peer:
 
 def ours(engine: Engine, prompt: list[int], penalty: float) -> tuple[list[list[int]], float]:
     """The ids that both lanes write here, and the seconds."""
-    lanes = (Lane(name="baseline"), Lane(name="DoLa", layer=LAYER, alpha=ALPHA))
+    lanes = (Baseline(name="baseline"), DolaStatic(name="DoLa", layer=LAYER, alpha=ALPHA))
     config = DecodingConfig(
         max_new_tokens=NEW, early_norm=False, repetition_penalty=penalty, penalty_position="after"
     )  # fmt: skip

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dola_core.comparison import Comparison
 from dola_core.contrast import default_layer
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, Lane
 from tests.benchmarks.results import ResultRow, publish
 from tests.benchmarks.shapes import ATLAS, LAYERS, REAL, SHAPES, SMOLLM2, Timed, all_models, engine_of, random_llama
 from tests.benchmarks.timing import Ratio, in_turn
@@ -47,7 +47,7 @@ def prompt_for(timed: Timed, model: PreTrainedModel) -> list[int]:
 def lanes_of(count: int, n_layers: int = LAYERS) -> list[Lane]:
     """The baseline, and DoLa at every second layer downwards from three quarters (22 of 30), then round again."""
     layers = [1 + (default_layer(n_layers) - 1 - 2 * number) % (n_layers - 1) for number in range(count - 1)]
-    return [Lane(name="baseline"), *(Lane(name=str(layer), layer=layer, alpha=0.1) for layer in layers)]
+    return [Baseline(name="baseline"), *(DolaStatic(name=str(layer), layer=layer) for layer in layers)]
 
 
 def stock(model: PreTrainedModel, prompt: list[int], new: int, **more: float) -> Callable[[], None]:

@@ -27,12 +27,12 @@ def penalise(scores: np.ndarray, ids: Sequence[int], penalty: float) -> np.ndarr
     return scores
 
 
-def contrast(log_q_N: np.ndarray, log_q_J: np.ndarray, alpha: float) -> np.ndarray:
+def contrast(log_q_N: np.ndarray, log_q_J: np.ndarray, alpha: float, beta: float = 1.0) -> np.ndarray:
     q_N = np.exp(log_q_N)
     F = np.full_like(log_q_N, -np.inf)
     for token in range(len(F)):
         if q_N[token] >= alpha * q_N.max():
-            F[token] = log_q_N[token] - log_q_J[token]
+            F[token] = log_q_N[token] - beta * log_q_J[token]
     return F
 
 
@@ -52,6 +52,18 @@ def warp(scores: np.ndarray, *, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0) 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     m = (p + q) / 2
     return sum(float((x[x > 0] * np.log(x[x > 0] / m[x > 0])).sum()) / 2 for x in (p, q))
+
+
+def closeness(p: np.ndarray, q: np.ndarray) -> float:
+    """ln 2 less the Jensen–Shannon divergence, exact also where that rounds to ln 2."""
+    p, q = np.maximum(p, 1e-300), np.maximum(q, 1e-300)
+    return float((p * np.log1p(q / p) + q * np.log1p(p / q)).sum()) / 2
+
+
+def peer_divergence(p: np.ndarray, q: np.ndarray) -> float:
+    """What `transformers` 4.55.4 calls the Jensen–Shannon divergence: its terms are weighted by the mean of the two."""
+    m = (p + q) / 2
+    return sum(float((m[m > 0] * np.log(m[m > 0] / x[m > 0])).mean()) / 2 for x in (p, q))
 
 
 def entropy(p: np.ndarray) -> float:
@@ -82,7 +94,7 @@ class NaiveDecoder:
         """Logits of the whole model, or of one of its layers 1..N−1."""
         states = self.hidden_states(ids)
         if layer is None:
-            return self.head @ states[-1]
+            return self.head @ states[-1]  # the embeddings are layer 0
         h = states[layer]
         if early_norm:
             h = h / np.sqrt(np.mean(h**2) + self.eps) * self.norm_weight
@@ -110,6 +122,28 @@ class NaiveDecoder:
         if position == "before":
             return contrast(log_softmax(penalise(mature, ids, penalty)), log_q_J, alpha)
         return penalise(contrast(log_softmax(mature), log_q_J, alpha), ids, penalty)
+
+    def dynamic(
+        self,
+        ids: Sequence[int],
+        layers: Sequence[int],
+        alpha: float,
+        beta: float = 1.0,
+        *,
+        penalty: float = 1.0,
+        position: str = "before",
+        early_norm: bool = True,
+    ) -> tuple[dict[int, np.ndarray], dict[int, float]]:
+        """For each layer of a bucket `F` against it, and its closeness to the last; the least close one is taken."""
+        logits = self.logits(ids)
+        log_q_N = log_softmax(penalise(logits, ids, penalty) if position == "before" else logits)
+        scores, close = {}, {}
+        for layer in layers:
+            log_q = log_softmax(self.logits(ids, layer, early_norm=early_norm))
+            F = contrast(log_q_N, log_q, alpha, beta)
+            scores[layer] = penalise(F, ids, penalty) if position == "after" else F
+            close[layer] = closeness(np.exp(log_q_N), np.exp(log_q))
+        return scores, close
 
     def greedy(self, ids: Sequence[int], steps: int, layer: int | None, alpha: float = 0.1, **settings) -> list[int]:
         """The ids that follow `ids`."""

@@ -12,6 +12,7 @@ from dola_core.contrast import (
     LN_2,
     check_alpha,
     check_layer,
+    closeness,
     compute_probs_from_hidden,
     contrast_with_apc,
     default_layer,
@@ -191,6 +192,28 @@ class TestProperties:
     @given(logits())
     def test_entropy_is_between_zero_and_that_of_the_uniform(self, x):
         assert -1e-6 <= entropy(log_softmax(x)) <= math.log(len(x)) + 1e-5
+
+
+class TestCloseness:
+    @given(two_distributions())
+    def test_is_what_the_divergence_lacks_of_ln_2(self, pair):
+        lacks = math.log(2) - jensen_shannon(*pair)
+        torch.testing.assert_close(closeness(*pair), lacks, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(closeness(*pair), closeness(*reversed(pair)))
+
+    def test_tells_layers_apart_whose_divergences_round_to_ln_2(self):
+        """Equal to the same sum in float64, of distributions that share a part of 1e-9 and less."""
+        shared = torch.tensor([1e-9, 1e-12, 1e-20, 1e-30], dtype=torch.float64)
+        p = torch.tensor([1.0, 0.0], dtype=torch.float64).clamp_min(1e-300)
+        q = torch.stack([shared, 1 - shared], dim=-1)
+        exact = 0.5 * (p * (q / p).log1p() + q * (p / q).log1p()).sum(-1)
+        assert (jensen_shannon(p.log().float(), q.log().float()) == math.log(2)).sum() > 2
+        found = closeness(p.log().float(), q.log().float())
+        torch.testing.assert_close(found, exact.float(), rtol=1e-4, atol=0)
+
+    def test_of_distributions_with_nothing_in_common_is_next_to_0(self):
+        p, q = torch.eye(2).log()
+        assert 0 <= closeness(p, q) < 1e-32
 
 
 class TestDtypes:

@@ -31,7 +31,7 @@ from dola_core.decoding.engine import Engine
 from dola_core.decoding.lockstep import StepOutput
 from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.decoding.static_batch import StaticBatch
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import DecodingConfig, DolaStatic, Lane
 from dola_core.models.info import ModelInfo
 from dola_core.models.reading.readout import Readout
 from dola_core.trace.recorder import Recorder
@@ -178,6 +178,11 @@ def beam_search(
     return engine_of(readout, **named).beam_search(asked(prompt_ids, lanes, config))
 
 
+def layer_and_alpha(lane: Lane) -> tuple[int | None, float]:
+    """(j*, α) of a DoLa-static lane; (None, 0.1) of a plain one."""
+    return (lane.layer, lane.alpha) if isinstance(lane, DolaStatic) else (None, 0.1)
+
+
 def texts(steps: Iterable[StepOutput]) -> list[list[int]]:
     """What each lane wrote, from the steps of a comparison."""
     written: dict[int, list[int]] = {}
@@ -189,7 +194,7 @@ def texts(steps: Iterable[StepOutput]) -> list[list[int]]:
 
 def recorded(readout, prompt_ids, lanes, config, **how) -> Trace:
     """A whole comparison's trace; token n is spelled " tn"."""
-    recorder = Recorder(asked(prompt_ids, lanes, config), info_of(readout))
+    recorder = Recorder(engine_of(readout).fitted(asked(prompt_ids, lanes, config)), info_of(readout))
     for output in compare(readout, prompt_ids, lanes, config, **how):
         recorder.add(output.tokens, output.ends, output.steps)
     return recorder.trace(piece=lambda i: f" t{i}", text=spelled)

@@ -9,7 +9,7 @@ from gradio_client.exceptions import AppError
 
 from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.scoring import ScoringConfig
@@ -45,7 +45,7 @@ def test_only_three_endpoints_are_named(client):
 
 def test_a_comparison_streams_its_steps_and_ends_with_the_trace(client, loaded):
     *steps, last = client.submit(PROMPT, layer=12, alpha=0.1, max_new_tokens=9, api_name="/compare")
-    lanes = (Lane(name="Baseline"), Lane(name="DoLa-static", layer=12, alpha=0.1))
+    lanes = (Baseline(name="Baseline"), DolaStatic(name="DoLa-static", layer=12, alpha=0.1))
     comparison = Comparison(PROMPT, tuple(loaded.encode(PROMPT)), lanes, DecodingConfig(max_new_tokens=9))
     outputs = list(Engine(loaded).compare(comparison))
     assert [event["type"] for event in steps] == ["step"] * len(outputs)
@@ -78,7 +78,7 @@ def test_what_if_reads_a_trace_as_the_trace_itself_does(client):
     for step in (1, 3):
         for layer, alpha in ((3, 0.5), (28, 0.05)):
             token = client.predict(last["trace"], step, layer, alpha, api_name="/what_if")
-            assert token["id"] == trace.what_if(1, step - 1, layer, alpha)
+            assert token["id"] == trace.what_if(1, step - 1, DolaStatic(layer=layer, alpha=alpha))
             assert token["text"] == trace.pieces[token["id"]]
             assert token["same"] is (token["id"] == token["chosen"]["id"])
 

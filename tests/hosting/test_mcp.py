@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dola_core.lanes import DolaStatic
 from dola_core.trace.schema import Trace
 from tests.server import ROOT, free_port, serve
 
@@ -77,7 +78,7 @@ def test_a_comparison_is_json_with_its_trace(session):
 
 def test_what_if_and_layer_curve_answer_as_well(session):
     trace = Trace.model_validate(document(session, "compare")["trace"])
-    assert document(session, "what_if")["id"] == trace.what_if(1, 0, 3, 0.5)
+    assert document(session, "what_if")["id"] == trace.what_if(1, 0, DolaStatic(layer=3, alpha=0.5))
     assert document(session, "layer_curve")["type"] == "curve"
 
 

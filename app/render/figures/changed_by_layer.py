@@ -5,13 +5,13 @@ from typing import Any
 from app.render.figures.style import Figure, figure, line_at
 from app.render.inspection import Inspection
 from app.ui.palette import LIGHT
-from dola_core.trace.what_if import DOLA, ChangedByLayer, changed_by_layer
+from dola_core.trace.what_if import ChangedByLayer, changed_by_layer, static_lane
 
 
 def changed_by_layer_card(inspection: Inspection) -> dict[str, Any]:
     """For every j* at the view's α: how many choices would differ from those of the run, for `Chart`."""
     trace, view, words = inspection.trace, inspection.view, inspection.words
-    changed, ran = changed_by_layer(trace, view.alpha), trace.lanes[DOLA]
+    changed, ran = changed_by_layer(trace, view.alpha), static_lane(trace)
     return {
         "title": words("chart.changed_by_layer"),
         "sub": words(

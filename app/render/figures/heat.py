@@ -11,7 +11,7 @@ from app.render.view_state import HeatQuantity
 from app.ui.palette import LIGHT
 from dola_core.contrast import LN_2
 from dola_core.display import format_number
-from dola_core.trace.schema import Step
+from dola_core.trace.step import Step
 
 WINDOW = 8
 """Steps that are shown in large, each cell with its token. More would be slow to draw and too small to read."""

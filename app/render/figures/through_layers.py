@@ -10,7 +10,7 @@ from app.render.token_text import token
 from app.render.view_state import LayerQuantity
 from app.ui.palette import LIGHT
 from dola_core.trace.ranks import EXACT
-from dola_core.trace.schema import Step
+from dola_core.trace.step import Step
 
 
 def layer_card(inspection: Inspection) -> dict[str, Any]:

@@ -155,17 +155,23 @@ def _arguments(kind: type[Any]) -> frozenset[str]:
 
 @torch.inference_mode()
 def read_logits(
-    texts: CachedTexts, pairs: Sequence[tuple[int, int]], *, early_norm: bool, workspace: Workspace | None = None
+    texts: CachedTexts,
+    pairs: Sequence[tuple[int, int]],
+    *,
+    early_norm: bool | Sequence[bool],
+    workspace: Workspace | None = None,
 ) -> Tensor:
     """Read what is left of `texts` and return logits of the last position: `[pairs + rows, V]`, float32.
 
     First come the (layer, row) `pairs`, in their order, then the last layer's read-out of every row. Each pass of the
-    model has one product of its head.
+    model has one product of its head. `early_norm` says of each pair whether it is read through the final norm, or of
+    all of them.
     """
     readout, output = texts.readout, None
+    normed = [early_norm] * len(pairs) if isinstance(early_norm, bool) else early_norm
     for rows in texts.groups:
         places = [place for place, (_, row) in enumerate(pairs) if row in rows]
-        product = _read_group(texts, rows, [pairs[place] for place in places], early_norm=early_norm)
+        product = _read_group(texts, rows, [pairs[place] for place in places], [normed[place] for place in places])
         if len(rows) == len(texts.ids):
             output = product
         else:
@@ -193,17 +199,25 @@ def read_states(texts: CachedTexts, layers: Sequence[int], pick: Callable[[Tenso
     return {layer: torch.cat([captured.pop(layer) for captured in groups]) for layer in layers}
 
 
-def _read_group(texts: CachedTexts, rows: range, pairs: Sequence[tuple[int, int]], *, early_norm: bool) -> Tensor:
-    """The head's output `[pairs + rows, V]` of one pass, for (layer, row) `pairs` of its rows."""
+def _read_group(texts: CachedTexts, rows: range, pairs: Sequence[tuple[int, int]], normed: Sequence[bool]) -> Tensor:
+    """The head's output `[pairs + rows, V]` of one pass, for (layer, row) `pairs` of its rows.
+
+    `normed` says which of them are read through the final norm.
+    """
     readout, layers = texts.readout, list(dict.fromkeys(layer for layer, _ in pairs))
 
     def early(x: Tensor) -> Tensor:
         if not pairs:
             return x[:0]
         h = torch.cat([captured[layer].to(x.device) for layer in layers])  # [layers · rows, d]
-        if len(pairs) < len(h):
+        if len(pairs) != len(h) or len(set(normed)) > 1:
             h = h[[layers.index(layer) * len(rows) + row - rows.start for layer, row in pairs]]
-        return readout.norm(h) if early_norm else readout.raw(h)
+        if len(set(normed)) == 1:
+            return readout.norm(h) if normed[0] else readout.raw(h)
+        through_norm = torch.tensor(normed, device=h.device)
+        ready = readout.raw(h)
+        ready[through_norm] = readout.norm(h[through_norm])
+        return ready
 
     with readout.capture(layers) as captured, readout.beside_head(early) as product:
         texts.read_group(rows)

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +81,12 @@ class Readout:
         return self.parts.after_head.width
 
     @property
+    def is_tied(self) -> bool:
+        """Whether the head has the weights of the embeddings."""
+        embeddings = self.model.get_input_embeddings()
+        return embeddings is not None and getattr(embeddings, "weight", None) is getattr(self.phi, "weight", self)
+
+    @property
     def context_length(self) -> int | None:
         """The most positions of a text, or None if the model's config does not say."""
         return getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", None)
@@ -114,6 +121,7 @@ class Readout:
     ) -> Iterator[dict[int, Tensor]]:
         """Collect the outputs of blocks while the body runs the model: {layer: `[rows, d]`}, layers from 1 to N.
 
+        Layer 0 is what the first block reads: the embeddings.
         Only the last position is kept, as a copy, so a long prompt costs `[rows, d]` per layer; `pick` may keep other
         parts of `[rows, T, d]`. A later forward pass overwrites an earlier one. Forward passes that other threads run
         on the same model are ignored. The hooks are removed when the body ends, however it ends.
@@ -121,15 +129,23 @@ class Readout:
         captured: dict[int, Tensor] = {}
         owner = threading.get_ident()
 
-        def keep(layer: int) -> Callable[..., None]:
-            def hook(_module: nn.Module, _args: tuple, output: Tensor | tuple | list) -> None:
-                if threading.get_ident() == owner:
-                    h = output[0] if isinstance(output, (tuple, list)) else output
-                    captured[layer] = pick(h).detach().clone()
+        def keep(layer: int, output: Tensor | tuple | list) -> None:
+            if threading.get_ident() == owner:
+                h = output[0] if isinstance(output, (tuple, list)) else output
+                captured[layer] = pick(h).detach().clone()
 
-            return hook
+        def of_block(layer: int) -> Callable[..., None]:
+            return lambda _module, _args, output: keep(layer, output)
 
-        handles = [self.blocks[layer - 1].register_forward_hook(keep(layer)) for layer in layers]
+        def of_embeddings(_module: nn.Module, args: tuple, named: dict[str, Any]) -> None:
+            keep(0, args[0] if args else named["hidden_states"])
+
+        handles = [
+            self.blocks[layer - 1].register_forward_hook(of_block(layer))
+            if layer
+            else self.blocks[0].register_forward_pre_hook(of_embeddings, with_kwargs=True)
+            for layer in layers
+        ]
         try:
             yield captured
         finally:

@@ -9,6 +9,7 @@ from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.language import language
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.static_batch import StaticBatch
+from dola_core.lanes import DolaStatic
 from dola_core.trace.schema import Trace
 from tests.app.looking import looking, settings_of
 
@@ -170,7 +171,7 @@ def test_going_on_with_other_settings_writes_what_the_what_if_said(engine, compa
             if alpha >= step.exact_alpha:
                 view = looking(trace, step.index, layer=layer, alpha=alpha)
                 on = list(run_on(engine, trace, **settings_of(view), limits=Limits(1)))[-1].trace
-                assert on.lane_ids(1) == [step.what_if(layer, alpha, trace.decoding)]
+                assert on.lane_ids(1) == [step.what_if(DolaStatic(layer=layer, alpha=alpha), trace.decoding)]
 
 
 def test_a_forced_token_is_read_as_part_of_the_prompt(engine, loaded, compared):

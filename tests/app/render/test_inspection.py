@@ -18,7 +18,7 @@ from app.render.inspection import Inspection
 from app.render.plausible_head import PlausibleHead
 from app.render.sentences import difference_sentence, step_sentence
 from app.render.token_strips import running_strips, token_strips
-from dola_core.trace.schema import Step
+from dola_core.trace.step import Step
 from dola_core.trace.what_if import what_if_choice
 from tests.app.looking import inspecting, looking
 

@@ -2,6 +2,7 @@ import pytest
 
 from app.render.token_strips import running_strips, token_strips
 from app.render.token_text import token
+from dola_core.lanes import DolaStatic
 from tests.app.looking import inspecting
 
 
@@ -59,7 +60,7 @@ def test_ghosts_follow_the_settings(forked):
     inspection = inspecting(forked, layer=25, alpha=0.2)
     for step, shown in zip(forked.lane_steps(0), token_strips(inspection)["lanes"][0]["tokens"], strict=True):
         if step.exact_alpha <= 0.2:
-            dola = step.what_if(25, 0.2, forked.decoding)
+            dola = step.what_if(DolaStatic(layer=25, alpha=0.2), forked.decoding)
             assert shown["differs"] == (dola != step.choices[0].id)
             assert not shown["differs"] or shown["ghost"]["text"] == token(forked, dola)
 

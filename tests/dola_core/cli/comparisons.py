@@ -7,7 +7,7 @@ from dola_core.cli.texts import LaneTexts
 from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.lockstep import StepOutput
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace
@@ -21,7 +21,7 @@ NAMES = ("Baseline", "DoLa-static")
 
 
 def comparison(loaded: LoadedModel, prompt: str, layer: int = 22, alpha: float = 0.1, **config) -> Comparison:
-    lanes = (Lane(name=NAMES[0]), Lane(name=NAMES[1], layer=layer, alpha=alpha))
+    lanes = (Baseline(name=NAMES[0]), DolaStatic(name=NAMES[1], layer=layer, alpha=alpha))
     return Comparison(prompt, tuple(loaded.encode(prompt)), lanes, DecodingConfig(**config))
 
 

@@ -2,7 +2,7 @@
 
 from dola_core.cli.render import coloured, differences, heading, own_text, plain, shared_text, token_label, visible
 from dola_core.decoding.lockstep import StepOutput
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import DecodingConfig, DolaStatic
 from tests.dola_core.cli.comparisons import NAMES, texts_of_pieces
 from tests.dola_core.cli.terminal import SGR
 
@@ -12,7 +12,7 @@ def test_the_heading_names_the_settings():
         temperature=0.7, top_k=40, top_p=0.9, min_p=0.05, seed=3, repetition_penalty=1.2, penalty_position="after",
         early_norm=False,
     )  # fmt: skip
-    assert plain(heading("a model", Lane(name="", layer=7, alpha=0.2), config)) == (
+    assert plain(heading("a model", DolaStatic(name="", layer=7, alpha=0.2), config)) == (
         "a model\nj* = 7, read without the final norm · α = 0.2 · temperature 0.7 · top-k 40 · top-p 0.9 · "
         "min-p 0.05 · seed 3 · repetition penalty 1.2 after the contrast · at most 48 tokens\n\n"
     )

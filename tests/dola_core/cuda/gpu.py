@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.reading.readout import Readout
 from tests.dola_core.tiny import tiny
 
@@ -13,7 +13,7 @@ NEEDS_GPU = (
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that PyTorch can use"),
 )
-LANES = (Lane(name="baseline"), Lane(name="dola", layer=22), Lane(name="low", layer=3, alpha=0.05))
+LANES = (Baseline(name="baseline"), DolaStatic(name="dola", layer=22), DolaStatic(name="low", layer=3, alpha=0.05))
 DECODINGS = {
     "greedy": DecodingConfig(max_new_tokens=10),
     "penalty": DecodingConfig(max_new_tokens=10, repetition_penalty=1.3, penalty_position="after"),

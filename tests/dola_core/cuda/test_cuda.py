@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from dola_core.decoding.beam_search import BeamResult
 from dola_core.decoding.engine import Engine
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import DecodingConfig, DolaStatic
 from dola_core.layer_search.questions.file import QuestionFile
 from dola_core.layer_search.scoring import score_items
 from dola_core.models.devices import out_of_memory
@@ -151,7 +151,7 @@ def test_where_a_rule_changes_far_out_the_text_is_the_models_own_or_ends(changes
     family = "mistral" if "sliding_window" in changes else "llama"
     model = tiny_family(tiny_config(family, max_position_embeddings=12_000, **changes)).to("cuda")
     readout = Readout.of(model)
-    longest, lanes = reading_rules(readout).longest, (LANES[0], Lane(name="dola", layer=2))
+    longest, lanes = reading_rules(readout).longest, (LANES[0], DolaStatic(name="dola", layer=2))
     ids = [1 + n % 90 for n in prompt(turn - 6)]
     given = torch.tensor([ids], device="cuda")
     own = model.generate(

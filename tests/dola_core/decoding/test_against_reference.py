@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import DecodingConfig, Lane
-from tests.dola_core.tiny import compare, prompt
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
+from tests.dola_core.tiny import compare, layer_and_alpha, prompt
 
 LAYERS, ALPHAS, STEPS = (1, 10, 22, 29), (0.05, 0.1, 0.5, 1.0), 6
 GRID = list(product(LAYERS, ALPHAS))
@@ -28,7 +28,7 @@ def expected(naive):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_all_lanes_of_the_lock_step_decoder_equal_the_naive_decoder(readout, expected, way):
-    lanes = [Lane(name="baseline"), *(Lane(name="dola", layer=j, alpha=a) for j, a in GRID)]
+    lanes = [Baseline(name="baseline"), *(DolaStatic(name="dola", layer=j, alpha=a) for j, a in GRID)]
     decoding = DecodingConfig(
         max_new_tokens=STEPS,
         repetition_penalty=way["penalty"],
@@ -39,7 +39,7 @@ def test_all_lanes_of_the_lock_step_decoder_equal_the_naive_decoder(readout, exp
     for advance in compare(readout, PROMPT, lanes, decoding, record=False):
         for lane, token in advance.tokens.items():
             written[lane].append(token)
-    assert written == [expected(lane.layer, lane.alpha, way) for lane in lanes]
+    assert written == [expected(*layer_and_alpha(lane), way) for lane in lanes]
 
 
 @pytest.mark.parametrize("way", WAYS)

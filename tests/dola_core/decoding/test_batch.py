@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from dola_core.decoding.static_batch import StaticBatch
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.reading.readout import Readout
 from tests.dola_core.tiny import N, compare, prompt, recorded, texts, tiny
 
-LANES = (Lane(name="baseline"), Lane(name="dola", layer=22), Lane(name="low", layer=3, alpha=0.05))
+LANES = (Baseline(name="baseline"), DolaStatic(name="dola", layer=22), DolaStatic(name="low", layer=3, alpha=0.05))
 DECODINGS = [
     DecodingConfig(max_new_tokens=8),
     DecodingConfig(max_new_tokens=8, repetition_penalty=1.3, penalty_position="after"),

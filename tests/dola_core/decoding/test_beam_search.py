@@ -8,11 +8,11 @@ import torch
 from dola_core.decoding.beam_search import BeamProgress, BeamResult
 from dola_core.errors import PromptError
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from tests.dola_core.tiny import beam_search
 
 PROMPT = [5, 6, 7, 8]
-LANES = [Lane(name="baseline"), Lane(name="DoLa", layer=20, alpha=0.2)]
+LANES = [Baseline(name="baseline"), DolaStatic(name="DoLa", layer=20, alpha=0.2)]
 
 
 def results(readout, decoding, **named):
@@ -88,7 +88,7 @@ def test_an_error_inside_the_search_reaches_the_caller(readout, monkeypatch):
     def fail(*_args, **_named):
         raise RuntimeError("the device is gone")
 
-    monkeypatch.setattr("dola_core.decoding.beam_search.generate_with_dola_static", fail)
+    monkeypatch.setattr("dola_core.decoding.beam_search.generate_with_dola", fail)
     with pytest.raises(RuntimeError, match="the device is gone"):
         list(beam_search(readout, PROMPT, LANES, DecodingConfig(num_beams=2)))
 
@@ -97,12 +97,12 @@ def test_bad_input_is_refused_before_anything_runs(readout):
     with pytest.raises(PromptError):
         beam_search(readout, [], LANES, DecodingConfig(num_beams=2))
     with pytest.raises(ValueError, match="from 1 to 29"):
-        beam_search(readout, PROMPT, [Lane(name="x", layer=30)], DecodingConfig(num_beams=2))
+        beam_search(readout, PROMPT, [DolaStatic(name="x", layer=30)], DecodingConfig(num_beams=2))
 
 
 @pytest.mark.parametrize("num_beams", [2, 4, 7])
 def test_beams_that_found_no_text_are_dropped_and_counted(readouts, num_beams):
-    lanes = [LANES[0], *(Lane(name=f"{alpha}", layer=20, alpha=alpha) for alpha in (1.0, 0.8, 0.3, 0.01))]
+    lanes = [LANES[0], *(DolaStatic(name=f"{alpha}", layer=20, alpha=alpha) for alpha in (1.0, 0.8, 0.3, 0.01))]
     config = DecodingConfig(num_beams=num_beams, max_new_tokens=3)
     found = [e for e in beam_search(readouts[2], PROMPT, lanes, config) if isinstance(e, BeamResult)]
     for result in found:

@@ -3,15 +3,16 @@
 import pytest
 
 from dola_core.comparison import Comparison
+from dola_core.decoding.batch import EarlyReadout
 from dola_core.decoding.engine import COMPILED_LENGTH, Engine, compare
 from dola_core.errors import PromptError, UnsupportedModelError
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.loading import load_model
 from dola_core.models.reading.readout import Readout
 from dola_core.trace.recorder import Recorder
 from tests.dola_core.tiny import N, engine_of, tiny
 
-LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
+LANES = (Baseline(name="baseline"), DolaStatic(name="dola", layer=22))
 GREEDY = DecodingConfig(max_new_tokens=6)
 
 
@@ -64,8 +65,10 @@ def test_a_model_is_compiled_on_demand_and_says_so(loaded):
     engine = Engine(loaded, compiled=True)
     assert engine.label == f"{loaded.label} · compiled"
     length = min(COMPILED_LENGTH, loaded.readout.context_length)
-    assert engine.static_batch.suits(range(1, N), 2, length, early_norm=True)
-    assert not engine.static_batch.suits(range(1, N), 2, length + 1, early_norm=True)
+    every_layer = [EarlyReadout(layer, True) for layer in range(1, N)]
+    assert engine.static_batch.suits(every_layer, 2, length)
+    assert not engine.static_batch.suits(every_layer, 2, length + 1)
+    assert not engine.static_batch.suits([EarlyReadout(22, False)], 2, length)
     plain = Engine(loaded)
     assert plain.static_batch is None
     assert plain.label == loaded.label

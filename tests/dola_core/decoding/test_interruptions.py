@@ -8,13 +8,13 @@ import torch
 
 from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.decoding.static_batch import StaticBatch
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.reading.readout import Readout
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace
 from tests.dola_core.tiny import asked, compare, hooks_on, info_of, prompt, texts, tiny, tokens_read
 
-LANES = (Lane(name="baseline"), Lane(name="dola", layer=3))
+LANES = (Baseline(name="baseline"), DolaStatic(name="dola", layer=3))
 GREEDY = DecodingConfig(max_new_tokens=8)
 PROMPT = prompt(23, seed=4)
 

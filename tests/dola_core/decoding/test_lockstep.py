@@ -9,17 +9,17 @@ import torch
 
 from dola_core.errors import PromptError
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import DecodingConfig, Lane, gumbel_noise
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, gumbel_noise
 from dola_core.models.reading.readout import Readout
 from tests.dola_core.reference import warp
-from tests.dola_core.tiny import CONFIGS, V, compare, hooks_on, prompt, texts, tiny
+from tests.dola_core.tiny import CONFIGS, V, compare, hooks_on, layer_and_alpha, prompt, texts, tiny
 
 STEPS = 10
 PROMPT = prompt(7)
 BASELINE, DOLA, LOW = (
-    Lane(name="baseline"),
-    Lane(name="dola", layer=22),
-    Lane(name="low", layer=3, alpha=0.05),
+    Baseline(name="baseline"),
+    DolaStatic(name="dola", layer=22),
+    DolaStatic(name="low", layer=3, alpha=0.05),
 )
 BOTH = (BASELINE, DOLA)
 GREEDY = DecodingConfig(max_new_tokens=STEPS)
@@ -82,7 +82,7 @@ class TestAgainstStockGenerate:
         [
             (BASELINE,),
             (DOLA,),
-            (BASELINE, DOLA, LOW, Lane(name="high", layer=29), Lane(name="strict", layer=22, alpha=0.5)),
+            (BASELINE, DOLA, LOW, DolaStatic(name="high", layer=29), DolaStatic(name="strict", layer=22, alpha=0.5)),
             (DOLA, DOLA, BASELINE, BASELINE, DOLA),
         ],
         ids=["baseline", "dola", "five", "duplicates"],
@@ -101,7 +101,7 @@ class TestAgainstStockGenerate:
             assert not any(advance.steps for advance in without)
 
     def test_alpha_one_writes_the_baseline(self, readout):
-        baseline, strict = texts(compare(readout, PROMPT, (BASELINE, Lane(name="", layer=9, alpha=1.0)), GREEDY))
+        baseline, strict = texts(compare(readout, PROMPT, (BASELINE, DolaStatic(name="", layer=9, alpha=1.0)), GREEDY))
         assert baseline == strict
 
 
@@ -121,12 +121,12 @@ class TestCost:
         assert products == [(30 * rows,) for rows, _ in passes]
 
     def test_without_a_trace_each_lane_s_layer_is_read_on_its_own_row_alone(self, readout):
-        lanes = (BASELINE, DOLA, LOW, DOLA, Lane(name="looser", layer=DOLA.layer, alpha=0.01))
+        lanes = (BASELINE, DOLA, LOW, DOLA, DolaStatic(name="looser", layer=DOLA.layer, alpha=0.01))
         with calls_of(readout.phi) as products:
             written = texts(compare(readout, PROMPT, lanes, GREEDY, record=False))
         prefixes = [[tuple(text[:step]) for text in written] for step in range(STEPS)]
         read = [
-            {(lane.layer, text) for lane, text in zip(lanes, texts_, strict=True) if lane.layer} for texts_ in prefixes
+            {(lane.reads, text) for lane, text in zip(lanes, texts_, strict=True) if lane.reads} for texts_ in prefixes
         ]
         assert products == [(len(set(here)) + len(pairs),) for here, pairs in zip(prefixes, read, strict=True)]
         assert len({len(pairs) for pairs in read}) > 1  # the two with one layer share it until they part
@@ -205,7 +205,7 @@ class TestEnds:
 
     def test_a_lane_with_a_layer_the_model_lacks_is_refused_at_once(self, readout):
         with pytest.raises(ValueError, match="from 1 to 29"):
-            compare(readout, PROMPT, (BASELINE, Lane(name="", layer=30)), GREEDY)
+            compare(readout, PROMPT, (BASELINE, DolaStatic(name="", layer=30)), GREEDY)
 
 
 class TestAbandoning:
@@ -287,7 +287,7 @@ class TestSampling:
             )
             for lane, text in zip(BOTH, texts(compare(readout, PROMPT, BOTH, decoding, record=False)), strict=True):
                 for step, token in enumerate(text):
-                    p = warp(naive.scores(PROMPT + text[:step], lane.layer, lane.alpha, **penalty), **warpers)
+                    p = warp(naive.scores(PROMPT + text[:step], *layer_and_alpha(lane), **penalty), **warpers)
                     noise = gumbel_noise(decoding, len(PROMPT) + step, V).numpy()
                     assert p[token] > 0
                     kept = [i for i in range(V) if p[i] > 0]

@@ -12,7 +12,7 @@ from dola_core.decoding import engine
 from dola_core.decoding.beam_search import BeamResult
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, Lane
 from dola_core.trace.schema import Trace
 from dola_core.trace.step_record import LEAST_LOG_Q
 from tests.dola_core.models.small_tokenizers import byte_level, loaded_with
@@ -21,8 +21,8 @@ from tests.dola_core.tiny import V, beam_search, compare, engine_of, prompt, rec
 PROMPT = [*prompt(8), *prompt(8)]  # a text that has been repeated
 EOS = 7
 N_NEW = 12
-DOLA = Lane(name="DoLa", layer=20, alpha=0.05)
-LANES = (Lane(name="baseline"), DOLA)
+DOLA = DolaStatic(name="DoLa", layer=20, alpha=0.05)
+LANES = (Baseline(name="baseline"), DOLA)
 
 # fmt: off
 OWN: dict[str, dict[str, Any]] = {
@@ -66,7 +66,7 @@ def generated(model: Any, lane: Lane, *, penalty: float = 1.0, position: str = "
     """What stock `generate` writes, with the contrast if the lane has one."""
     settings = {"max_new_tokens": N_NEW, "do_sample": False, "repetition_penalty": penalty} | how
     ids = torch.tensor([PROMPT])
-    if lane.layer is None:
+    if not lane.reads:
         return model.generate(ids, attention_mask=torch.ones_like(ids), **settings)
     return generate_with_dola_static(
         model, ids, layer=lane.layer, alpha=lane.alpha, penalty_position=position, **settings
@@ -141,13 +141,15 @@ def test_what_if_is_exact_whatever_the_model_brings(readout, model, own, tempera
     config = DecodingConfig(
         max_new_tokens=N_NEW, temperature=temperature, repetition_penalty=1.2, penalty_position=position
     )
-    trace = recorded(readout, PROMPT, [LANES[0], DOLA, Lane(name="other", layer=11, alpha=0.3)], config, eos_ids=[EOS])
+    trace = recorded(
+        readout, PROMPT, [LANES[0], DOLA, DolaStatic(name="other", layer=11, alpha=0.3)], config, eos_ids=[EOS]
+    )
     trace = Trace.model_validate_json(trace.to_json())
     answered = 0
     for step in trace.steps:
         for number, lane in enumerate(trace.lanes):
-            if lane.layer and lane.alpha >= step.exact_alpha:
-                assert step.what_if(lane.layer, lane.alpha, config) == step.choices[number].id
+            if lane.reads and lane.alpha >= step.exact_alpha:
+                assert step.what_if(lane, config) == step.choices[number].id
                 answered += 1
     assert answered
 

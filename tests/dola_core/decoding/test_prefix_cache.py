@@ -5,12 +5,12 @@ import torch
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from dola_core.decoding.prefix_cache import PrefixCache
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.reading.readout import Readout
 from tests.dola_core.tiny import CONFIGS, compare, prepared, prompt, texts, tokens_read
 
 PROMPT = prompt(7)
-LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
+LANES = (Baseline(name="baseline"), DolaStatic(name="dola", layer=22))
 GREEDY = DecodingConfig(max_new_tokens=10)
 SAMPLED = DecodingConfig(max_new_tokens=10, temperature=0.9, seed=3)
 

@@ -11,12 +11,12 @@ from transformers import LogitsProcessor
 
 from dola_core.contrast import log_ratio, log_softmax
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.layer_search.scoring import _Question, read_answers
 from tests.dola_core.tiny import beam_search, compare, hooks_on, prompt, texts
 
 LAYERS = (3, 15, 27)
-LANES = (Lane(name="baseline"), Lane(name="low", layer=3), Lane(name="high", layer=27))
+LANES = (Baseline(name="baseline"), DolaStatic(name="low", layer=3), DolaStatic(name="high", layer=27))
 THREADS = 4
 
 

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.layer_search.scoring import score_items
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
@@ -20,7 +20,7 @@ from tests.dola_core.layer_search.test_scoring import ITEMS
 from tests.dola_core.models.devices import ONE, TWO, split
 from tests.dola_core.tiny import compare, prompt, recorded, texts, tiny
 
-LANES = (Lane(name="baseline"), Lane(name="near", layer=3), Lane(name="far", layer=25, alpha=0.05))
+LANES = (Baseline(name="baseline"), DolaStatic(name="near", layer=3), DolaStatic(name="far", layer=25, alpha=0.05))
 DECODINGS = {
     "greedy": DecodingConfig(max_new_tokens=8),
     "sampled": DecodingConfig(max_new_tokens=8, temperature=0.9, top_p=0.9, seed=3),

@@ -22,7 +22,7 @@ from transformers import (
     SmolVLMConfig,
 )
 
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.checkpoint import load_whole
 from dola_core.models.loading import load_model
 from tests.dola_core.models.test_loading import folder, sentence
@@ -104,7 +104,7 @@ def test_it_loads_from_a_folder_and_writes_what_it_writes_by_itself(kind, tmp_pa
     assert loaded.readout.n_layers == 4
     prompt = torch.tensor([loaded.encode("The capital of Japan is")])
     written = model.generate(prompt, max_new_tokens=8, do_sample=False)[0, prompt.shape[1] :].tolist()
-    lanes = [Lane(name="baseline"), Lane(name="dola", layer=2)]
+    lanes = [Baseline(name="baseline"), DolaStatic(name="dola", layer=2)]
     steps = compare(loaded.readout, prompt[0].tolist(), lanes, DecodingConfig(max_new_tokens=8), eos_ids=loaded.eos_ids)
     assert texts(steps)[0] == written
 

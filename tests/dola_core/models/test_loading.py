@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from dola_core.errors import LoadError, PromptError
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models import loading
 from dola_core.models.devices import DTYPES, out_of_memory
 from dola_core.models.loading import load_model
@@ -70,7 +70,7 @@ def test_auto_dtype_is_one_that_the_processor_computes(llama_folder):
 
 def test_janus_loads_from_a_folder_and_is_compared(janus, tmp_path):
     loaded = load_model(folder(janus, tmp_path), device="cpu", dtype="float32")
-    lanes = [Lane(name="a"), Lane(name="b", layer=22)]
+    lanes = [Baseline(name="a"), DolaStatic(name="b", layer=22)]
     assert len(list(compare(loaded.readout, [5, 6, 7], lanes, DecodingConfig(max_new_tokens=3)))) == 3
 
 
@@ -198,7 +198,7 @@ def test_a_model_is_spread_over_what_there_is(llama_folder):
     """Here that is the processor alone; `test_devices` has two devices."""
     loaded = load_model(llama_folder, device="split", dtype="float32")
     assert "30 layers · 97 tokens · CPU float32" in loaded.label
-    steps = compare(loaded.readout, [1, 2], (Lane(name="dola", layer=3),), DecodingConfig(max_new_tokens=2))
+    steps = compare(loaded.readout, [1, 2], (DolaStatic(name="dola", layer=3),), DecodingConfig(max_new_tokens=2))
     assert len(list(steps)) == 2
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from dola_core.errors import UnsupportedModelError
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models import quantising
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
@@ -30,7 +30,7 @@ from tests.dola_core.models.test_loading import folder
 from tests.dola_core.tiny import LLAMA, compare, hooks_on, prompt, recorded, texts, tiny
 
 IDS = torch.tensor([prompt(9)])
-LANES = (Lane(name="baseline"), Lane(name="near", layer=3), Lane(name="dola", layer=22))
+LANES = (Baseline(name="baseline"), DolaStatic(name="near", layer=3), DolaStatic(name="dola", layer=22))
 STEPS = DecodingConfig(max_new_tokens=8)
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.trace.schema import Trace
 from tests.dola_core.tiny import prompt, recorded
 
 PROMPT = prompt(7)
-LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
+LANES = (Baseline(name="baseline"), DolaStatic(name="dola", layer=22))
 
 
 @pytest.fixture(scope="module")

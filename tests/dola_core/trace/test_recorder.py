@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dola_core.comparison import Comparison
-from dola_core.lanes import DecodingConfig, Lane, gumbel_noise
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, gumbel_noise
 from dola_core.models.info import ModelInfo
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace
 from dola_core.trace.step_record import SHOWN, Allowance, RowLanes, record_steps
 from tests.dola_core.tiny import N
 
-LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
+LANES = (Baseline(name="baseline"), DolaStatic(name="dola", layer=22))
 
 
 class TestSize:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from dola_core.lanes import DecodingConfig, Lane
-from dola_core.trace.schema import Step, Trace
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
+from dola_core.trace.schema import Trace
+from dola_core.trace.step import Step
 from tests.dola_core.tiny import V, prompt, recorded
 
 PROMPT = prompt(7)
-LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
+LANES = (Baseline(name="baseline"), DolaStatic(name="dola", layer=22))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ class TestJson:
             assert len(one.noise) == len(one.exact_log_q)
 
     def test_the_document_names_its_schema(self, document):
-        assert document()["schema"] == 1
+        assert document()["schema"] == 2
 
     def test_a_greedy_trace_goes_both_ways_too(self, readout):
         trace = recorded(readout, PROMPT, LANES, DecodingConfig(max_new_tokens=2))
@@ -81,7 +82,7 @@ class TestSpoiledDocuments:
             (("lanes", 0, "extra"), 1),
             (("model", "extra"), 1),
             (("decoding", "extra"), 1),
-            (("schema",), 2),
+            (("schema",), 3),
             (("schema",), 0),
             (("schema",), None),
             (("ends", 0), "bored"),

@@ -6,16 +6,16 @@ import math
 import numpy as np
 import pytest
 
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.trace.ranks import EXACT
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace
 from dola_core.trace.step_record import SHOWN
 from tests.dola_core.reference import entropy, jensen_shannon, log_softmax, penalise
-from tests.dola_core.tiny import N, V, asked, compare, info_of, prompt, recorded, texts
+from tests.dola_core.tiny import N, V, asked, compare, info_of, layer_and_alpha, prompt, recorded, texts
 
 PROMPT = prompt(7)
-LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
+LANES = (Baseline(name="baseline"), DolaStatic(name="dola", layer=22))
 
 
 class TestRecord:
@@ -48,7 +48,7 @@ class TestRecord:
                 assert step.rank_table[number].tolist() == ranks.tolist()
                 assert choice.rank == ranks[-1]
                 settings = {"penalty": penalty, "position": position, "early_norm": early_norm}
-                own = log_softmax(naive.scores(prefix, LANES[number].layer, LANES[number].alpha, **settings))
+                own = log_softmax(naive.scores(prefix, *layer_and_alpha(LANES[number]), **settings))
                 assert choice.id == own.argmax()
                 assert choice.p == pytest.approx(math.exp(own.max()), abs=1e-3)
                 assert choice.entropy == pytest.approx(entropy(np.exp(own)), abs=5e-3)

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from dola_core.lanes import DecodingConfig, Lane
-from dola_core.trace.schema import ALPHA_MIN, Trace
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
+from dola_core.trace.schema import Trace
+from dola_core.trace.step import ALPHA_MIN
 from dola_core.trace.step_record import Allowance, RowLanes, record_steps
 from tests.dola_core.tiny import N, compare, prompt, recorded, texts
 
 PROMPT = prompt(7)
-LANES = (Lane(name="baseline"), Lane(name="dola", layer=22))
+LANES = (Baseline(name="baseline"), DolaStatic(name="dola", layer=22))
 ALPHAS = (ALPHA_MIN, 0.02, 0.05, 0.1, 0.3, 0.7, 1.0)
 PENALTIES = [(1.0, "before"), (1.4, "before"), (1.4, "after")]
 CHOICES = [
@@ -51,16 +52,16 @@ class TestWhatIf:
             trace = Trace.model_validate_json(trace.to_json())
             layers = random.choice(np.arange(1, N), 5, replace=False).tolist()
             settings = list(itertools.product(layers, ALPHAS))
-            lanes = [Lane(name="", layer=layer, alpha=alpha) for layer, alpha in settings]
+            lanes = [DolaStatic(name="", layer=layer, alpha=alpha) for layer, alpha in settings]
             forced = forced_for(lanes, {n: (trace.lane_ids(n), "length") for n in range(2)})
             for advance in compare(readout, prompt_ids, lanes, decoding, forced=forced):
                 for lane in range(2):
                     real = next(step for step in advance.steps if lane in step.lanes)
                     exact_alpha = trace.lane_steps(lane)[advance.index].exact_alpha
-                    for n, (layer, alpha) in enumerate(settings):
+                    for n, (_, alpha) in enumerate(settings):
                         if alpha >= exact_alpha:
                             checked += 1
-                            wrong += trace.what_if(lane, advance.index, layer, alpha) != real.choices[n].id
+                            wrong += trace.what_if(lane, advance.index, lanes[n]) != real.choices[n].id
         assert wrong == 0
         assert checked > 300
 
@@ -73,46 +74,46 @@ class TestWhatIf:
             forced = {n: (trace.lane_ids(n), "length") for n in range(2)}
             for step in trace.steps:
                 capped += step.exact_alpha > ALPHA_MIN
-                lanes = [Lane(name="", layer=layer, alpha=step.exact_alpha) for layer in (1, *range(1, N))]
+                lanes = [DolaStatic(name="", layer=layer, alpha=step.exact_alpha) for layer in (1, *range(1, N))]
                 replay = compare(readout, trace.prompt_ids, lanes, decoding, forced=forced_for(lanes, forced))
                 real = next(s for a in replay if a.index == step.index for s in a.steps if step.lanes[0] in s.lanes)
                 for lane, choice in zip(lanes, real.choices, strict=True):
-                    assert step.what_if(lane.layer, lane.alpha, decoding) == choice.id
+                    assert step.what_if(lane, decoding) == choice.id
         assert capped
 
     def test_names_what_a_lane_writes_that_starts_from_the_recorded_prefix(self, readouts):
         """Nothing is replayed here: prompt and prefix are the prompt, and a lane for every layer takes one step."""
         decoding = DecodingConfig(max_new_tokens=5, repetition_penalty=1.4)
         trace = recorded(readouts[1], PROMPT, LANES, decoding)
-        lanes = [Lane(name="", layer=layer, alpha=0.1) for layer in range(1, N)]
+        lanes = [DolaStatic(name="", layer=layer, alpha=0.1) for layer in range(1, N)]
         for step in trace.lane_steps(1):
             prefix = [*trace.prompt_ids, *trace.lane_ids(1)[: step.index]]
             one_step = decoding.model_copy(update={"max_new_tokens": 1})
             written = texts(compare(readouts[1], prefix, lanes, one_step, record=False))
-            assert [[trace.what_if(1, step.index, lane.layer, lane.alpha)] for lane in lanes] == written
+            assert [[trace.what_if(1, step.index, lane)] for lane in lanes] == written
 
     def test_the_settings_a_lane_had_give_the_token_it_chose(self, trace):
         for step in trace.steps:
             if step.exact_alpha <= LANES[1].alpha:
-                assert step.what_if(22, 0.1, trace.decoding) == step.choices[1].id
+                assert step.what_if(LANES[1], trace.decoding) == step.choices[1].id
 
     def test_below_what_is_recorded_is_refused_with_the_bound(self, readouts):
         trace = recorded(readouts[0], PROMPT, LANES, DecodingConfig(max_new_tokens=1))
         step = trace.steps[0]
         assert step.exact_alpha > ALPHA_MIN
         with pytest.raises(ValueError, match="recorded for alpha from"):
-            trace.what_if(0, 0, 22, step.exact_alpha * 0.99)
+            trace.what_if(0, 0, DolaStatic(layer=22, alpha=step.exact_alpha * 0.99))
         sharp = recorded(readouts[2], PROMPT, LANES, DecodingConfig(max_new_tokens=1))
         assert sharp.steps[0].exact_alpha == ALPHA_MIN
         with pytest.raises(ValueError, match=r"recorded for alpha from 0\.01"):
-            sharp.what_if(0, 0, 22, 0.0099)
+            sharp.what_if(0, 0, DolaStatic(layer=22, alpha=0.0099))
 
     @pytest.mark.parametrize(
         ("layer", "alpha"), [(0, 0.1), (30, 0.1), (True, 0.1), (22, 1.5), (22, math.nan), (22, True)]
     )
     def test_settings_out_of_range_are_refused(self, trace, layer, alpha):
-        with pytest.raises(ValueError, match="must be"):
-            trace.what_if(0, 0, layer, alpha)
+        with pytest.raises(ValueError, match=r"must be|should be"):
+            trace.what_if(0, 0, DolaStatic(layer=layer, alpha=alpha))
 
     def test_is_exact_on_a_step_whose_tokens_are_all_equally_probable(self):
         """More tokens than are kept share the maximum, so every α has a plausible head of the whole vocabulary."""
@@ -131,7 +132,7 @@ class TestWhatIf:
             noise=None,
         )
         try:
-            named = step.what_if(1, 1.0, decoding)
+            named = step.what_if(DolaStatic(layer=1, alpha=1.0), decoding)
         except ValueError:
             return  # saying that it is not recorded is exact, too
         assert named == F.argmax()

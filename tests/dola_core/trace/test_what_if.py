@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from dola_core.lanes import DecodingConfig, Lane, contrast_scores, select_tokens
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, lane_scores, select_tokens
 from dola_core.trace.what_if import changed_by_layer, what_if_choice, winners
 from tests.dola_core.tiny import N, recorded
 
-LANES = [Lane(name="plain"), Lane(name="dola", layer=22)]
+LANES = [Baseline(name="plain"), DolaStatic(name="dola", layer=22)]
 ALPHAS = (0.01, 0.1, 0.5, 1.0)
 KINDS = (
     DecodingConfig(max_new_tokens=6),
@@ -30,8 +30,8 @@ def single(step, layer, alpha, decoding):
     by_id = np.argsort(step.tokens[: len(step.exact_log_q)])
     table = torch.from_numpy(step.exact_log_q[by_id])
     seen = torch.tensor([[place for place, old in enumerate(by_id.tolist()) if old in step.seen]])
-    lane = Lane(name="", layer=layer, alpha=alpha)
-    scores = contrast_scores(lane, decoding, seen, table[None, :, -1], table[None, :, layer - 1])
+    lane = DolaStatic(name="", layer=layer, alpha=alpha)
+    scores = lane_scores(lane, decoding, seen, table[None, :, -1], table[None, None, :, layer - 1])
     noise = torch.from_numpy(step.noise[by_id]) if decoding.samples else None
     return int(step.tokens[by_id][select_tokens(decoding, scores, noise).item()])
 
@@ -66,7 +66,9 @@ def test_changes_are_counted_against_the_run_and_only_where_the_record_tells(tra
     told = [step for step in steps if alpha >= step.exact_alpha]
     assert (found.steps, found.unavailable) == (len(told), len(steps) - len(told))
     for layer in (1, 11, 22, N - 1):
-        naive = sum(step.what_if(layer, alpha, trace.decoding) != step.choices[1].id for step in told)
+        naive = sum(
+            step.what_if(DolaStatic(layer=layer, alpha=alpha), trace.decoding) != step.choices[1].id for step in told
+        )
         assert found.counts[layer - 1] == naive
     if alpha == 0.1:
         assert found.counts[21] == 0

@@ -1,6 +1,7 @@
 """The chart of how many choices would change with another j*."""
 
 from app.render.figures import changed_by_layer_card
+from dola_core.lanes import DolaStatic
 from tests.app.looking import inspecting
 from tests.app.render.figures.drawing import drawn
 
@@ -9,7 +10,7 @@ def test_the_bars_count_what_would_change_against_the_run(forked):
     (bars,) = drawn(changed_by_layer_card(inspecting(forked, alpha=0.1))).data
     steps = [s for s in forked.lane_steps(1) if s.exact_alpha <= 0.1]
     for layer in (1, 12, 29):
-        changed = sum(s.what_if(layer, 0.1, forked.decoding) != s.choices[1].id for s in steps)
+        changed = sum(s.what_if(DolaStatic(layer=layer, alpha=0.1), forked.decoding) != s.choices[1].id for s in steps)
         assert bars.y[layer - 1] == changed
     assert sum(colour != bars.marker.color[0] for colour in bars.marker.color) == 1
 

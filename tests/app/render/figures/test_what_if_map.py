@@ -5,6 +5,7 @@ import pytest
 from app.render.figures import map_card
 from app.render.figures.what_if_map import ALPHAS
 from app.render.token_text import token
+from dola_core.lanes import DolaStatic
 from tests.app.looking import inspecting
 from tests.app.render.figures.drawing import drawn
 
@@ -16,7 +17,9 @@ def test_every_cell_is_what_dola_would_choose_there(forked):
     for row, alpha in enumerate(ALPHAS):
         for layer in range(1, 30):
             if alpha >= step.exact_alpha:
-                named = token(forked, step.what_if(layer, alpha, forked.decoding)).replace("<", "&lt;")
+                named = token(forked, step.what_if(DolaStatic(layer=layer, alpha=alpha), forked.decoding)).replace(
+                    "<", "&lt;"
+                )
                 assert cells.text[row][layer - 1] == named
                 same = cells.z[row][layer - 1] == cells.z[-1][0]
                 assert same == (named == cells.text[-1][0])

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from dola_core.contrast import log_ratio, log_softmax
 from dola_core.errors import UnsupportedModelError
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.layer_search.scoring import read_answers
 from dola_core.models.reading.cached_texts import ReadingRules
 from dola_core.models.reading.proof import reading_rules
@@ -53,7 +53,7 @@ def outcome(family: str) -> FamilyOutcome:
         rules = reading_rules(readout)
     except UnsupportedModelError as error:
         return FamilyOutcome(family, refused=str(error))
-    lanes = (Lane(name="baseline"), Lane(name="dola", layer=LAYER, alpha=ALPHA))
+    lanes = (Baseline(name="baseline"), DolaStatic(name="dola", layer=LAYER, alpha=ALPHA))
     config = DecodingConfig(max_new_tokens=STEPS)
     written = [texts(compare(readout, ids, lanes, config, record=record, chunk=5)) for record in (False, True)]
     baseline, dola = written[0]

@@ -7,14 +7,14 @@ from transformers import DynamicCache, GPT2LMHeadModel, LlamaForCausalLM
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.static_batch import StaticBatch
 from dola_core.errors import PromptError, UnsupportedModelError
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.reading.cached_texts import CachedTexts, ReadingRules, read_logits
 from dola_core.models.reading.proof import context_length, reading_rules
 from dola_core.models.reading.readout import Readout
 from tests.dola_core.models.reading.families import tiny_config, tiny_family
 from tests.dola_core.tiny import CONFIGS, V, asked, compare, engine_of, prepared, prompt, texts
 
-LANES = (Lane(name="baseline"), Lane(name="low", layer=2), Lane(name="high", layer=20))
+LANES = (Baseline(name="baseline"), DolaStatic(name="low", layer=2), DolaStatic(name="high", layer=20))
 GREEDY = DecodingConfig(max_new_tokens=12)
 
 

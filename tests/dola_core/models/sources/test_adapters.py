@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.loading import load_model
 from dola_core.models.sources import adapters, source
 from tests.dola_core.models.sources.tiny_adapters import IA3, adapted, saved
@@ -38,7 +38,10 @@ def test_logits_are_those_of_peft(loaded, base):
 
 def test_the_baseline_is_what_generate_writes(loaded):
     steps = compare(
-        loaded.readout, prompt(9), (Lane(name="a"), Lane(name="b", layer=22)), DecodingConfig(max_new_tokens=8)
+        loaded.readout,
+        prompt(9),
+        (Baseline(name="a"), DolaStatic(name="b", layer=22)),
+        DecodingConfig(max_new_tokens=8),
     )
     written = texts(steps)
     own = loaded.model.generate(

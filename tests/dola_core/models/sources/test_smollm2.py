@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dola_core.errors import PromptError
-from dola_core.lanes import DecodingConfig, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.loading import load_model
 from dola_core.models.sources import smollm2
 from tests.dola_core.reference import NaiveDecoder
@@ -66,7 +66,7 @@ def test_the_model_says_what_it_is(loaded):
 
 def test_both_decoders_write_what_the_plain_loop_writes(loaded):
     ids, naive, steps = loaded.encode(PROMPT), NaiveDecoder(loaded.model), 6
-    lanes = (Lane(name="baseline"), Lane(name="dola", layer=22, alpha=0.1))
+    lanes = (Baseline(name="baseline"), DolaStatic(name="dola", layer=22, alpha=0.1))
     baseline, dola = texts(compare(loaded.readout, ids, lanes, DecodingConfig(max_new_tokens=steps)))
     assert loaded.text(baseline).startswith(" Sydney")
     assert baseline == naive.greedy(ids, steps, None)

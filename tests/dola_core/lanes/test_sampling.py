@@ -1,4 +1,4 @@
-"""Lanes as data, and how they choose."""
+"""How lanes decode from their scores: settings, penalty, greedy choice and draws."""
 
 import math
 
@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from dola_core.lanes import (
     MAX_SEED,
     DecodingConfig,
-    Lane,
+    DolaStatic,
     apply_repetition_penalty,
-    contrast_scores,
     gumbel_noise,
+    lane_scores,
     select_tokens,
 )
 from tests.dola_core.reference import penalise, warp
@@ -34,12 +34,12 @@ class TestSettings:
     @pytest.mark.parametrize("layer", [0, -1, True, 2.0, "22", math.nan])
     def test_a_lane_refuses_what_can_be_no_layer(self, layer):
         with pytest.raises(ValidationError):
-            Lane(name="dola", layer=layer)
+            DolaStatic(name="dola", layer=layer)
 
     @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan, math.inf, None, "much"])
     def test_a_lane_refuses_what_can_be_no_alpha(self, alpha):
         with pytest.raises(ValidationError):
-            Lane(name="dola", layer=22, alpha=alpha)
+            DolaStatic(name="dola", layer=22, alpha=alpha)
 
     @pytest.mark.parametrize(
         "setting",
@@ -66,7 +66,7 @@ class TestSettings:
             DecodingConfig(**setting)
 
     def test_lanes_and_decoding_never_change(self):
-        for settings, name in ((Lane(name="dola", layer=22), "layer"), (DecodingConfig(), "seed")):
+        for settings, name in ((DolaStatic(name="dola", layer=22), "layer"), (DecodingConfig(), "seed")):
             with pytest.raises(ValidationError):
                 setattr(settings, name, 3)
 
@@ -88,7 +88,8 @@ class TestScores:
     def test_the_penalty_meets_f_only_if_it_comes_after(self, position, penalty):
         decoding = DecodingConfig(repetition_penalty=penalty, penalty_position=position)
         log_q_J = torch.tensor([[0.1, 0.4, 0.1, 0.4]]).log()
-        scores = contrast_scores(Lane(name="", layer=1, alpha=0.2), decoding, torch.tensor([[0, 1]]), LOG_P, log_q_J)
+        lane, ids = DolaStatic(layer=1, alpha=0.2), torch.tensor([[0, 1]])
+        scores = lane_scores(lane, decoding, ids, LOG_P, log_q_J[None])
         F = [math.log(5), math.log(0.75), math.log(1.5), -math.inf]
         expected = penalise(np.array(F), [0, 1], penalty) if position == "after" else F
         assert scores[0].tolist() == pytest.approx(list(expected))
@@ -171,4 +172,4 @@ class TestChoice:
 @pytest.mark.parametrize("alpha", [True, "0.1", -0.1, 1.1, float("nan"), None])
 def test_a_lane_takes_no_alpha_that_is_not_a_number_from_0_to_1(alpha):
     with pytest.raises(ValueError, match="alpha must be a number from 0 to 1"):
-        Lane(name="x", layer=3, alpha=alpha)
+        DolaStatic(name="x", layer=3, alpha=alpha)
