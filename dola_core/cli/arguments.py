@@ -30,7 +30,7 @@ def argument_parser() -> argparse.ArgumentParser:
     """The parser of the command's arguments."""
     parser = OneLineParser(
         prog=program_name("dola", "dola_core"),
-        description="Complete a prompt twice in lock step, plainly and with DoLa-static, and show where they differ.",
+        description="Complete a prompt in lock step, plainly and with DoLa-static or any lanes, and show where they part.",
         epilog="In a terminal, choices on which the two decoders disagree on the same text are underlined; in a pipe, "
         "and with NO_COLOR set, they stand in ⟦brackets⟧ and the output is plain text.",
     )
@@ -42,6 +42,13 @@ def argument_parser() -> argparse.ArgumentParser:
     add("--quantize", choices=QUANTISATIONS, help="keep linear layers in so few bits, by bitsandbytes")
     add("--layer", metavar="J", type=int, help="contrast layer j* (default: recorded with the model, else 0.75 N)")
     add("--alpha", metavar="A", type=float, help="plausibility threshold, 0 to 1 (default: as recorded, else 0.1)")
+    add(
+        "--lane",
+        action="append",
+        metavar="LANE",
+        help='a decoder, in place of the baseline and DoLa-static: "plain", '
+        '"plain,penalty=1.2", "static:22,alpha=0.1,beta=0.5", "dynamic:high" or "linear:22=-0.5"; repeat it for each',
+    )
     add("--raw-early", action=argparse.BooleanOptionalAction, help="read layer j* without the final norm, as the "
         "first DoLa code did (default: as recorded, else with it)")  # fmt: skip
     add("--max-new-tokens", metavar="N", type=int, default=48, help="of each lane (default: 48)")

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
     from dola_core.comparison import Comparison
     from dola_core.decoding.engine import Engine
-    from dola_core.lanes import DecodingConfig
+    from dola_core.lanes import DecodingConfig, Lane
     from dola_core.models.loaded_model import LoadedModel
     from dola_core.trace.recorder import Recorder
 
-LANE_NAMES = ("Baseline", "DoLa-static")
+MOST_LANES = 16
 
 
 def main(arguments: Sequence[str | os.PathLike[str]] | None = None) -> int:
@@ -79,15 +79,20 @@ def _compare(options: argparse.Namespace, interrupt: InterruptHandler, program: 
             interrupt.check()
     if unread := engine.loaded.unread(prompt):
         print_error(program, f"not read, since the model's tokenizer has no token for it: {unread}.")
-    screen = _screen(write, live=live)
-    screen.print(heading(engine.label, comparison.lanes[1], comparison.config))
+    names = _names(comparison)
+    screen = _screen(write, names, live=live)
+    screen.print(heading(engine.label, comparison.lanes, comparison.config))
     shown_prompt = f"{comparison.prompt}\n" if options.chat else comparison.prompt
     texts = LaneTexts(
-        shown_prompt, engine.loaded.text, engine.loaded.piece, (*comparison.config.stop, *engine.stop_strings)
+        shown_prompt,
+        engine.loaded.text,
+        engine.loaded.piece,
+        (*comparison.config.stop, *engine.stop_strings),
+        lanes=len(comparison.lanes),
     )
     recorder = _run(engine, comparison, texts, screen, interrupt)
     trace = recorder.trace(engine.loaded.piece, engine.loaded.text).stopped()
-    screen.print(differences(trace))
+    screen.print(differences(trace, names))
     if options.trace is not None:
         _write_trace(options.trace, trace.to_json())
         write(f"\nThe trace is in {visible(str(options.trace))}.\n")
@@ -98,12 +103,18 @@ def _compare(options: argparse.Namespace, interrupt: InterruptHandler, program: 
     return 0
 
 
-def _screen(write: Callable[[str], None], *, live: bool) -> PlainScreen:
+def _names(comparison: "Comparison") -> list[str]:
+    from dola_core.lanes import distinct_names
+
+    return [visible(name) for name in distinct_names(comparison.lanes)]
+
+
+def _screen(write: Callable[[str], None], names: Sequence[str], *, live: bool) -> PlainScreen:
     if not live:
-        return PlainScreen(write, LANE_NAMES)
+        return PlainScreen(write, names)
     from dola_core.cli.live_screen import LiveScreen
 
-    return LiveScreen(write, LANE_NAMES)
+    return LiveScreen(write, names)
 
 
 def _read_prompt(argument: str) -> str:
@@ -138,12 +149,13 @@ def _prepare(options: argparse.Namespace, prompt: str) -> "tuple[Engine, Compari
             raise PromptError("empty")
         if options.alpha is not None:
             check_alpha(options.alpha)
+        lanes = _named_lanes(options)
         config = _decoding_config(options)
         _quieten_transformers(options.model)
         engine = Engine(
             load_model(options.model, device=options.device, dtype=options.dtype, quantize=options.quantize)
         )
-        comparison = _comparison(engine.loaded, options, prompt, config)
+        comparison = engine.fitted(_comparison(engine.loaded, options, prompt, config, lanes))
         engine.check(comparison)
     except LoadError as error:
         raise CommandError(str(error), FAILED) from error
@@ -152,6 +164,19 @@ def _prepare(options: argparse.Namespace, prompt: str) -> "tuple[Engine, Compari
     except ValueError as error:
         raise CommandError(str(error)) from error
     return engine, comparison
+
+
+def _named_lanes(options: argparse.Namespace) -> "tuple[Lane, ...]":
+    """The lanes that `--lane` names, if it does; `CommandError` if they cannot be."""
+    from dola_core.lanes import parse_lane
+
+    if not options.lane:
+        return ()
+    if options.layer is not None or options.alpha is not None:
+        raise CommandError('--lane names a decoder whole, as "static:22,alpha=0.1"; leave out --layer and --alpha.')
+    if len(options.lane) > MOST_LANES:
+        raise CommandError(f"--lane can be given {MOST_LANES} times at most; got {len(options.lane)}.")
+    return tuple(parse_lane(text) for text in options.lane)
 
 
 def _decoding_config(options: argparse.Namespace) -> "DecodingConfig":
@@ -166,9 +191,13 @@ def _decoding_config(options: argparse.Namespace) -> "DecodingConfig":
 
 
 def _comparison(
-    loaded: "LoadedModel", options: argparse.Namespace, prompt: str, config: "DecodingConfig"
+    loaded: "LoadedModel",
+    options: argparse.Namespace,
+    prompt: str,
+    config: "DecodingConfig",
+    lanes: "tuple[Lane, ...]",
 ) -> "Comparison":
-    """The baseline beside DoLa-static; options that were left out take the model's preset."""
+    """The named lanes, or the baseline beside DoLa-static; options that were left out take the model's preset."""
     from dola_core.comparison import Comparison
     from dola_core.contrast import check_layer
     from dola_core.lanes import Baseline, DolaStatic
@@ -179,7 +208,7 @@ def _comparison(
     layer = check_layer(preset.layer if options.layer is None else options.layer, loaded.readout.n_layers)
     alpha = preset.alpha if options.alpha is None else options.alpha
     early_norm = preset.early_norm if options.raw_early is None else not options.raw_early
-    lanes = (Baseline(), DolaStatic(layer=layer, alpha=alpha))
+    lanes = lanes or (Baseline(), DolaStatic(layer=layer, alpha=alpha))
     if options.chat and not loaded.has_chat_template:
         raise CommandError(f"{loaded.info.name} has no chat template; leave out --chat.")
     prompt, _ = loaded.text_ids.without_control(well_formed(prompt))

@@ -1,4 +1,4 @@
-"""Write both texts in a terminal with colours: after the fork, both lanes grow in a live picture that rich draws.
+"""Write the texts in a terminal with colours: after the fork, the lanes grow in a live picture that rich draws.
 
 Imported for such a terminal only, because `rich.live` takes a while to import.
 """
@@ -21,7 +21,7 @@ INTERVAL = 1 / 12
 
 
 class LiveScreen(PlainScreen):
-    """Writes the shared text as a stream, then shows both lanes growing, and at the end writes both whole."""
+    """Writes the shared text as a stream, then shows the lanes growing, and at the end writes each whole."""
 
     def __init__(self, write: Callable[[str], None], names: Sequence[str]) -> None:
         super().__init__(write, names)
@@ -49,18 +49,18 @@ class LiveScreen(PlainScreen):
         return coloured(fragments)
 
     def show(self, texts: LaneTexts) -> None:
-        """Write what the shared text gained, or draw both lanes again."""
+        """Write what the shared text gained, or draw the lanes again."""
         self._write_new(shared_text(texts))
         now = time.monotonic()
         if texts.fork is None or now - self._drawn_at < INTERVAL:
             return
         size = self._console.size
-        rows = fit([lane_text(texts, lane, self.names) for lane in (0, 1)], size.width, size.height)
+        rows = fit([lane_text(texts, lane, self.names) for lane in range(len(texts.ids))], size.width, size.height)
         self._draw(rows)
         self._drawn_at = now
 
     def finish(self, texts: LaneTexts) -> None:
-        """Erase the picture and write both texts whole, without line breaks of the screen's own, to be copied."""
+        """Erase the picture and write the texts whole, without line breaks of the screen's own, to be copied."""
         self._stop()
         super().finish(texts)
 
@@ -108,11 +108,15 @@ def fold(text: Text, width: int) -> list[Text]:
 
 
 def fit(blocks: Sequence[Text], width: int, height: int) -> list[Text]:
-    """Rows for a terminal that show both blocks: the first row of each, and as many of its last as there is room."""
-    first, second = (fold(block, width) for block in blocks)
-    room = max(height - 1, 2)  # rich ends the picture with a line break when it stops
-    first = _ends(first, max(room // 2, room - len(second)))
-    return first + _ends(second, room - len(first))
+    """Rows for a terminal that show all blocks: the first row of each, and as many of its last as there is room."""
+    folded = [fold(block, width) for block in blocks]
+    room = max(height - 1, len(blocks))  # rich ends the picture with a line break when it stops
+    rows: list[Text] = []
+    for number, block in enumerate(folded):
+        later = sum(len(other) for other in folded[number + 1 :])
+        shown = _ends(block, max(room // (len(folded) - number), room - later))
+        rows, room = rows + shown, room - len(shown)
+    return rows
 
 
 def _ends(rows: list[Text], most: int) -> list[Text]:

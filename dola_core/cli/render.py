@@ -1,4 +1,4 @@
-"""What the command prints, as fragments of styled text: the heading, the texts of both lanes, and where they differ.
+"""What the command prints, as fragments of styled text: the heading, the texts of the lanes, and where they differ.
 
 A fragment is a text and the name of its style. `plain` and `coloured` turn fragments into what a pipe and a terminal
 get. No text is ever read as markup: rich gets it with its style beside it.
@@ -32,21 +32,33 @@ END_REASONS = {
 MAX_LISTED = 12
 """The most differing choices that are listed; a trace has all of them."""
 
-StyleName = Literal["", "prompt", "quiet", "base", "dola", "base differs", "dola differs"]
+StyleName = Literal[
+    "", "prompt", "quiet", "base", "dola", "third", "fourth",
+    "base differs", "dola differs", "third differs", "fourth differs",
+]  # fmt: skip
 Fragment = tuple[str, StyleName]
 
 STYLES: dict[StyleName, Style] = {
     "": Style.null(),
     "prompt": Style(bold=True),
     "quiet": Style(dim=True),
-    # Of the 256 colours, a blue and a vermilion that can be read on white and on black.
+    # Of the 256 colours, a blue, a vermilion, a green and a purple that can be read on white and on black.
     "base": Style(bold=True, color="color(33)"),
     "dola": Style(bold=True, color="color(166)"),
+    "third": Style(bold=True, color="color(35)"),
+    "fourth": Style(bold=True, color="color(133)"),
     "base differs": Style(bold=True, underline=True, color="color(33)"),
     "dola differs": Style(bold=True, underline=True, color="color(166)"),
+    "third differs": Style(bold=True, underline=True, color="color(35)"),
+    "fourth differs": Style(bold=True, underline=True, color="color(133)"),
 }
-_LANES: tuple[tuple[str, StyleName, StyleName], ...] = (("●", "base", "base differs"), ("◆", "dola", "dola differs"))
-"""Each lane's mark, its style, and the style of its tokens that differ."""
+_LANES: tuple[tuple[str, StyleName, StyleName], ...] = (
+    ("●", "base", "base differs"),
+    ("◆", "dola", "dola differs"),
+    ("▲", "third", "third differs"),
+    ("■", "fourth", "fourth differs"),
+)
+"""Each lane's mark, its style, and the style of its tokens that differ. A fifth lane looks as the first."""
 
 
 def coloured(fragments: Iterable[Fragment]) -> str:
@@ -76,8 +88,8 @@ def token_label(piece: str) -> str:
     return visible(mark_whitespace(piece)) or EMPTY
 
 
-def heading(label: str, lane: "Lane", config: "DecodingConfig") -> list[Fragment]:
-    """Two lines: the model, and how both lanes decode."""
+def heading(label: str, lanes: Sequence["Lane"], config: "DecodingConfig") -> list[Fragment]:
+    """The model, and how the lanes decode; in one line where they are the baseline and one lane beside it."""
     sampling = ["greedy"]
     if config.samples:
         sampling = [f"temperature {config.temperature:g}"]
@@ -88,9 +100,16 @@ def heading(label: str, lane: "Lane", config: "DecodingConfig") -> list[Fragment
     if config.repetition_penalty != 1:
         sampling.append(f"repetition penalty {config.repetition_penalty:g} {config.penalty_position} the contrast")
     norm = "" if config.early_norm else ", read without the final norm"
-    layer, *own = lane.settings
-    settings = [f"{layer}{norm}", *own, *sampling, f"at most {config.max_new_tokens} tokens"]
-    return [(visible(label), "quiet"), ("\n", ""), (" · ".join(settings), "quiet"), ("\n\n", "")]
+    shared = [*sampling, f"at most {config.max_new_tokens} tokens"]
+    first: list[Fragment] = [(visible(label), "quiet"), ("\n", "")]
+    if len(lanes) == 2 and not lanes[0].settings and lanes[1].reads:
+        layer, *own = lanes[1].settings
+        return [*first, (" · ".join([f"{layer}{norm}", *own, *shared]), "quiet"), ("\n\n", "")]
+    for number, lane in enumerate(lanes):
+        mark, style, _ = _LANES[number % len(_LANES)]
+        settings = visible(": ".join(filter(None, [lane.name, " · ".join(lane.settings)])))
+        first += [(mark, style), (f" {settings}", "quiet"), ("\n", "")]
+    return [*first, (f"{' · '.join(shared)}{norm}", "quiet"), ("\n\n", "")]
 
 
 def _end(texts: LaneTexts, lane: int) -> str:
@@ -101,7 +120,7 @@ def _end(texts: LaneTexts, lane: int) -> str:
 
 
 def shared_text(texts: LaneTexts) -> list[Fragment]:
-    """The prompt, what both lanes wrote alike, and the line where their texts part or end together."""
+    """The prompt, what the lanes wrote alike, and the line where their texts part or end together."""
     fragments: list[Fragment] = [(visible(texts.prompt), "prompt")]
     fragments += [fragment for token in texts.shared for fragment in _token_fragments(token, 0)]
     if texts.fork is not None:
@@ -110,13 +129,14 @@ def shared_text(texts: LaneTexts) -> list[Fragment]:
         return fragments
     else:
         size, end = len(texts.ids[0]), _end(texts, 0)
-        closing = f"Both wrote the same {_count(size, 'token')}: {end}." if size else f"Nothing was written: {end}."
+        who = "Both" if len(texts.ids) == 2 else "All"
+        closing = f"{who} wrote the same {_count(size, 'token')}: {end}." if size else f"Nothing was written: {end}."
     return [*fragments, *_line_break(fragments), (closing, "quiet"), ("\n", "")]
 
 
 def own_text(texts: LaneTexts, lane: int, names: Sequence[str]) -> list[Fragment]:
     """The text of one lane from the fork on: its name, the text, and, once it has ended, why."""
-    mark, style, _ = _LANES[lane]
+    mark, style, _ = _LANES[lane % len(_LANES)]
     own = [fragment for token in texts.own[lane] for fragment in _token_fragments(token, lane)]
     fragments: list[Fragment] = [(f"{mark} {names[lane]}", style), ("\n", ""), *own]
     if texts.ends[lane] is None:
@@ -135,7 +155,7 @@ def _token_fragments(token: TokenText, lane: int) -> list[Fragment]:
     text = visible(token.text)
     if not token.differs:
         return [(text, "")]
-    style = _LANES[lane][2]
+    style = _LANES[lane % len(_LANES)][2]
     core = text.strip()
     if core:  # white space stays outside the mark
         before, after = text.split(core, 1)
@@ -143,35 +163,47 @@ def _token_fragments(token: TokenText, lane: int) -> list[Fragment]:
     return [(token_label(token.text or token.piece), style), ("\n" * text.count("\n"), "")]
 
 
-def differences(trace: "Trace") -> list[Fragment]:
-    """How many of DoLa's choices differ from the baseline's on DoLa's own text, and a table of the first of them."""
-    steps = trace.lane_steps(1)
-    differing = [step for step in steps if step.choices[0].id != step.choices[1].id]
+def differences(trace: "Trace", names: Sequence[str]) -> list[Fragment]:
+    """How many of each further lane's choices differ from the first lane's on its own text, and the first of them.
+
+    `names` are those of the lanes.
+    """
+    return [fragment for lane in range(1, len(trace.lanes)) for fragment in _differences(trace, lane, names)]
+
+
+def _differences(trace: "Trace", lane: int, names: Sequence[str]) -> list[Fragment]:
+    steps = trace.lane_steps(lane)
+    differing = [step for step in steps if step.choices[0].id != step.choices[lane].id]
     if not steps:
         return []
     if not differing:
-        return [(f"\nNone of {_count(len(steps), 'choice')} differs.\n", "")]
+        of = f" of {names[lane]}" if len(names) > 2 else ""
+        return [(f"\nNone of {_count(len(steps), 'choice')}{of} differs.\n", "")]
     first = differing[0].index + 1
     where = f"differ, the first at step {first}" if len(differing) > 1 else f"differs, at step {first}"
-    summary = f"\nOn the text of {trace.lanes[1].name}, {len(differing)} of {_count(len(steps), 'choice')} {where}:\n"
+    summary = f"\nOn the text of {names[lane]}, {len(differing)} of {_count(len(steps), 'choice')} {where}:\n"
     more = len(differing) - MAX_LISTED
     rest = f"… and {more} more, which a trace has (--trace FILE)\n" if more > 0 else ""
-    return [(summary, ""), *_table(trace, differing[:MAX_LISTED]), (rest, "")]
+    return [(summary, ""), *_table(trace, lane, differing[:MAX_LISTED], names), (rest, "")]
 
 
-def _table(trace: "Trace", steps: Sequence["Step"]) -> list[Fragment]:
-    """A line for each step: both choices, each with its probability in its own lane's distribution."""
-    rows = [("step", trace.lanes[1].name, "p_hat", trace.lanes[0].name, "q_N")]
+def _table(trace: "Trace", lane: int, steps: Sequence["Step"], names: Sequence[str]) -> list[Fragment]:
+    """A line for each step: the lane's choice and the first lane's, each with its probability in its own lane's
+    distribution, and the layer if the lane chose one."""
+    quantities = ["p_hat" if trace.lanes[number].reads else "q_N" for number in (lane, 0)]
+    chooses = trace.lanes[lane].chooses_layer
+    rows = [("step", names[lane], quantities[0], names[0], quantities[1], *(["layer"] if chooses else []))]
     for step in steps:
-        base, dola = step.choices
-        choices = (token_label(trace.pieces[dola.id]), format_number(dola.p),
+        own, base = step.choices[lane], step.choices[0]
+        choices = (token_label(trace.pieces[own.id]), format_number(own.p),
                    token_label(trace.pieces[base.id]), format_number(base.p))  # fmt: skip
-        rows.append((str(step.index + 1), *choices))
+        rows.append((str(step.index + 1), *choices, *([str(own.layer)] if chooses else [])))
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    styles: tuple[StyleName, ...] = ("quiet", "dola", "quiet", "base", "quiet")
+    own_style, base_style = _LANES[lane % len(_LANES)][1], _LANES[0][1]
+    styles: list[StyleName] = ["quiet", own_style, "quiet", base_style, "quiet", "quiet"]
     fragments: list[Fragment] = []
     for row in rows:
-        for cell, width, style in zip(row, widths, styles, strict=True):
+        for cell, width, style in zip(row, widths, styles[: len(row)], strict=True):
             fragments += [(cell, style), (" " * (width - cell_len(cell) + 2), "")]
         fragments[-1] = ("\n", "")  # no spaces after the last column
     return fragments

@@ -1,4 +1,4 @@
-"""Write both texts while they grow, for a pipe, a file or a terminal without colours."""
+"""Write the texts while they grow, for a pipe, a file or a terminal without colours."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -7,10 +7,10 @@ from dola_core.cli.texts import LaneTexts
 
 
 class PlainScreen:
-    """Writes plain text and never takes anything back: after the fork the baseline's own text, then DoLa's."""
+    """Writes plain text and never takes anything back: after the fork the own text of one lane after the other."""
 
     def __init__(self, write: Callable[[str], None], names: Sequence[str]) -> None:
-        """Write with `write`, which gets every text at once; `names` are those of the two lanes."""
+        """Write with `write`, which gets every text at once; `names` are those of the lanes."""
         self.write, self.names = write, names
         self._written = 0
 
@@ -27,7 +27,7 @@ class PlainScreen:
         self._write_new(self._whole(texts))
 
     def finish(self, texts: LaneTexts) -> None:
-        """Write what is left of `texts`, in which both lanes have ended."""
+        """Write what is left of `texts`, in which all lanes have ended."""
         self._write_new(self._whole(texts))
 
     def abandon(self) -> None:
@@ -35,9 +35,9 @@ class PlainScreen:
         self.write("\n")
 
     def _whole(self, texts: LaneTexts) -> list[Fragment]:
-        """All that can be written by now: DoLa's own text has to wait until the baseline's is complete."""
+        """All that can be written by now: a lane's own text has to wait until those before it are complete."""
         fragments = shared_text(texts)
-        for lane in (0, 1) if texts.fork is not None else ():
+        for lane in range(len(texts.ids)) if texts.fork is not None else ():
             fragments += own_text(texts, lane, self.names)
             if texts.ends[lane] is None:
                 break

@@ -1,4 +1,4 @@
-"""Both lanes' texts while they grow: what they share, and what each has of its own after they differ."""
+"""The lanes' texts while they grow: what they share, and what each has of its own after they differ."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class TokenText:
     piece: str
     """The token by itself, to show where `text` is empty: end of text, or the first bytes of a character."""
     differs: bool
-    """Whether the two decoders chose different tokens on the same text."""
+    """Whether the decoders chose different tokens on the same text."""
 
 
 class LaneTexts:
-    """The texts of a baseline lane and a DoLa lane, token by token, from the steps of their comparison."""
+    """The texts of a comparison's lanes, token by token, from its steps."""
 
     def __init__(
         self,
@@ -28,21 +28,23 @@ class LaneTexts:
         text_of: Callable[[list[int]], str],
         piece_of: Callable[[int], str],
         stop: Sequence[str] = (),
+        *,
+        lanes: int = 2,
     ) -> None:
         """Start with empty texts; `text_of` gives the text of new ids, `piece_of` that of one id, `stop` ends texts."""
         self.prompt, self.text_of, self.piece_of, self.stop_strings = prompt, text_of, piece_of, tuple(stop)
-        self.ids: tuple[list[int], ...] = ([], [])
+        self.ids: tuple[list[int], ...] = tuple([] for _ in range(lanes))
         self.shared: list[TokenText] = []
-        """What both lanes wrote before `fork`."""
-        self.own: tuple[list[TokenText], ...] = ([], [])
+        """What all lanes wrote before `fork`."""
+        self.own: tuple[list[TokenText], ...] = tuple([] for _ in range(lanes))
         """What each lane wrote from `fork` on."""
-        self.ends: list[str | None] = [None, None]
+        self.ends: list[str | None] = [None] * lanes
         """Why each lane ended; None while it runs."""
-        self.ended_by: list[str | None] = [None, None]
+        self.ended_by: list[str | None] = [None] * lanes
         """What ended it: the text of the token that ends a text, or a stop string."""
         self.fork: int | None = None
         """The first index at which the lanes take different tokens."""
-        self._length = [0, 0]
+        self._length = [0] * lanes
 
     def add(self, output: "StepOutput") -> None:
         """Add one step of the comparison."""

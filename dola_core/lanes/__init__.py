@@ -6,7 +6,7 @@ the project knows of it.
 
 from dola_core.lanes.decoding_config import MAX_PENALTY, MAX_SEED, MIN_PENALTY, DecodingConfig, PenaltyPosition
 from dola_core.lanes.kinds import Baseline, DolaDynamic, DolaStatic, LinearContrast
-from dola_core.lanes.lane import AnyLane, Lane, Reading, lane_kinds, lane_scores
+from dola_core.lanes.lane import AnyLane, Lane, Reading, distinct_names, lane_kinds, lane_scores
 from dola_core.lanes.sampling import apply_repetition_penalty, gumbel_noise, select_tokens
 from dola_core.lanes.text import lane_text, parse_lane
 
@@ -24,6 +24,7 @@ __all__ = [
     "PenaltyPosition",
     "Reading",
     "apply_repetition_penalty",
+    "distinct_names",
     "gumbel_noise",
     "lane_kinds",
     "lane_scores",

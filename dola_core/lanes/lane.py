@@ -3,6 +3,7 @@
 A further decoder is one more subclass of `Lane`. It names its `kind`, by which traces and links find it again.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, WrapValidator
@@ -95,6 +96,19 @@ class Lane(BaseModel):
     def contrasted(self, closeness: Tensor) -> Tensor:
         """The layer that it contrasts with in each row, if it `chooses_layer`: `[L, rows]` → `[rows]`."""
         raise NotImplementedError
+
+
+def distinct_names(lanes: Sequence[Lane]) -> list[str]:
+    """The lanes' names, with their settings where another has the same name, and a number where that says no more."""
+    names = [lane.name for lane in lanes]
+    found: list[str] = []
+    for lane in lanes:
+        name = lane.name
+        if names.count(name) > 1 and lane.settings:
+            name = f"{name} ({' · '.join(lane.settings)})"
+        same = sum(other == name or other.startswith(f"{name} #") for other in found)
+        found.append(f"{name} #{same + 1}" if same else name)
+    return found
 
 
 def lane_kinds() -> dict[str, type[Lane]]:

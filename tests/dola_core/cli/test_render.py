@@ -2,7 +2,7 @@
 
 from dola_core.cli.render import coloured, differences, heading, own_text, plain, shared_text, token_label, visible
 from dola_core.decoding.lockstep import StepOutput
-from dola_core.lanes import DecodingConfig, DolaStatic
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from tests.dola_core.cli.comparisons import NAMES, texts_of_pieces
 from tests.dola_core.cli.terminal import SGR
 
@@ -12,7 +12,7 @@ def test_the_heading_names_the_settings():
         temperature=0.7, top_k=40, top_p=0.9, min_p=0.05, seed=3, repetition_penalty=1.2, penalty_position="after",
         early_norm=False,
     )  # fmt: skip
-    assert plain(heading("a model", DolaStatic(name="", layer=7, alpha=0.2), config)) == (
+    assert plain(heading("a model", (Baseline(), DolaStatic(layer=7, alpha=0.2)), config)) == (
         "a model\nj* = 7, read without the final norm · α = 0.2 · temperature 0.7 · top-k 40 · top-p 0.9 · "
         "min-p 0.05 · seed 3 · repetition penalty 1.2 after the contrast · at most 48 tokens\n\n"
     )
@@ -21,7 +21,7 @@ def test_the_heading_names_the_settings():
 def test_a_long_list_of_differences_is_cut_and_ends_with_how_many_are_missing(trace, monkeypatch):
     differing = [step for step in trace.lane_steps(1) if step.choices[0].id != step.choices[1].id]
     monkeypatch.setattr("dola_core.cli.render.MAX_LISTED", 3)
-    lines = plain(differences(trace)).strip().splitlines()
+    lines = plain(differences(trace, NAMES)).strip().splitlines()
     assert len(lines) == 1 + 1 + 3 + 1
     assert lines[-1] == f"… and {len(differing) - 3} more, which a trace has (--trace FILE)"
 
@@ -30,12 +30,12 @@ def test_the_columns_of_the_table_are_aligned_by_the_cells_of_their_tokens(trace
     step = next(step for step in trace.lane_steps(1) if step.choices[0].id != step.choices[1].id)
     base, dola = (choice.id for choice in step.choices)
     wide = trace.model_copy(update={"steps": (step,), "pieces": {base: "e\u0301", dola: "日本語日本語"}})
-    _, header, line = plain(differences(wide)).strip().splitlines()
+    _, header, line = plain(differences(wide, NAMES)).strip().splitlines()
     start = header.index("p_hat")
     assert header == "step  DoLa-static   p_hat  Baseline  q_N"
     assert line.index("0.") == start - 6  # six characters take twelve cells
     assert line.index(" 0.30") == header.index("q_N") - 6  # and an accent none
-    assert SGR.sub("", coloured(differences(wide))) == plain(differences(wide))
+    assert SGR.sub("", coloured(differences(wide, NAMES))) == plain(differences(wide, NAMES))
 
 
 def test_white_space_on_which_the_decoders_disagree_can_be_seen(trace):
