@@ -72,10 +72,11 @@ if TYPE_CHECKING:
         lane_text,
         parse_lane,
     )
+    from dola_core.layer_search.answers.scoring import ScoringConfig
     from dola_core.layer_search.questions.dataset import Item, read_items
-    from dola_core.layer_search.result import SearchConfig, SearchResult
-    from dola_core.layer_search.scoring import ScoringConfig
+    from dola_core.layer_search.result import SearchResult
     from dola_core.layer_search.search import search_layers
+    from dola_core.layer_search.search_config import SearchConfig
     from dola_core.models.loaded_model import LoadedModel
     from dola_core.models.loading import load_model
     from dola_core.trace.recorder import Recorder
@@ -91,7 +92,7 @@ else:
             "DatasetError", "FileWriteError", "FolderInUseError", "LoadError", "PresetError", "PromptError",
             "QuestionTooLongError", "UnsupportedModelError",
         ),
-        "dola_core.generation": ("generate_with_dola_static",),
+        "dola_core.generation": ("generate_with_dola", "generate_with_dola_static"),
         "dola_core.lanes": (
             "Baseline",
             "DecodingConfig",
@@ -103,8 +104,9 @@ else:
             "parse_lane",
         ),
         "dola_core.layer_search.questions.dataset": ("Item", "read_items"),
-        "dola_core.layer_search.result": ("SearchConfig", "SearchResult"),
-        "dola_core.layer_search.scoring": ("ScoringConfig",),
+        "dola_core.layer_search.result": ("SearchResult",),
+        "dola_core.layer_search.search_config": ("SearchConfig",),
+        "dola_core.layer_search.answers.scoring": ("ScoringConfig",),
         "dola_core.layer_search.search": ("search_layers",),
         "dola_core.models.loaded_model": ("LoadedModel",),
         "dola_core.models.loading": ("load_model",),

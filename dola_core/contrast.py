@@ -22,6 +22,8 @@ EPS = 1e-12
 
 LN_2 = math.log(2.0)
 """The largest possible Jensen–Shannon divergence, in nats."""
+CHUNK = 1 << 18
+"""Numbers that `closeness` works on at a time: 1 MB in float32."""
 
 
 def compute_probs_from_hidden(h: Tensor, ln_out: Callable[[Tensor], Tensor], phi: Callable[[Tensor], Tensor]) -> Tensor:
@@ -100,13 +102,22 @@ def closeness(log_p: Tensor, log_q: Tensor) -> Tensor:
     up positive terms only, `½ Σ (p + q) log(1 + r) + min(p, q) |log p − log q|` with `r = min(p, q) / max(p, q)`, and
     so still tells them apart. Where it is least, the divergence is greatest.
     """
+    p, q = torch.broadcast_tensors(log_p, log_q)
+    rows = max(1, CHUNK // p.shape[-1])
+    parts = zip(*(one.reshape(-1, p.shape[-1]).split(rows) for one in (p, q)), strict=True)
+    return torch.cat([_closeness(*part) for part in parts]).view(p.shape[:-1])
+
+
+def _closeness(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """`closeness` of a few rows, in memory that is used again: `[rows, V]`, `[rows, V]` → `[rows]`."""
     # Below e^-80, tokens add nothing; subnormal floats are slow on a CPU.
-    log_p, log_q = torch.broadcast_tensors(log_p.clamp_min(-80.0), log_q.clamp_min(-80.0))
-    gap = (log_p - log_q).abs()
-    less = torch.minimum(log_p, log_q).exp()
-    ratio = (-gap).exp()
-    greater = torch.maximum(log_p, log_q).exp()
-    return 0.5 * (torch.linalg.vecdot(less + greater, ratio.log1p()) + torch.linalg.vecdot(less, gap))
+    log_p, log_q = log_p.clamp_min(-80.0), log_q.clamp_min(-80.0)
+    gap = (log_p - log_q).abs_()
+    p, q = log_p.exp_(), log_q.exp_()
+    less = torch.minimum(p, q)
+    apart = torch.linalg.vecdot(less, gap)
+    ratio = torch.div(less, torch.maximum(p, q), out=gap)
+    return 0.5 * (torch.linalg.vecdot(p.add_(q), ratio.log1p_()) + apart)
 
 
 def entropy(log_p: Tensor) -> Tensor:

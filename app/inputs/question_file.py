@@ -7,9 +7,11 @@ from typing import Literal
 from app.inputs.trace_file import MAX_VALUES, most_values
 from app.language import VisitorError
 from dola_core.errors import DatasetError
+from dola_core.layer_search.answers.scoring import ScoringConfig
+from dola_core.layer_search.arguments import BETAS, BUCKETS
+from dola_core.layer_search.metrics import Metric
 from dola_core.layer_search.questions.dataset import Item, parse_items, text_of
-from dola_core.layer_search.result import SearchConfig
-from dola_core.layer_search.scoring import ScoringConfig
+from dola_core.layer_search.search_config import SearchConfig
 
 UPLOADS = (".jsonl", ".csv", ".tsv", ".txt")
 """How the names of accepted files end. Spreadsheets save tables between tabs as .tsv or .txt."""
@@ -61,4 +63,5 @@ def search_config(items: list[Item], scoring: ScoringConfig) -> SearchConfig:
     """What is measured on a visitor's questions: multiple choice if each of them offers a wrong answer."""
     offered = all(item.wrong for item in items)
     several = any(len(item.answers) > 1 for item in items)
-    return SearchConfig(alphas=ALPHAS, rule=scoring, metric=("mc1" if several else "accuracy") if offered else "said")
+    metric: Metric = ("mc1" if several else "accuracy") if offered else "said"
+    return SearchConfig(alphas=ALPHAS, buckets=BUCKETS, betas=BETAS, rule=scoring, metric=metric)

@@ -10,8 +10,9 @@ from app.jobs.request import Limits
 from app.jobs.zero_gpu import MOST, on_gpu, within
 from dola_core.decoding.engine import Engine
 from dola_core.layer_search.questions.dataset import Item
-from dola_core.layer_search.result import SearchConfig, SearchResult
+from dola_core.layer_search.result import SearchResult
 from dola_core.layer_search.search import Search
+from dola_core.layer_search.search_config import SearchConfig
 
 SHOWN_ERRORS, SHOWN_WHEN_HALTED = 50, 5
 """Error cases of each kind in the last result, and in that of a halted search, when nobody wants to wait."""

@@ -29,7 +29,7 @@ def verdict(result: SearchResult, words: Language) -> str:
     tested = words("search.tested", gain=_change(stability.gain, result.asked.unit, words))
     helps = words(f"search.{stability.effect}", chosen=setting, tested=tested)
     equal = words("search.equal", layers=_ranges(sorted(result.chosen.not_worse)))
-    return helps + _on_domains(result, words) + equal + _sample(result, words)
+    return helps + _on_domains(result, words) + _on_dynamic(result, words) + equal + _sample(result, words)
 
 
 def _on_one_setting(result: SearchResult, words: Language) -> str:
@@ -68,6 +68,22 @@ def _on_domains(result: SearchResult, words: Language) -> str:
     return words("search.disagree", losses="; ".join(losses))
 
 
+def _on_dynamic(result: SearchResult, words: Language) -> str:
+    """Whether choosing the layer at each step does better than the best fixed setting, and where domains disagree."""
+    dynamic, unit = result.dynamic, result.asked.unit
+    disagreeing = [domain for domain in result.domains if domain.disagrees]
+    if dynamic is None:
+        return words("search.no_dynamic") if disagreeing else ""
+    gain = _change(dynamic.gain, unit, words)
+    text = words(f"search.dynamic_{dynamic.gain.effect}", lane=dynamic.lane, gain=gain)
+    there = [
+        words("search.dynamic_there", domain=domain.name, gain=_change(domain.dynamic, unit, words))
+        for domain in disagreeing
+        if domain.dynamic
+    ]
+    return text + (words("search.dynamic_domains", gains="; ".join(there)) if there else "")
+
+
 def _ranges(layers: Sequence[int]) -> str:
     """Ascending numbers with consecutive ones joined: `3, 5–8`."""
     runs: list[list[int]] = []
@@ -87,13 +103,15 @@ def _change(change: Interval, unit: str, words: Language) -> str:
 
 def domain_rows(result: SearchResult, words: Language) -> dict[str, Any]:
     """The table of domains, for `Rows`."""
-    head = ("search.domain", "search.questions", "search.own", "search.gain")
+    unit, has_dynamic = result.asked.unit, result.dynamic is not None
+    head = ("search.domain", "search.questions", "search.own", "search.gain", *["search.dynamic_gain"] * has_dynamic)
     rows = [
         [
             domain.name,
             f"{domain.items:,}",
             f"{domain.layer} ({domain.layers[0]}–{domain.layers[1]})",
-            _change(domain.gain, result.asked.unit, words),
+            _change(domain.gain, unit, words),
+            *([_change(domain.dynamic, unit, words) if domain.dynamic else ""] if has_dynamic else []),
         ]
         for domain in result.domains
     ]

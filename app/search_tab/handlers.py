@@ -25,8 +25,8 @@ from app.render.search_summary import errors_of
 from app.search_tab.components import SearchTab
 from app.ui.events import EVERY_CLICK, QUICK, SILENT, Changes, event_data
 from dola_core.decoding.engine import Engine
-from dola_core.layer_search.result import SearchConfig
-from dola_core.layer_search.scoring import ScoringConfig
+from dola_core.layer_search.answers.scoring import ScoringConfig
+from dola_core.layer_search.search_config import SearchConfig
 from dola_core.trace.step import ALPHA_MIN
 
 

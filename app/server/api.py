@@ -35,7 +35,7 @@ from app.server.api_events import (
 from app.server.endpoint import as_endpoint, description
 from dola_core.decoding.engine import Engine
 from dola_core.lanes import DolaStatic, PenaltyPosition
-from dola_core.layer_search.scoring import ScoringConfig
+from dola_core.layer_search.answers.scoring import ScoringConfig
 from dola_core.trace.step import ALPHA_MIN
 
 CONCURRENT_WHAT_IFS = 8
@@ -208,8 +208,9 @@ class Api:
 
         Returns:
             One object after the other, told apart by "type": "waiting" (ahead, seconds), "loading" (stage), "reading"
-            (done, of) and in the end "curve": the metrics of the baseline and of every layer and α with 95 % intervals,
-            the best setting, and whether the questions show that it is better than plain decoding.
+            (done, of) and in the end "curve": the metrics of the baseline, of every layer and α, and beside them of
+            DoLa-dynamic and other strengths, with 95 % intervals; the best setting, whether the questions show that it
+            is better than plain decoding, and whether dynamic is better still.
         """
         items, sha256 = parsed_questions(questions)
         measured, limits, name = parsed_alphas(alphas), self.host.limits, self._model(model)

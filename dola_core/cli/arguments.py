@@ -30,7 +30,7 @@ def argument_parser() -> argparse.ArgumentParser:
     """The parser of the command's arguments."""
     parser = OneLineParser(
         prog=program_name("dola", "dola_core"),
-        description="Complete a prompt in lock step, plainly and with DoLa-static or any lanes, and show where they part.",
+        description="Complete a prompt in lock step, plainly and with DoLa-static, or in any lanes, and compare them.",
         epilog="In a terminal, choices on which the two decoders disagree on the same text are underlined; in a pipe, "
         "and with NO_COLOR set, they stand in ⟦brackets⟧ and the output is plain text.",
     )

@@ -44,7 +44,7 @@ def _named(bucket: str, n_layers: int, *, tied: bool) -> range:
         # Layer 0 of a tied model would give back the token that was read.
         start = 0 if not tied or n_layers < 2 else min(2, n_layers - 1)
         end = n_layers // 2 if n_layers <= 40 else 20
-        return range(start, start + 1) if start == n_layers // 2 else range(start, end, 2)
+        return range(start, max(start + 1, end), 2)
     if bucket == "high":
         return range(n_layers // 2 if n_layers <= 40 else n_layers - 20, n_layers, 2)
     if bucket == "all":

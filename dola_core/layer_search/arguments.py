@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from dola_core.lanes import DecodingConfig
     from dola_core.layer_search.metrics import Metric
     from dola_core.layer_search.questions.dataset import Item
-    from dola_core.layer_search.result import SearchConfig, SearchResult, Task
+    from dola_core.layer_search.result import SearchResult
+    from dola_core.layer_search.search_config import SearchConfig, Task
 
 # The values that the types and constants of the same names allow; a test compares them.
 FORMATS = ("jsonl", "truthfulqa", "factor")
@@ -29,6 +30,8 @@ PRESET_FILE = "dola_static.json"
 
 MODULE = "dola_core.layer_search"
 ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.5)
+BUCKETS, BETAS = ("low", "high"), (0.5, 1.5)
+"""What is measured beside the layers, unless options say otherwise."""
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -55,6 +58,12 @@ def command_line() -> argparse.ArgumentParser:
     add("--layers", type=_layers, default=(), metavar="J,…", help="measure these layers instead, such as 21; with one "
         "α, a setting that was chosen before is tested on other questions")  # fmt: skip
     add("--alphas", type=_alphas, default=ALPHAS, help="several α between commas (default: 0,0.05,0.1,0.2,0.5)")
+    add("--buckets", type=_names, metavar="B,…", help="measure DoLa-dynamic with these buckets, too, in the same pass; "
+        "none leaves it out (default, for given answers: low,high)")  # fmt: skip
+    add("--betas", type=_betas, metavar="B,…", help="measure every layer and bucket at these strengths, too, in the "
+        "same pass; none leaves them out (default, for given answers: 0.5,1.5)")  # fmt: skip
+    add("--lane", action="append", default=[], metavar="LANE", help="measure another lane in the same pass, such as "
+        '"linear:22=-0.5,10=-0.5"; may be repeated')  # fmt: skip
     add("--metric", choices=METRICS, help="what to choose by (default: mc1, accuracy for FACTOR, contains to generate)")
     add("--normalise", choices=("sum", "mean"), default="sum", help="an answer's score: sum or mean over its tokens")
     add("--raw-early", action="store_true", help="read layer j* without the final norm, as the first DoLa code did")
@@ -87,6 +96,20 @@ def _alphas(text: str) -> tuple[float, ...]:
     return alphas
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+
+
+def _betas(text: str) -> tuple[float, ...]:
+    try:
+        betas = () if text == "none" else tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError:
+        betas = (-1.0,)
+    if not all(0 <= beta <= 10 for beta in betas):
+        raise argparse.ArgumentTypeError(f"β must be numbers from 0 to 10 between commas, as 0.5,1.5; got {text!r}")
+    return betas
+
+
 def _layers(text: str) -> tuple[int, ...]:
     try:
         layers = tuple(sorted({int(part) for part in text.split(",")}))
@@ -104,14 +127,20 @@ def search_config(options: argparse.Namespace, items: "Sequence[Item]") -> "Sear
     """
     from pydantic import ValidationError
 
-    from dola_core.layer_search.result import SearchConfig
-    from dola_core.layer_search.scoring import ScoringConfig
+    from dola_core.layer_search.answers.scoring import ScoringConfig
+    from dola_core.layer_search.search_config import SearchConfig
 
+    # What is usual where it can be measured, and where layers are compared: one setting is tested alone.
+    scored = options.task == "mc" and options.post_softmax != "vocabulary" and not options.no_apc
+    usual = scored and not (len(options.layers) == len(options.alphas) == 1)
     try:
         return SearchConfig(
             task=options.task,
             strategy=options.strategy,
             layers=options.layers,
+            buckets=(BUCKETS if usual else ()) if options.buckets is None else options.buckets,
+            betas=(BETAS if usual else ()) if options.betas is None else options.betas,
+            lanes=tuple(options.lane),
             alphas=(0.0,) if options.no_apc else options.alphas,
             metric=options.metric or _default_metric(options.task, items),
             normalisation=options.normalise,
@@ -162,6 +191,8 @@ def repeating_command(result: "SearchResult") -> str:
         ("--strategy", config.strategy),
         ("--layers", ",".join(map(str, config.layers)) or None),
         ("--alphas", ",".join(map(repr, config.alphas)) if config.rule.apc else None),
+        ("--buckets", ",".join(config.buckets) or "none"),
+        ("--betas", ",".join(map(repr, config.betas)) or "none"),
         ("--metric", config.metric),
         ("--normalise", config.normalisation),
         ("--raw-early", not config.rule.early_norm),
@@ -176,6 +207,7 @@ def repeating_command(result: "SearchResult") -> str:
         ]
     if result.model.dtype in DTYPES:
         given.append(("--dtype", result.model.dtype))
+    given += [("--lane", lane) for lane in config.lanes]
     options: list[str] = []
     for option, value in given:
         if value is True:

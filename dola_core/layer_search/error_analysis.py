@@ -9,12 +9,13 @@ from torch import Tensor
 
 from dola_core.contrast import log_softmax
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
+from dola_core.layer_search.answers.question_ids import QuestionIds
+from dola_core.layer_search.answers.scoring import score_items
 from dola_core.layer_search.evaluate import generate_ids
 from dola_core.layer_search.metrics import COMPARING_METRICS, normalised_scores
-from dola_core.layer_search.question_ids import QuestionIds
 from dola_core.layer_search.questions.dataset import Item
-from dola_core.layer_search.result import Candidate, ErrorCase, SearchConfig
-from dola_core.layer_search.scoring import score_items
+from dola_core.layer_search.result import Candidate, ErrorCase
+from dola_core.layer_search.search_config import SearchConfig
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.reading.cached_texts import CachedTexts, read_states
 from dola_core.models.reading.proof import reading_rules

@@ -17,12 +17,12 @@ from dola_core.decoding.engine import Engine
 from dola_core.errors import FileWriteError, PromptError, QuestionPromptError, QuestionTooLongError
 from dola_core.files import write_atomically
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, Lane
+from dola_core.layer_search.answers.question_ids import QuestionIds
+from dola_core.layer_search.answers.scoring import score_items
 from dola_core.layer_search.metrics import COMPARING_METRICS, GENERATION_METRICS, GREEDY_METRICS, Metric, metric_values
-from dola_core.layer_search.question_ids import QuestionIds
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.questions.sample import MeasuredQuestions
-from dola_core.layer_search.result import SearchConfig
-from dola_core.layer_search.scoring import score_items
+from dola_core.layer_search.search_config import SearchConfig
 from dola_core.models.loaded_model import LoadedModel
 
 LANES = 40
@@ -51,13 +51,20 @@ def measurable_metrics(questions: MeasuredQuestions, config: SearchConfig) -> tu
 
 
 class MetricTable:
-    """The metrics of every question at S = 1 + L · A settings: the baseline and every (layer, α), α fastest."""
+    """The metrics of every question at S = 1 + L · A + E settings: the baseline, every (layer, α), α fastest, and then
+    every further lane."""
 
     def __init__(
-        self, n_items: int, metrics: tuple[Metric, ...], layers: tuple[int, ...], alphas: tuple[float, ...]
+        self,
+        n_items: int,
+        metrics: tuple[Metric, ...],
+        layers: tuple[int, ...],
+        alphas: tuple[float, ...],
+        lanes: tuple[Lane, ...] = (),
     ) -> None:
-        self.metrics, self.layers, self.alphas = metrics, layers, alphas
-        self.values = np.full((n_items, len(metrics), 1 + len(layers) * len(alphas)), np.nan)
+        """An empty table; `lanes` are fitted to the model."""
+        self.metrics, self.layers, self.alphas, self.lanes = metrics, layers, alphas, lanes
+        self.values = np.full((n_items, len(metrics), 1 + len(layers) * len(alphas) + len(lanes)), np.nan)
         """`[items, metrics, S]`; NaN for questions that are not evaluated yet."""
         self.done = np.zeros(n_items, dtype=bool)
         """Bool `[items]`: the questions that are evaluated."""
@@ -133,7 +140,10 @@ def _evaluate_scores(
     loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, table: MetricTable
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(index of the item, its metrics `[metrics, S]`) by the scores of the given answers, in random order."""
-    for batch in score_items(loaded, items, table.layers, table.alphas, config.rule, chat=config.chat):
+    scored_items = score_items(
+        loaded, items, table.layers, table.alphas, config.rule, lanes=table.lanes, chat=config.chat
+    )
+    for batch in scored_items:
         for index, scored in batch:
             yield index, np.stack([metric_values(scored, metric, config.normalisation) for metric in table.metrics])
 
@@ -144,6 +154,7 @@ def _evaluate_generation(
     """(index of the item, its metrics `[metrics, S]`) by texts generated at every setting, one lane each."""
     lanes: list[Lane] = [Baseline()]
     lanes += [DolaStatic(layer=layer, alpha=alpha) for layer in table.layers for alpha in table.alphas]
+    lanes += table.lanes
     decoding, engine = config.decoding or DecodingConfig(), Engine(loaded)
     questions = []
     for number, item in enumerate(items, start=1):

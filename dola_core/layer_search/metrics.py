@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from dola_core.layer_search.scoring import Scored
+from dola_core.layer_search.answers.scoring import Scored
 
 Metric = Literal["mc1", "mc2", "mc3", "accuracy", "margin", "chose", "said", "first", "exact", "contains"]
 METRICS: tuple[Metric, ...] = get_args(Metric)

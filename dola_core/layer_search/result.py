@@ -1,23 +1,18 @@
 """The result of a layer search, as one JSON document: what was asked for, the curves, the choice, and its stability."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
-from dola_core.lanes import DecodingConfig
-from dola_core.layer_search.metrics import Metric, Normalisation
+from dola_core.lanes import DolaStatic, parse_lane
+from dola_core.layer_search.metrics import Metric
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.questions.sample import MeasuredQuestions, solved
-from dola_core.layer_search.scoring import ScoringConfig
+from dola_core.layer_search.search_config import ResultRecord, SearchConfig
 from dola_core.models.info import ModelInfo
 
 SCHEMA: Final = 1
-
-Task = Literal["mc", "generate"]
-"""Multiple choice by scores, or generation."""
-Strategy = Literal["all", "grid", "buckets"]
-"""Which layers are measured; see `search.first_layers`."""
 
 Effect = Literal["helps", "hurts", "chance"]
 """Whether a fixed layer is better than the baseline, worse, or neither beyond chance."""
@@ -40,11 +35,7 @@ class Interval(NamedTuple):
         return Interval(*(round(number, 5) for number in self))
 
 
-class _ResultRecord(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
-
-
-class _EstimateRecord(_ResultRecord):
+class _EstimateRecord(ResultRecord):
     """A record whose fields include intervals."""
 
     def rounded(self) -> Self:
@@ -53,53 +44,7 @@ class _EstimateRecord(_ResultRecord):
         return self.model_copy(update=rounded)
 
 
-class SearchConfig(_ResultRecord):
-    """What is searched; with the model and the questions it determines the result."""
-
-    task: Task = "mc"
-    strategy: Strategy = "all"
-    layers: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    """Layers to measure instead of those of the strategy. One layer with one α tests a setting that was chosen before,
-    on other questions."""
-    alphas: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field((0.05, 0.1, 0.2), min_length=1)
-    metric: Metric = "mc1"
-    """The metric that the best setting is chosen by; the other metrics are measured too."""
-    normalisation: Normalisation = "sum"
-    rule: ScoringConfig = ScoringConfig()
-    """How answers are scored in the task "mc"."""
-    decoding: DecodingConfig | None = None
-    """How texts are generated in the task "generate"."""
-    preamble: bool = False
-    """Whether TruthfulQA's customary examples precede each question."""
-    chat: bool = False
-    """Whether prompts are the user's turn of the model's chat template, and answers what the assistant says."""
-    few_shot: int = Field(0, ge=0)
-    """Solved examples before each question, drawn from the questions; see `measured_questions`."""
-    limit: int | None = Field(None, ge=1)
-    """Size of the random sample, stratified by domain; None measures all questions."""
-    seed: int = Field(0, ge=0)
-    """Determines the sample and the examples."""
-
-    @model_validator(mode="after")
-    def _examples_stand_in_plain_text(self) -> Self:
-        if self.few_shot and (self.chat or self.preamble):
-            raise ValueError(
-                "few_shot puts solved examples before plain prompts; leave out few_shot, or else chat and preamble"
-            )
-        return self
-
-    @property
-    def one_setting(self) -> bool:
-        """Whether a setting is tested that was named, so that nothing is chosen."""
-        return len(self.layers) == len(self.alphas) == 1
-
-    @property
-    def unit(self) -> str:
-        """Unit of differences of the metric: "nats", or "points" (hundredths of a share)."""
-        return "nats" if self.metric == "margin" else "points"
-
-
-class DataInfo(_ResultRecord):
+class DataInfo(ResultRecord):
     """The questions."""
 
     name: str
@@ -144,7 +89,7 @@ class DataInfo(_ResultRecord):
         )
 
 
-class Curve(_ResultRecord):
+class Curve(ResultRecord):
     """The mean of one metric at every setting."""
 
     baseline: Interval
@@ -152,7 +97,7 @@ class Curve(_ResultRecord):
     """`[layers][alphas]`"""
 
 
-class Chosen(_ResultRecord):
+class Chosen(ResultRecord):
     """The best setting by the chosen metric."""
 
     layer: int
@@ -188,6 +133,28 @@ class Stability(_EstimateRecord):
         return self.gain.effect
 
 
+class LaneResult(ResultRecord):
+    """What a further lane came to."""
+
+    lane: str
+    """As text; see `dola_core.lanes.parse_lane`."""
+    values: dict[Metric, Interval]
+    difference: Interval
+    """To the baseline by the metric of the choice, paired by question."""
+
+
+class DynamicChoice(_EstimateRecord):
+    """The best lane that chooses its layer at each step, against the best fixed setting."""
+
+    lane: str
+    value: Interval
+    difference: Interval
+    """To the baseline, paired by question; of several lanes the best was taken, which flatters it."""
+    gain: Interval
+    """The best dynamic lane minus the best fixed setting, both chosen on one half of the questions and tested on the
+    other: mean and 95 % spread over splits."""
+
+
 class Domain(_EstimateRecord):
     """One domain of the questions, and the setting that is best for it alone."""
 
@@ -207,16 +174,19 @@ class Domain(_EstimateRecord):
     half of the domain: mean and 95 % spread over splits."""
     disagrees: bool
     """Whether the domain's own layer differs from the one for all, and is better beyond chance."""
+    dynamic: Interval | None = None
+    """The best dynamic lane minus the best fixed setting, as `DynamicChoice.gain`, on this domain; None if no dynamic
+    lane was measured."""
 
 
-class Candidate(_ResultRecord):
+class Candidate(ResultRecord):
     """A token of a distribution."""
 
     text: str
     p: float
 
 
-class ErrorCase(_ResultRecord):
+class ErrorCase(ResultRecord):
     """A question that one decoder has right and the other wrong, with both distributions at the deciding token.
 
     A result without texts holds only the question's number, its domain, and who has it right.
@@ -242,7 +212,7 @@ class ErrorCase(_ResultRecord):
         return ErrorCase(item=self.item, domain=self.domain, right=self.right)
 
 
-class SearchResult(_ResultRecord):
+class SearchResult(ResultRecord):
     """Everything a search finds. Written by `to_json`, read by `SearchResult.model_validate_json`."""
 
     version: Literal[1] = Field(SCHEMA, alias="schema")
@@ -259,6 +229,10 @@ class SearchResult(_ResultRecord):
     stability: Stability | None
     """None if there are too few questions."""
     domains: tuple[Domain, ...]
+    lanes: tuple[LaneResult, ...] = ()
+    """What was measured beside the layers."""
+    dynamic: DynamicChoice | None = None
+    """None if no dynamic lane was measured, or there are too few questions."""
     verdict: str
     """The conclusion in English."""
     errors: tuple[ErrorCase, ...] = ()
@@ -290,6 +264,27 @@ class SearchResult(_ResultRecord):
         )
         before = "".join(solved(items[number]) for number in self.data.examples)
         return self.model_copy(update={"errors": errors, "before": before})
+
+    def by_strength(self, metric: Metric) -> dict[float, list[Interval]]:
+        """{β: the metric at every layer} for the strengths that were measured at all of `layers`."""
+        alpha, found = self.asked.usual_alpha, dict[float, dict[int, Interval]]()
+        for one in self.lanes:
+            lane = parse_lane(one.lane)
+            if isinstance(lane, DolaStatic) and lane.alpha == alpha:
+                found.setdefault(lane.beta, {})[lane.layer] = one.values[metric]
+        return {
+            beta: [by_layer[layer] for layer in self.layers]
+            for beta, by_layer in found.items()
+            if beta in self.asked.betas and set(self.layers) <= set(by_layer)
+        }
+
+    @property
+    def other_lanes(self) -> list[LaneResult]:
+        """The further lanes that are no part of `by_strength`: those that choose their layer first."""
+        strengths = set(self.by_strength(self.asked.metric))
+        lanes = [(parse_lane(one.lane), one) for one in self.lanes]
+        left = [pair for pair in lanes if not (isinstance(pair[0], DolaStatic) and pair[0].beta in strengths)]
+        return [one for _, one in sorted(left, key=lambda pair: not pair[0].chooses_layer)]
 
     def to_json(self) -> str:
         """The JSON document."""

@@ -14,12 +14,14 @@ import numpy as np
 
 from dola_core.contrast import check_layer
 from dola_core.files import folder_in_use, write_together
+from dola_core.lanes import Lane, lane_text, parse_lane
 from dola_core.layer_search.error_analysis import error_cases
 from dola_core.layer_search.evaluate import MetricTable, evaluate_items, measurable_metrics
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.questions.sample import MeasuredQuestions, measured_questions
 from dola_core.layer_search.report.html_report import REPORT, report_writer
-from dola_core.layer_search.result import DataInfo, SearchConfig, SearchResult, Strategy
+from dola_core.layer_search.result import DataInfo, SearchResult
+from dola_core.layer_search.search_config import SearchConfig, Strategy
 from dola_core.layer_search.selection import SettingGrid, best_column
 from dola_core.layer_search.summary import summarise
 from dola_core.models.identity import memory_identity, text_identity
@@ -160,7 +162,8 @@ class Search:
         """Evaluate the questions, yielding after each how many are done, and how many there are in all rounds begun."""
         layers = self.config.layers or first_layers(self.config.strategy, self.loaded.readout.n_layers)
         while layers:
-            table = MetricTable(len(self.items), self.metrics, layers, self.config.alphas)
+            lanes = () if self.rounds else self._further_lanes(layers)
+            table = MetricTable(len(self.items), self.metrics, layers, self.config.alphas, lanes)
             self.rounds.append(table)
             file = self.out / TABLE.format(len(self.rounds)) if self.out else None
             fingerprint = self._fingerprint(layers) if file else ""
@@ -180,11 +183,28 @@ class Search:
             layers = self._next_layers()
         self.finished = True
 
+    def _further_lanes(self, layers: tuple[int, ...]) -> tuple[Lane, ...]:
+        """The lanes that are measured beside `layers`, fitted to the model; `ValueError` if one cannot be measured."""
+        readout = self.loaded.readout
+        lanes = [parse_lane(text) for text in self.config.further_lanes(layers)]
+        lanes = [lane.fitted(readout.n_layers, tied=readout.is_tied) for lane in lanes]
+        if self.config.task == "mc" and lanes:
+            if self.config.rule.post_softmax == "vocabulary" or not self.config.rule.apc:
+                raise ValueError("Lanes beside the layers are scored on the plausible head; leave them out here.")
+            for lane in lanes:
+                own = (lane.repetition_penalty, lane.penalty_position, lane.early_norm)
+                if not lane.reads or not lane.least_share or any(value is not None for value in own):
+                    raise ValueError(
+                        f"The lane {lane_text(lane)} can only be measured in generated texts (task generate)."
+                    )
+        return tuple(lanes)
+
     def _fingerprint(self, layers: tuple[int, ...]) -> str:
         """Hash of everything that the metrics at `layers` depend on."""
         items = [item.model_dump() for item in self.items]
         # How they were drawn shows in the items. Where it is off, chat is left out, as versions without it did.
         drawing = {"few_shot", "layers", "limit", "seed"} | (set() if self.config.chat else {"chat"})
+        drawing |= {name for name in ("buckets", "betas", "lanes") if not getattr(self.config, name)}
         parts = [self._model_fingerprint, items, self.config.model_dump(mode="json", exclude=drawing), layers]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -224,12 +244,14 @@ class Search:
         done = np.logical_and.reduce([table.done for table in rounds])
         answered = [item for item, is_done in zip(self.items, done, strict=True) if is_done]
         layers, joined = _join_rounds(rounds, done)
+        lanes = rounds[0].lanes
         values = {metric: joined[:, n] for n, metric in enumerate(self.metrics)}
         result = summarise(
             answered,
             values,
             self.config,
             layers,
+            lanes,
             model=self.loaded.info,
             data=DataInfo.about(self.questions, self.config, name=self.name, sha256=self.sha256, items=len(answered)),
             seconds=time.monotonic() - self._start,
@@ -266,5 +288,5 @@ def _join_rounds(rounds: Sequence[MetricTable], done: np.ndarray) -> tuple[tuple
         for n, layer in enumerate(table.layers)
     }
     layers = tuple(sorted(by_layer))
-    baseline = values_of_round[0][:, :, :1]
-    return layers, np.concatenate([baseline, *(by_layer[layer] for layer in layers)], axis=2)
+    baseline, lanes = values_of_round[0][:, :, :1], values_of_round[0][:, :, 1 + len(rounds[0].layers) * width :]
+    return layers, np.concatenate([baseline, *(by_layer[layer] for layer in layers), lanes], axis=2)

@@ -101,7 +101,7 @@ def not_worse(values: np.ndarray, bootstrap: ClusterBootstrap) -> list[int]:
     return [1 + int(n) for n in np.flatnonzero(means.max() - means <= bound)]
 
 
-def _best_columns(means: np.ndarray) -> np.ndarray:
+def best_columns(means: np.ndarray) -> np.ndarray:
     """The best column, 1 or more, of each row of `means` `[rows, S]`: `[rows]`. Ties are broken at random."""
     jitter = JITTER * np.random.default_rng(SEED).random(means[:, 1:].shape)
     return 1 + (means[:, 1:] + jitter).argmax(1)
@@ -109,9 +109,9 @@ def _best_columns(means: np.ndarray) -> np.ndarray:
 
 def split_stability(values: np.ndarray, clusters: Sequence[str], grid: SettingGrid, splits: int = SPLITS) -> Stability:
     """Choose a setting on each half of random splits that keep clusters whole, and test it on the other half."""
-    first_half, second_half = _halves(clusters, splits)
-    first, second = _masked_means(values, first_half), _masked_means(values, second_half)
-    best_first, best_second = _best_columns(first), _best_columns(second)
+    first_half, second_half = halves(clusters, splits)
+    first, second = masked_means(values, first_half), masked_means(values, second_half)
+    best_first, best_second = best_columns(first), best_columns(second)
     rows = np.arange(splits)
     losses = [second[rows, best_second] - second[rows, best_first], first[rows, best_first] - first[rows, best_second]]
     gains = [second[rows, best_first] - second[:, 0], first[rows, best_second] - first[:, 0]]
@@ -122,12 +122,12 @@ def split_stability(values: np.ndarray, clusters: Sequence[str], grid: SettingGr
     return Stability(
         same_layer=float((layers_first == layers_second).mean()),
         layers=dict(shares),
-        loss=_spread(np.concatenate(losses)),
-        gain=_spread(np.concatenate(gains)),
+        loss=spread(np.concatenate(losses)),
+        gain=spread(np.concatenate(gains)),
     )
 
 
-def _halves(clusters: Sequence[str], splits: int) -> tuple[np.ndarray, np.ndarray]:
+def halves(clusters: Sequence[str], splits: int) -> tuple[np.ndarray, np.ndarray]:
     """Random halves of the questions as masks, with every cluster in one half: bool `[splits, n]`, twice."""
     cluster_ids = _number_clusters(clusters)
     n_clusters = int(cluster_ids.max()) + 1
@@ -139,12 +139,12 @@ def _halves(clusters: Sequence[str], splits: int) -> tuple[np.ndarray, np.ndarra
     return first, ~first
 
 
-def _masked_means(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def masked_means(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """The mean of `values` `[n, S]` over the questions of each mask `[splits, n]`: `[splits, S]`."""
     return masks @ values / masks.sum(1, keepdims=True)
 
 
-def _spread(values: np.ndarray) -> Interval:
+def spread(values: np.ndarray) -> Interval:
     """Mean and 95 % spread of `values` `[n]`."""
     low, high = np.percentile(values, PERCENTILES)
     return Interval(float(values.mean()), float(low), float(high))
@@ -163,7 +163,7 @@ def compare_domains(
             continue
         own = best_column(values[where].mean(0))
         layer, alpha = grid.setting(own)
-        sampled = _best_columns(bootstrap.means(values, where))
+        sampled = best_columns(bootstrap.means(values, where))
         layers = np.array([grid.setting(int(column))[0] for column in sampled])
         low, high = np.percentile(layers, PERCENTILES, method="inverted_cdf")
         intervals = bootstrap.intervals(values, where)
@@ -190,14 +190,14 @@ def _own_gain(values: np.ndarray, where: np.ndarray, clusters: Sequence[str], sp
     Both are chosen on one half of the questions and tested on the other half of the domain.
     """
     gains = []
-    for half in _halves(clusters, splits):
+    for half in halves(clusters, splits):
         seen, unseen = half & where, ~half & where
         usable = (seen.sum(1) > 0) & (unseen.sum(1) > 0)
         seen, unseen, half = seen[usable], unseen[usable], half[usable]
-        own, fixed = _best_columns(_masked_means(values, seen)), _best_columns(_masked_means(values, half))
-        tested, rows = _masked_means(values, unseen), np.arange(len(unseen))
+        own, fixed = best_columns(masked_means(values, seen)), best_columns(masked_means(values, half))
+        tested, rows = masked_means(values, unseen), np.arange(len(unseen))
         gains.append(tested[rows, own] - tested[rows, fixed])
-    return _spread(np.concatenate(gains))
+    return spread(np.concatenate(gains))
 
 
 def verdict(best: tuple[int, float], stable: Stability, domains: Sequence[Domain], unit: str = "points") -> str:
@@ -231,7 +231,7 @@ def verdict(best: tuple[int, float], stable: Stability, domains: Sequence[Domain
         f"such as j* = {domain.layer}"
         for domain in disagreeing
     )
-    return f"{text} Domains disagree: {losses}. A dynamic layer choice would be the better method."
+    return f"{text} Domains disagree: {losses}."
 
 
 def verdict_on_one(setting: tuple[int, float], difference: Interval, unit: str = "points") -> str:

@@ -39,7 +39,7 @@ BUILT_SECTIONS = {
 }  # fmt: skip
 """Sections whose keys are put together from names, or handed to the browser whole."""
 BUILT_KEYS = re.compile(
-    r"chart\.(heat|layers)_\w+|error\.prompt_\w+|models\.(finding|reading|proving)|search\.(one_)?(helps|hurts|chance)|search\.(points|nats)"
+    r"chart\.(heat|layers)_\w+|error\.prompt_\w+|models\.(finding|reading|proving)|search\.(one_|dynamic_)?(helps|hurts|chance)|search\.(points|nats)"
 )
 """Further keys that are put together from names."""
 

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from dola_core.layer_search.answers.scoring import score_items
 from dola_core.layer_search.questions.dataset import Item, read_items
-from dola_core.layer_search.scoring import score_items
 from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model

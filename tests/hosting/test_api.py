@@ -10,10 +10,10 @@ from gradio_client.exceptions import AppError
 from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
+from dola_core.layer_search.answers.scoring import ScoringConfig
 from dola_core.layer_search.questions.dataset import Item
-from dola_core.layer_search.result import SearchConfig
-from dola_core.layer_search.scoring import ScoringConfig
 from dola_core.layer_search.search import Search
+from dola_core.layer_search.search_config import SearchConfig
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
 from dola_core.trace.schema import Trace

@@ -50,6 +50,7 @@ def _curves(result: SearchResult, metric: Metric, words: Language) -> Figure:
             _alpha_line(layers, alpha, [row[n] for row in curve.settings], DASHES[n % len(DASHES)], is_chosen=n == best)
             for n, alpha in enumerate(alphas)
         ),
+        *_beside(result, metric),
     ]
     return figure(
         lines,
@@ -61,6 +62,32 @@ def _curves(result: SearchResult, metric: Metric, words: Language) -> Figure:
         yaxis={"tickformat": ".3~f"},
         **line_at("x", result.chosen.layer, text=f"j* = {result.chosen.layer}"),
     )
+
+
+def _beside(result: SearchResult, metric: Metric) -> list[dict[str, Any]]:
+    """What was measured beside the layers: a curve for every other strength, and a level line for every lane.
+
+    Of several lanes of one bucket, those of other strengths than 1 are drawn when the legend is asked for them.
+    """
+    layers, alpha = list(result.layers), result.asked.usual_alpha
+    curves = [
+        _grey_line(layers, values, f"β = {beta:g}, α = {alpha:g}", LIGHT["early"], DASHES[1 + n % 4])
+        for n, (beta, values) in enumerate(result.by_strength(metric).items())
+    ]
+    levels = []
+    for n, one in enumerate(result.other_lanes):
+        line = _grey_line(layers, [one.values[metric]] * len(layers), one.lane, LIGHT["ink"], DASHES[n % len(DASHES)])
+        levels.append(line | {"visible": "legendonly" if "beta=" in one.lane else True})
+    return [*curves, *levels]
+
+
+def _grey_line(layers: list[int], values: list[Interval], name: str, colour: str, dash: str) -> dict[str, Any]:
+    return {
+        "type": "scatter", "mode": "lines", "name": name, "x": layers, "y": [value[0] for value in values],
+        "customdata": [[low, high] for _, low, high in values],
+        "line": {"color": colour, "dash": dash, "width": 1.5},
+        "hovertemplate": f"{name}: %{{y:.3f}} (%{{customdata[0]:.3f}} – %{{customdata[1]:.3f}})<extra></extra>",
+    }  # fmt: skip
 
 
 def _alpha_line(

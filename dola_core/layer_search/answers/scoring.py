@@ -1,4 +1,4 @@
-"""Score answers by the baseline and by DoLa-static at every (j*, α), from one forward pass over each answer.
+"""Score answers by the baseline, by DoLa-static at every (j*, α) and by any lanes, from one pass over each answer.
 
 Teacher forcing: an answer's log-likelihood needs the read-outs at its own tokens only. Each prompt is read once, its
 answers are read as a batch on the prompt's KV cache, and the hidden states of all layers go through the LM head a few
@@ -17,8 +17,10 @@ from torch import Tensor
 
 from dola_core.contrast import log_softmax
 from dola_core.errors import PromptError, QuestionPromptError, QuestionTooLongError
-from dola_core.layer_search.plausible_heads import PlausibleHeads, PostSoftmax, score_without_head
-from dola_core.layer_search.question_ids import QuestionIds
+from dola_core.lanes import Lane
+from dola_core.layer_search.answers.lane_scores import LaneScores
+from dola_core.layer_search.answers.plausible_heads import PlausibleHeads, PostSoftmax, score_without_head
+from dola_core.layer_search.answers.question_ids import QuestionIds
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.reading.cached_texts import CachedTexts, read_states
@@ -47,7 +49,8 @@ class ScoringConfig:
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of one question's answers at S = 1 + L · A settings: the baseline, then every (layer, α), α fastest."""
+    """Scores of one question's answers at S = 1 + L · A + E settings: the baseline, every (layer, α), α fastest, and
+    every further lane."""
 
     right: np.ndarray
     """`[right answers, S]`, float64: sum of the scores of an answer's tokens."""
@@ -82,6 +85,13 @@ class _ScoringGrid:
     layers: tuple[int, ...]
     alphas: tuple[float, ...]
     scoring: ScoringConfig
+    lanes: tuple[Lane, ...] = ()
+    """Lanes to score as well, fitted to the model."""
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """All layers that are read: those of the grid, then those that only lanes read."""
+        return tuple(dict.fromkeys([*self.layers, *(layer for lane in self.lanes for layer in lane.reads)]))
 
 
 def score_items(
@@ -91,16 +101,18 @@ def score_items(
     alphas: Sequence[float],
     scoring: ScoringConfig | None = None,
     *,
+    lanes: Sequence[Lane] = (),
     chat: bool = False,
 ) -> Iterator[list[tuple[int, Scored]]]:
     """Score every answer of `items`, yielding a batch of (index of the item, its scores) at a time, in random order.
 
-    With `chat`, prompts are the user's turn of the model's chat template.
+    `lanes`, fitted to the model and with a plausible head, are scored in the same pass. With `chat`, prompts are the
+    user's turn of the model's chat template.
 
     Raises `QuestionTooLongError` if an item is longer than the model's context, `QuestionPromptError` if it cannot be
     read.
     """
-    grid = _ScoringGrid(tuple(layers), tuple(alphas), scoring or ScoringConfig())
+    grid = _ScoringGrid(tuple(layers), tuple(alphas), scoring or ScoringConfig(), tuple(lanes))
     questions = [_question(loaded, index, item, chat) for index, item in enumerate(items)]
     batches = list(_batches(sorted(questions, key=lambda question: len(question.prompt))))
     Random(0).shuffle(batches)  # so that the first results are of a sample, not of the shortest questions
@@ -162,7 +174,7 @@ def _score_batch(
     starts = torch.tensor([place == 0 for _, ids in answers for place in range(len(ids) + 1)])
     chunk_size = max(1, CHUNK_LOGITS // readout.vocab_size)
     parts = []
-    for group, h in read_answers(readout, [question.prompt for question in batch], answers, grid.layers):
+    for group, h in read_answers(readout, [question.prompt for question in batch], answers, grid.reads):
         targets = torch.tensor([token for _, ids in group for token in [*ids, -1]])
         for first in range(0, len(targets), chunk_size):
             positions = slice(first, first + chunk_size)
@@ -270,8 +282,13 @@ def _score_tokens(
     # Constrained α come first below; `column_order` puts them back into the order of `alphas`.
     constrained_first = sorted(range(len(unconstrained)), key=unconstrained.__getitem__)
     column_order = torch.tensor(constrained_first, dtype=torch.long).argsort()
-    for layer in grid.layers:
+    beside = LaneScores(grid.lanes, log_q_N, targets) if grid.lanes else None
+    for layer in grid.reads:
         log_q_J = log_softmax(readout.logits(h[layer], early_norm=scoring.early_norm)).cpu()
+        if beside:
+            beside.add(layer, log_q_J)
+        if layer not in grid.layers:
+            continue
         F = log_q_N - log_q_J
         needs_norm = scoring.post_softmax == "vocabulary" or any(unconstrained)
         norm = F.logsumexp(-1, keepdim=True) if needs_norm else None
@@ -284,4 +301,7 @@ def _score_tokens(
         layer_scores, layer_chosen = (torch.cat(part, -1)[:, column_order] for part in zip(*columns, strict=True))
         scores.append(layer_scores)
         chosen.append(layer_chosen)
+    if beside:
+        for columns_of, part in zip((scores, chosen), beside.score(continues_word, scoring.post_softmax), strict=True):
+            columns_of.append(part)
     return torch.where(answer_end[:, None], 0.0, torch.cat(scores, -1)), torch.cat(chosen, -1)

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 
-from dola_core.layer_search.result import Curve, Interval
+from dola_core.layer_search.metrics import Metric
+from dola_core.layer_search.result import Curve, Interval, SearchResult
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 860, 300, 56, 34, 12, 12
 """Size and margins of a chart, in SVG units."""
@@ -25,9 +27,10 @@ class _Axes:
     """and at the upper edge."""
 
     @classmethod
-    def of(cls, layers: Sequence[int], curve: Curve) -> "_Axes":
-        """Axes that show all bands of `curve` with a margin."""
+    def of(cls, layers: Sequence[int], curve: Curve, others: Sequence[float]) -> "_Axes":
+        """Axes that show all bands of `curve`, and the values `others`, with a margin."""
         ends = [end for row in curve.settings for value in row for end in value[1:]] + list(curve.baseline[1:])
+        ends += others
         low, high = min(ends), max(ends)
         margin = 0.04 * (high - low) or 0.1
         return cls(layers, low - margin, high + margin)
@@ -46,14 +49,23 @@ class _Axes:
         return [(self.x(layer), self.y(value)) for layer, value in zip(self.layers, values, strict=True)]
 
 
-def metric_chart(layers: Sequence[int], alphas: Sequence[float], curve: Curve, chosen: int, caption: str) -> str:
-    """The chart of one metric by layer: a line with its band for every α, and the baseline across.
+def metric_chart(result: SearchResult, metric: Metric, curve: Curve, caption: str) -> str:
+    """The chart of one metric by layer: a line with its band for every α, the baseline across, and in grey and black
+    other strengths and the best lane that chooses its layer.
 
-    `chosen` is the layer to mark; `caption` describes the chart to screen readers.
+    `caption` describes the chart to screen readers.
     """
-    axes = _Axes.of(layers, curve)
+    layers, alphas, chosen = result.layers, result.asked.alphas, result.chosen.layer
+    best = next((one for one in result.lanes if result.dynamic and one.lane == result.dynamic.lane), None)
+    level = [best.values[metric].mean] * len(layers) if best else []
+    strengths = {beta: [value.mean for value in values] for beta, values in result.by_strength(metric).items()}
+    axes = _Axes.of(layers, curve, [*level, *chain(*strengths.values())])
     lines = [_line(axes, [row[n] for row in curve.settings], n, len(alphas)) for n in range(len(alphas))]
     legend = "; ".join(f"α = {alpha:g} {DASH_NAMES[n % len(DASHES)]}" for n, alpha in enumerate(alphas))
+    lines += [_beside(axes, values, "var(--mute)", 1 + n % 4) for n, values in enumerate(strengths.values())]
+    lines += [_beside(axes, level, "var(--ink)", 0)] if best else []
+    legend += "".join(f"; grey: β = {beta:g}, {DASH_NAMES[1 + n % 4]}" for n, beta in enumerate(strengths))
+    legend += f"; black: {best.lane}" if best else ""
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(caption)}">'
         f"{_ticks(axes)}{_chosen_layer(axes, chosen)}{_baseline(axes, curve.baseline)}{''.join(lines)}</svg>"
@@ -104,6 +116,14 @@ def _line(axes: _Axes, values: Sequence[Interval], n: int, n_alphas: int) -> str
         f'<polyline points="{_points(axes.points([value.mean for value in values]))}" fill="none" '
         f'stroke="var(--dola)" stroke-width="2" opacity="{opacity:.2f}" '
         f'stroke-dasharray="{DASHES[n % len(DASHES)]}"/>'
+    )
+
+
+def _beside(axes: _Axes, values: Sequence[float], colour: str, dash: int) -> str:
+    """A line without a band."""
+    return (
+        f'<polyline points="{_points(axes.points(values))}" fill="none" stroke="{colour}" stroke-width="1.5" '
+        f'stroke-dasharray="{DASHES[dash]}"/>'
     )
 
 

@@ -119,7 +119,16 @@ def _chosen_metric_first(result: SearchResult) -> Iterator[tuple[Metric, Curve]]
     yield from ((metric, curve) for metric, curve in result.curves.items() if metric != result.asked.metric)
 
 
-def _curve_card(result: SearchResult, metric: str, curve: Curve) -> str:
+def _lanes_table(result: SearchResult, metric: Metric) -> str:
+    """What was measured beside the layers; of other strengths, the best layer."""
+    rows = [(one.lane, _value(one.values[metric])) for one in result.other_lanes]
+    for beta, values in result.by_strength(metric).items():
+        best = max(range(len(values)), key=lambda place: values[place].mean)
+        rows.append((f"β = {beta:g} at its best layer {result.layers[best]}", _value(values[best])))
+    return f"<details><summary>Other lanes</summary>{_table(('lane', metric), rows)}</details>" if rows else ""
+
+
+def _curve_card(result: SearchResult, metric: Metric, curve: Curve) -> str:
     unit = UNITS.get(metric, "share")
     best = max(value.mean for row in curve.settings for value in row)
     caption = (
@@ -127,7 +136,7 @@ def _curve_card(result: SearchResult, metric: str, curve: Curve) -> str:
     )
     return (
         f'<section><h2>{escape(metric)}</h2><p class="sub">{escape(caption)}</p>'
-        f"{metric_chart(result.layers, result.asked.alphas, curve, result.chosen.layer, caption)}</section>"
+        f"{metric_chart(result, metric, curve, caption)}{_lanes_table(result, metric)}</section>"
     )
 
 
@@ -166,6 +175,12 @@ def _choice_card(result: SearchResult) -> str:
             ("one half's choice, against the other half's own", _difference(against_own, unit)),
             ("one half's choice, against the baseline on the other", _difference(stable.gain, unit)),
         ]
+    if result.dynamic:
+        rows += [
+            ("the best lane that chooses its layer at each step", result.dynamic.lane),
+            (f"{result.asked.metric} there", _value(result.dynamic.value)),
+            ("one half's best of these, against its best fixed setting", _difference(result.dynamic.gain, unit)),
+        ]
     return f"<section><h2>The choice, and how sure it is</h2>{_table((), rows)}</section>"
 
 
@@ -179,10 +194,12 @@ def _domain_card(domains: Sequence[Domain], unit: str) -> str:
             f"{domain.layer} ({domain.layers[0]} to {domain.layers[1]})",
             _difference(domain.gain, unit),
             "yes" if domain.disagrees else "",
+            _difference(domain.dynamic, unit) if domain.dynamic else "",
         )
         for domain in domains
     ]
-    head = ("domain", "questions", "baseline", "the layer for all", "its own j*", "gain of its own", "disagrees")
+    head = ("domain", "questions", "baseline", "the layer for all", "its own j*", "gain of its own", "disagrees",
+            "gain of choosing at each step")  # fmt: skip
     return (
         "<section><h2>Domains</h2><p class='sub'>gain: a domain's own layer against the one for all, both chosen on "
         f"one half and measured on the other</p>{_table(head, rows)}</section>"

@@ -10,8 +10,8 @@ from app.jobs.layer_search import run_search
 from app.jobs.request import Limits, RequestError
 from dola_core.errors import QuestionTooLongError
 from dola_core.layer_search.questions.dataset import Item
-from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.search import Search
+from dola_core.layer_search.search_config import SearchConfig
 
 CITIES = {"Japan": "Tokyo", "Pakistan": "Islamabad", "Peru": "Lima", "Norway": "Oslo", "Kenya": "Nairobi"}
 # Of different lengths, so that they are read in several batches.

@@ -3,18 +3,21 @@
 import pytest
 
 from app.language import ENGLISH, language
-from app.render.search_summary import error_rows, errors_of, verdict
+from app.render.search_summary import domain_rows, error_rows, errors_of, verdict
 from dola_core.layer_search.questions.dataset import PREAMBLE
 from dola_core.layer_search.result import (
     Candidate,
     Chosen,
     Curve,
     DataInfo,
+    Domain,
+    DynamicChoice,
     ErrorCase,
     Interval,
-    SearchConfig,
     SearchResult,
+    Stability,
 )
+from dola_core.layer_search.search_config import SearchConfig
 from dola_core.models.info import ModelInfo
 
 ONE = Interval(0.5, 0.4, 0.6)
@@ -90,3 +93,49 @@ def test_a_question_opens_with_what_stood_before_it_and_is_listed_without():
         error_rows(RESULT.model_copy(update={"errors": (customary,)}), "dola", ENGLISH)["rows"][0][0]
         == "Q: What is gold?\nA:"
     )
+
+
+GAIN = Interval(0.03, 0.01, 0.05)
+DOMAINS = tuple(
+    Domain(
+        name=name, items=30, layer=3, alpha=0.1, layers=(3, 3), baseline=ONE, fixed=ONE, own=ONE, gain=GAIN,
+        disagrees=name == "places", dynamic=GAIN,
+    )
+    for name in ("places", "people")
+)  # fmt: skip
+STABLE = Stability(same_layer=1.0, layers={22: 1.0}, loss=ONE, gain=GAIN)
+COMPARED = RESULT.model_copy(update={"stability": STABLE, "domains": DOMAINS})
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("gain", "effect"),
+    [(GAIN, "helps"), (Interval(-0.03, -0.05, -0.01), "hurts"), (Interval(0.0, -0.02, 0.02), "chance")],
+)
+def test_the_verdict_says_whether_choosing_the_layer_at_each_step_is_better_and_where_domains_disagree(
+    words, gain, effect
+):
+    dynamic = DynamicChoice(lane="dynamic:high", value=ONE, difference=ONE, gain=gain)
+    said = verdict(COMPARED.model_copy(update={"dynamic": dynamic}), words)
+    change = words("search.points", mean=f"{100 * gain.mean:+.1f}".replace("-", "−"), low="LOW", high="HIGH")
+    assert words(f"search.dynamic_{effect}", lane="dynamic:high", gain="GAIN").partition("GAIN")[0] in said
+    assert change.partition("LOW")[0] in said
+    assert words("search.dynamic_there", domain="places", gain="GAIN").partition("GAIN")[0] in said
+    assert words("search.dynamic_there", domain="people", gain="GAIN").partition("GAIN")[0] not in said
+    assert words("search.no_dynamic") not in said
+
+
+@BOTH
+def test_where_it_was_not_measured_nothing_is_claimed_of_it(words):
+    assert words("search.no_dynamic") in verdict(COMPARED, words)
+    agreeing = tuple(domain.model_copy(update={"disagrees": False}) for domain in DOMAINS)
+    assert words("search.no_dynamic") not in verdict(COMPARED.model_copy(update={"domains": agreeing}), words)
+
+
+@BOTH
+def test_the_table_of_domains_has_a_column_for_it_only_if_it_was_measured(words):
+    dynamic = DynamicChoice(lane="dynamic:high", value=ONE, difference=ONE, gain=GAIN)
+    with_it, without = (domain_rows(one, words) for one in (COMPARED.model_copy(update={"dynamic": dynamic}), COMPARED))
+    assert with_it["head"] == [*without["head"], words("search.dynamic_gain")]
+    assert [len(row) for row in with_it["rows"]] == [5, 5]
+    assert [len(row) for row in without["rows"]] == [4, 4]

@@ -20,9 +20,9 @@ from app.render.search_summary import domain_rows, error_rows, verdict
 from app.search_tab.components import SearchTab
 from app.search_tab.handlers import SearchHandlers
 from dola_core.errors import DATASET_ERRORS
+from dola_core.layer_search.answers.scoring import ScoringConfig
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import ErrorCase, SearchResult
-from dola_core.layer_search.scoring import ScoringConfig
 from dola_core.layer_search.search import search_layers
 from dola_core.layer_search.selection import MIN_CLUSTERS
 from dola_core.paths import SHIPPED_MODEL

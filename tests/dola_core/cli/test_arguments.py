@@ -11,10 +11,10 @@ import pytest
 from dola_core.cli import arguments
 from dola_core.cli import compare as command
 from dola_core.layer_search import __main__ as layer_search
+from dola_core.layer_search.answers.plausible_heads import PostSoftmax
 from dola_core.layer_search.metrics import Metric
-from dola_core.layer_search.plausible_heads import PostSoftmax
 from dola_core.layer_search.questions.dataset import Format
-from dola_core.layer_search.result import Strategy, Task
+from dola_core.layer_search.search_config import Strategy, Task
 from dola_core.models.devices import DTYPES
 from dola_core.models.preset import PRESET_FILE
 from tests.dola_core.cli.comparisons import PROMPT, ROOT

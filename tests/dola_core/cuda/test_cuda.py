@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from dola_core.decoding.beam_search import BeamResult
 from dola_core.decoding.engine import Engine
 from dola_core.lanes import DecodingConfig, DolaStatic
+from dola_core.layer_search.answers.scoring import score_items
 from dola_core.layer_search.questions.file import QuestionFile
-from dola_core.layer_search.scoring import score_items
 from dola_core.models.devices import out_of_memory
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model

@@ -12,7 +12,7 @@ from transformers import LogitsProcessor
 from dola_core.contrast import log_ratio, log_softmax
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
-from dola_core.layer_search.scoring import _Question, read_answers
+from dola_core.layer_search.answers.scoring import _Question, read_answers
 from tests.dola_core.tiny import beam_search, compare, hooks_on, prompt, texts
 
 LAYERS = (3, 15, 27)

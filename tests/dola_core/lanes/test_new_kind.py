@@ -34,7 +34,7 @@ class Surprise(Lane):
         return 0.05
 
     def scores(self, log_q_N, log_q, closeness):
-        return on_plausible_head(log_q_N + 5 * log_q[0], log_q_N, 0.1)
+        return on_plausible_head(-log_q[0], log_q_N, 0.05)
 
 
 LANE = Surprise(layer=20)

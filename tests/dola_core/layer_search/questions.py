@@ -1,7 +1,7 @@
 """Questions and files of questions that the tests of the layer search share."""
 
 from dola_core.layer_search.questions.dataset import Item
-from dola_core.layer_search.result import SearchConfig
+from dola_core.layer_search.search_config import SearchConfig
 
 COUNTRIES = {
     name: (right, wrong)

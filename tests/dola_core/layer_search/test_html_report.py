@@ -7,8 +7,8 @@ import pytest
 
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.report.html_report import html_report
-from dola_core.layer_search.result import SearchConfig
 from dola_core.layer_search.search import search_layers
+from dola_core.layer_search.search_config import SearchConfig
 
 NASTY = '<img src=x onerror=alert(1)>"&'
 ITEMS = [

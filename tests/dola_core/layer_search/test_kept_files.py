@@ -12,8 +12,9 @@ import torch
 from dola_core.errors import FolderInUseError
 from dola_core.files import folder_in_use
 from dola_core.layer_search import evaluate
-from dola_core.layer_search.result import SearchConfig, SearchResult
+from dola_core.layer_search.result import SearchResult
 from dola_core.layer_search.search import search_layers
+from dola_core.layer_search.search_config import SearchConfig
 from dola_core.models.loading import load_model
 from tests.dola_core.layer_search.questions import ITEMS
 from tests.dola_core.layer_search.test_main import data, run
@@ -28,7 +29,7 @@ FEW = ITEMS[:3]
 def quick(atlas, monkeypatch) -> None:
     """The command finds the shipped model loaded, and evaluates one question after the other."""
     monkeypatch.setattr("dola_core.models.loading.load_model", lambda *_, **__: atlas)
-    monkeypatch.setattr("dola_core.layer_search.scoring.BATCH_TOKENS", 1)
+    monkeypatch.setattr("dola_core.layer_search.answers.scoring.BATCH_TOKENS", 1)
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from dola_core.layer_search import __main__ as command
 from dola_core.layer_search.evaluate import MetricTable, evaluate_items
 from dola_core.layer_search.questions.dataset import write_items
 from dola_core.layer_search.questions.sample import measured_questions
-from dola_core.layer_search.result import SearchConfig, SearchResult
+from dola_core.layer_search.result import SearchResult
+from dola_core.layer_search.search_config import SearchConfig
 from tests.dola_core.layer_search.questions import ITEMS
 
 
@@ -58,7 +59,7 @@ def test_an_interrupted_search_leaves_a_valid_result_and_can_be_resumed(data, mo
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("dola_core.layer_search.scoring.BATCH_TOKENS", 1)
+        patch.setattr("dola_core.layer_search.answers.scoring.BATCH_TOKENS", 1)
         patch.setattr("dola_core.layer_search.__main__.tqdm.update", stop_after_five)
         assert run(data) == 130
     assert "--resume" in capsys.readouterr().err

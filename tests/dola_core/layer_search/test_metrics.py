@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from dola_core.layer_search.answers.scoring import Scored
 from dola_core.layer_search.metrics import metric_values
-from dola_core.layer_search.scoring import Scored
 
 
 def scored(right, wrong, right_tokens=None, wrong_tokens=None, greedy_correct=(True,), first=(True,)):

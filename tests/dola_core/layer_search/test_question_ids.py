@@ -5,11 +5,11 @@ import torch
 
 from dola_core.errors import PromptError
 from dola_core.lanes import DecodingConfig
-from dola_core.layer_search.question_ids import QuestionIds
+from dola_core.layer_search.answers.question_ids import QuestionIds
+from dola_core.layer_search.answers.scoring import answer_ids, score_items
 from dola_core.layer_search.questions.dataset import Item
-from dola_core.layer_search.result import SearchConfig
-from dola_core.layer_search.scoring import answer_ids, score_items
 from dola_core.layer_search.search import search_layers
+from dola_core.layer_search.search_config import SearchConfig
 from tests.dola_core.layer_search.conftest import CHAT_TEMPLATE
 from tests.dola_core.layer_search.questions import ITEMS
 

@@ -7,12 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from dola_core.lanes import DecodingConfig
+from dola_core.layer_search.answers.scoring import ScoringConfig
 from dola_core.layer_search.arguments import command_line, repeating_command, search_config
 from dola_core.layer_search.questions.dataset import PREAMBLE
 from dola_core.layer_search.report.html_report import html_report
-from dola_core.layer_search.result import DataInfo, SearchConfig, SearchResult
-from dola_core.layer_search.scoring import ScoringConfig
+from dola_core.layer_search.result import DataInfo, SearchResult
 from dola_core.layer_search.search import Search, search_layers
+from dola_core.layer_search.search_config import SearchConfig
 from tests.dola_core.layer_search.questions import ITEMS
 
 SHA256 = hashlib.sha256(b"").hexdigest()

@@ -6,10 +6,11 @@ from pydantic import ValidationError
 
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import DecodingConfig
+from dola_core.layer_search.answers.scoring import ScoringConfig
 from dola_core.layer_search.evaluate import contains, is_exact
-from dola_core.layer_search.result import Chosen, Interval, SearchConfig, SearchResult
-from dola_core.layer_search.scoring import ScoringConfig
+from dola_core.layer_search.result import Chosen, Interval, SearchResult
 from dola_core.layer_search.search import buckets, first_layers, search_layers
+from dola_core.layer_search.search_config import SearchConfig
 from dola_core.layer_search.selection import verdict_on_one
 from tests.dola_core.layer_search.questions import CONFIG, ITEMS
 

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
-from dola_core.layer_search.scoring import score_items
+from dola_core.layer_search.answers.scoring import score_items
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
 from dola_core.models.reading.cached_texts import ReadingRules

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from dola_core.errors import PROMPT_ERRORS, PromptError, QuestionPromptError
+from dola_core.layer_search.answers.scoring import answer_ids, score_items
 from dola_core.layer_search.evaluate import MetricTable, evaluate_items
 from dola_core.layer_search.questions.dataset import Item
-from dola_core.layer_search.result import SearchConfig
-from dola_core.layer_search.scoring import answer_ids, score_items
+from dola_core.layer_search.search_config import SearchConfig
 from dola_core.models.loaded_model import LoadedModel
 from tests.dola_core.models.small_tokenizers import BOS, EOS, LETTERS, byte_level, loaded_with, word_level
 from tests.dola_core.tiny import V

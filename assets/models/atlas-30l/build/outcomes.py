@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dola_core.layer_search.answers.scoring import ScoringConfig, score_items
 from dola_core.layer_search.metrics import metric_values
 from dola_core.layer_search.questions.dataset import Item
-from dola_core.layer_search.scoring import ScoringConfig, score_items
 from dola_core.models.loaded_model import LoadedModel
 
 

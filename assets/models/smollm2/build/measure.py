@@ -21,7 +21,8 @@ ATLAS = FOLDER.parent / "atlas-30l"
 BEGIN, END = "<!-- measured -->\n", "<!-- end of what was measured -->\n"
 GRID = "--strategy grid --alphas 0.1"
 """The layers that the paper chooses from, scaled to 30, and its α."""
-EVERY = "--alphas 0,0.05,0.1,0.2,0.5"
+LAYERS_ALONE = "--buckets none --betas none"
+EVERY = f"--alphas 0,0.05,0.1,0.2,0.5 {LAYERS_ALONE}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def public_sets() -> list[Measurement]:
     return [
         Measurement(
             f"{name}{suffix}", f"{title}{way}", data,
-            f"{GRID} {options} {more}" + (f" --limit {limit}" if limit and "raw" in suffix else ""),
+            f"{GRID} {LAYERS_ALONE} {options} {more}" + (f" --limit {limit}" if limit and "raw" in suffix else ""),
         )
         for name, (title, data, options, limit) in sets.items()
         for suffix, (way, more) in ways.items()

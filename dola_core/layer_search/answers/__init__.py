@@ -1,0 +1,1 @@
+"""Given answers as token ids, and their scores on the plausible head."""
