@@ -2,7 +2,20 @@
 
 from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from dola_core.lanes import DecodingConfig, Lane
+
+
+class ChatTurn(BaseModel):
+    """How a prompt was put as the user's turn of the model's chat template."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    system: str = Field("", max_length=20_000)
+    """The system prompt; empty for the template's own."""
+    template_arguments: dict[str, str | bool | int | float | None] = Field(default_factory=dict, max_length=100)
+    """What the template read beside the turns."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +29,10 @@ class Comparison:
     lanes: tuple[Lane, ...]
     """Their names need not be unique."""
     config: DecodingConfig
+    chat: ChatTurn | None = None
+    """None for a prompt that is gone on with."""
+    begun: str = ""
+    """What the assistant had said already, at the end of `prompt_ids`, where a chat goes on in the middle."""
 
     def __post_init__(self) -> None:
         if not self.lanes:

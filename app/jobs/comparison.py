@@ -11,7 +11,7 @@ from typing import Literal
 
 from app.jobs.request import MAX_BEAMS, ComparisonRequest, Limits, RequestError, prompt_refused
 from app.jobs.zero_gpu import gpu_seconds, on_gpu, within
-from dola_core.comparison import Comparison
+from dola_core.comparison import ChatTurn, Comparison
 from dola_core.decoding.beam_search import BeamProgress
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.lockstep import ForcedContinuation
@@ -71,6 +71,9 @@ def run(
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=limits.prompt_tokens)
     engine.prefix_cache.forget()  # a prompt's numbers must not depend on what was run before
     comparison = _comparison(engine, prompt, prompt_ids, request.layer, request.alpha, request.decoding)
+    if request.chat:
+        turn = ChatTurn(system=system, template_arguments=request.template_arguments)
+        comparison = replace(comparison, chat=turn)
     unread = ", ".join(filter(None, (unread, unread_too)))
     with closing(_run(engine, comparison, limits, cancelled=cancelled)) as updates:
         for update in updates:
@@ -107,8 +110,11 @@ def run_on(
     most = math.inf if limits.prompt_tokens is None else limits.prompt_tokens + limits.new_tokens
     if len(prompt_ids) > most:  # only of an opened trace: a text that was written here is never longer
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=int(most))
-    prompt = trace.prompt + engine.loaded.text(written)
+    said = engine.loaded.text(written)
+    prompt = trace.prompt if trace.chat else trace.prompt + said
     comparison = _comparison(engine, prompt, prompt_ids, layer, alpha, config)
+    if trace.chat:
+        comparison = replace(comparison, chat=trace.chat, begun=trace.begun + said)
     yield from _run(engine, comparison, limits, cancelled=cancelled)
 
 

@@ -20,15 +20,17 @@ def token(trace: Trace, token_id: int) -> str:
 def own_part(trace: Trace) -> tuple[int, int]:
     """Which of the prompt's tokens hold what the visitor wrote: from, and up to but without.
 
-    The others are a chat template's, or a BOS. All of them, if the prompt as it was written is not found in them.
+    The others are a chat template's, or a BOS. All of them, if the prompt as it was written is not found in them. What
+    the assistant had begun to say is shown with it.
     """
     texts = [trace.pieces.get(token_id, "") for token_id in trace.prompt_ids]
-    written = trace.prompt.strip()
-    start = "".join(texts).rfind(written) if written else -1
+    written, whole = trace.prompt.strip(), "".join(texts)
+    start = whole.rfind(written, 0, len(whole) - len(trace.begun)) if written else -1
     if start < 0:
         return 0, len(texts)
     ends = list(accumulate(map(len, texts)))
-    return bisect_right(ends, start), bisect_left(ends, start + len(written)) + 1
+    end = len(texts) if trace.begun else bisect_left(ends, start + len(written)) + 1
+    return bisect_right(ends, start), end
 
 
 def running_text(trace: Trace, ids: Sequence[int]) -> list[str]:

@@ -1,5 +1,6 @@
 """What a visitor takes along: a link, a trace, a report."""
 
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import gradio as gr
 
 from app.compare_tab.controls import Controls
 from app.compare_tab.inspector import Inspector
-from app.jobs.request import COMPLETE
+from app.jobs.request import CHAT, COMPLETE
 from app.sharing import link
 from app.sharing.report import report
 from app.toolbar.components import Toolbar
@@ -61,13 +62,16 @@ class SaveHandlers:
 
 
 def settings_of(trace: Trace) -> dict[str, Any]:
-    """The values that the controls would have for a trace."""
+    """The values that the controls would have for a trace; a chat that was run on begins from its first turn."""
     config = trace.decoding.model_dump()
-    stop = config.pop("stop")
+    stop, chat = config.pop("stop"), trace.chat
+    arguments = json.dumps(chat.template_arguments, ensure_ascii=False) if chat and chat.template_arguments else ""
     return config | {
         "prompt": trace.prompt,
         "stop_text": stop[0].replace("\n", "\\n") if stop else "",
-        "mode": COMPLETE,
+        "mode": CHAT if chat else COMPLETE,
+        "system": chat.system if chat else "",
+        "template_arguments": arguments,
     }
 
 

@@ -198,7 +198,7 @@ def _comparison(
     lanes: "tuple[Lane, ...]",
 ) -> "Comparison":
     """The named lanes, or the baseline beside DoLa-static; options that were left out take the model's preset."""
-    from dola_core.comparison import Comparison
+    from dola_core.comparison import ChatTurn, Comparison
     from dola_core.contrast import check_layer
     from dola_core.lanes import Baseline, DolaStatic
     from dola_core.models.loaded_model import well_formed
@@ -215,7 +215,7 @@ def _comparison(
     ids = tuple(loaded.encode(prompt, chat=options.chat))
     own = {} if options.repetition_penalty is not None else {"repetition_penalty": loaded.repetition_penalty}
     config = config.model_copy(update={"early_norm": early_norm, **own})
-    return Comparison(prompt, ids, lanes, config)
+    return Comparison(prompt, ids, lanes, config, ChatTurn() if options.chat else None)
 
 
 def _validation_message(error: "ValidationError") -> str:

@@ -6,7 +6,7 @@ from itertools import chain
 
 import torch
 
-from dola_core.comparison import Comparison
+from dola_core.comparison import ChatTurn, Comparison
 from dola_core.decoding.batch import Batch, DynamicBatch, EarlyReadout
 from dola_core.decoding.beam_search import BeamProgress, BeamResult, search_beams
 from dola_core.decoding.lockstep import EndRules, ForcedContinuation, StepOutput, run_lockstep
@@ -203,7 +203,9 @@ def compare(
     engine = Engine(loaded)
     ids = loaded.encode(prompt, chat=chat)
     config = config or DecodingConfig(repetition_penalty=loaded.repetition_penalty)
-    comparison = engine.fitted(Comparison(well_formed(prompt), tuple(ids), tuple(lanes), config))
+    comparison = engine.fitted(
+        Comparison(well_formed(prompt), tuple(ids), tuple(lanes), config, ChatTurn() if chat else None)
+    )
     recorder = Recorder(comparison, loaded.info)
     for output in engine.compare(comparison):
         recorder.add(output.tokens, output.ends, output.steps)

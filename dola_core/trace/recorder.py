@@ -38,6 +38,8 @@ class Recorder:
         return Trace(
             model=self.model,
             prompt=comparison.prompt,
+            chat=comparison.chat,
+            begun=comparison.begun,
             prompt_ids=comparison.prompt_ids,
             lanes=comparison.lanes,
             decoding=comparison.config,

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, FailFast, Field, model_validator
 
+from dola_core.comparison import ChatTurn
 from dola_core.contrast import check_layer
 from dola_core.lanes import AnyLane, DecodingConfig, Lane, Reading
 from dola_core.models.info import ModelInfo
@@ -27,6 +28,10 @@ BYTES_PER_STEP = 400_000 // 128
 
 EndReason = Literal["eos", "length", "stop", "stopped", "time", "broken"]
 """End of text, length limit, stop string, cancelled by the user, time limit, or numbers that were no longer finite."""
+
+
+def _is_unset(value: object) -> bool:
+    return value is None or value == ""
 
 
 def recorded_readings(lanes: Sequence[Lane], config: DecodingConfig) -> tuple[Reading, ...]:
@@ -53,6 +58,10 @@ class Trace(TraceRecord):
     version: Literal[2] = Field(SCHEMA, alias="schema")
     model: ModelInfo
     prompt: str = Field(max_length=MAX_TEXT)
+    chat: ChatTurn | None = Field(None, exclude_if=_is_unset)
+    """How the prompt was put as a turn of a chat; None if it was gone on with, or in traces of the first schema."""
+    begun: str = Field("", max_length=MAX_TEXT, exclude_if=_is_unset)
+    """What the assistant had said before the first step, at the end of `prompt_ids`."""
     prompt_ids: Annotated[tuple[Annotated[int, Field(ge=0)], ...], FailFast(), Field(max_length=MAX_PROMPT)]
     lanes: Annotated[tuple[AnyLane, ...], FailFast(), Field(max_length=MAX_LANES)]
     """Fitted to the model."""

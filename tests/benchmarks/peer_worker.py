@@ -20,7 +20,8 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         ids = torch.tensor([request["prompt"]])
-        more = {"dola_layers": [request["layer"]]} if request["layer"] else {}
+        layers = request["layers"]
+        more = {} if layers is None else {"dola_layers": layers if isinstance(layers, str) else [layers]}
         start = time.perf_counter()
         out = model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=request["new"], do_sample=False, pad_token_id=0,

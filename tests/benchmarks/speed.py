@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dola_core.comparison import Comparison
 from dola_core.contrast import default_layer
 from dola_core.generation import generate_with_dola_static
-from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic, Lane
 from tests.benchmarks.results import ResultRow, publish
 from tests.benchmarks.shapes import ATLAS, LAYERS, REAL, SHAPES, SMOLLM2, Timed, all_models, engine_of, random_llama
 from tests.benchmarks.timing import Ratio, in_turn
@@ -61,10 +61,10 @@ def stock(model: PreTrainedModel, prompt: list[int], new: int, **more: float) ->
 
 
 def duet(model: PreTrainedModel, prompt: list[int], new: int, *, lanes: int = 2, record: bool = False,
-         **more: float) -> Callable[[], None]:  # fmt: skip
-    """Lanes in lock step, with or without the trace."""
+         second: Lane | None = None, **more: float) -> Callable[[], None]:  # fmt: skip
+    """Lanes in lock step, with or without the trace: the baseline with DoLa at some layers, or with the `second`."""
     engine = engine_of(model)
-    decoders = tuple(lanes_of(lanes, engine.loaded.readout.n_layers))
+    decoders = (Baseline(), second) if second else tuple(lanes_of(lanes, engine.loaded.readout.n_layers))
     comparison = Comparison("", tuple(prompt), decoders, DecodingConfig(max_new_tokens=new, **more))
 
     def run() -> None:
@@ -104,6 +104,8 @@ def decoding_rows(timed: Timed, model: PreTrainedModel, rounds: int) -> list[Res
         "stock": stock(model, prompt, new),
         "both": duet(model, prompt, new),
         "traced": duet(model, prompt, new, record=True),
+        "dynamic": duet(model, prompt, new, second=DolaDynamic(bucket="high")),
+        "dynamic, traced": duet(model, prompt, new, second=DolaDynamic(bucket="high"), record=True),
         "static": static(model, prompt, new),
         "one": duet(model, prompt, new, lanes=1),
         "four": duet(model, prompt, new, lanes=4),
@@ -122,6 +124,8 @@ def decoding_rows(timed: Timed, model: PreTrainedModel, rounds: int) -> list[Res
         row("both completions, no trace", "both", budget=1.0 if large and half else 1.1 if small else None),
         row("both completions, every layer traced", "traced", budget=1.0 if huge and half else 1.25 if small else None),
         row("text while the trace is recorded", "traced", "both", 1.05),
+        row("plain and dynamic:high, no trace", "dynamic", budget=1.35 if timed.name == SMOLLM2 and half else None),
+        row("plain and dynamic:high, every layer traced", "dynamic, traced"),
         row("generate_with_dola_static", "static", budget=1.05),
         row("1 lane", "one"),
         row("4 lanes", "four"),
