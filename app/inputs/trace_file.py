@@ -12,6 +12,7 @@ from dola_core.trace.schema import SCHEMA, Trace
 MAX_CHARACTERS, MAX_VALUES = 10_000_000, 300_000
 """The largest file that is opened, in characters, and the most JSON values in it; a trace of that size has 110,000."""
 STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+MAX_LANES = 16
 MAX_MISTAKES = 1000
 """Mistakes in a document beyond which not even the first is listed: pydantic takes seconds for 100,000 of them."""
 MAX_FIELDS, MAX_FIELD, MAX_REASON = 4, 60, 200
@@ -33,8 +34,19 @@ def check_size(characters: object) -> None:
 def open_trace(text: object) -> Trace:
     """The trace in a JSON document; raises `TraceError` if there is none that the page can show.
 
-    `Trace` itself checks its shape, sizes and numbers. Here it is checked that the trace compares a baseline with one
-    DoLa lane, has steps, and holds the tokens that its digest was taken of.
+    That is one that compares a baseline with one DoLa-static lane, and can be read as `read_trace` says.
+    """
+    trace = read_trace(text)
+    if [type(lane) for lane in trace.lanes] != [Baseline, DolaStatic]:
+        raise TraceError("error.other_lanes")
+    return trace
+
+
+def read_trace(text: object) -> Trace:
+    """The trace of any lanes in a JSON document; raises `TraceError` if there is none that can be read.
+
+    `Trace` itself checks its shape, sizes and numbers. Here it is checked that the trace has steps of every lane, and
+    holds the tokens that its digest was taken of.
     """
     text = text.removeprefix("\ufeff") if isinstance(text, str) else ""
     if not text.strip():
@@ -48,11 +60,12 @@ def open_trace(text: object) -> Trace:
         raise _as_trace_error(error) from error
     except RecursionError as error:
         raise TraceError("error.too_deep") from error
-    if [type(lane) for lane in trace.lanes] != [Baseline, DolaStatic]:
-        raise TraceError("error.other_lanes")
-    if not trace.lane_steps(0) or not trace.lane_steps(1):
+    lanes = range(len(trace.lanes))
+    if len(trace.lanes) > MAX_LANES:
+        raise TraceError("error.too_long")
+    if not trace.lanes or not all(trace.lane_steps(lane) for lane in lanes):
         raise TraceError("error.no_steps")
-    shown = [*trace.prompt_ids, *trace.lane_ids(0), *trace.lane_ids(1)]
+    shown = [*trace.prompt_ids, *(token for lane in lanes for token in trace.lane_ids(lane))]
     characters = sum(len(trace.pieces.get(token, "")) for token in shown)
     if characters > MAX_SHOWN or len(trace.steps) * trace.model.n_layers > MAX_WORK:
         raise TraceError("error.too_long")

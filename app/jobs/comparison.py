@@ -9,14 +9,14 @@ from functools import cache
 from sys import intern
 from typing import Literal
 
-from app.jobs.request import MAX_BEAMS, ComparisonRequest, Limits, RequestError, prompt_refused
+from app.jobs.request import MAX_BEAMS, ComparisonRequest, Limits, RequestError, lanes_refused, prompt_refused
 from app.jobs.zero_gpu import gpu_seconds, on_gpu, within
 from dola_core.comparison import ChatTurn, Comparison
 from dola_core.decoding.beam_search import BeamProgress
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.lockstep import ForcedContinuation
 from dola_core.errors import PromptError
-from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, Lane
 from dola_core.models.info import ModelInfo
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace
@@ -70,7 +70,8 @@ def run(
     if limits.prompt_tokens is not None and len(prompt_ids) > limits.prompt_tokens:
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=limits.prompt_tokens)
     engine.prefix_cache.forget()  # a prompt's numbers must not depend on what was run before
-    comparison = _comparison(engine, prompt, prompt_ids, request.layer, request.alpha, request.decoding)
+    lanes = request.lanes or _usual_lanes(engine, request.layer, request.alpha)
+    comparison = _comparison(engine, prompt, prompt_ids, lanes, request.decoding)
     if request.chat:
         turn = ChatTurn(system=system, template_arguments=request.template_arguments)
         comparison = replace(comparison, chat=turn)
@@ -112,7 +113,7 @@ def run_on(
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=int(most))
     said = engine.loaded.text(written)
     prompt = trace.prompt if trace.chat else trace.prompt + said
-    comparison = _comparison(engine, prompt, prompt_ids, layer, alpha, config)
+    comparison = _comparison(engine, prompt, prompt_ids, _usual_lanes(engine, layer, alpha), config)
     if trace.chat:
         comparison = replace(comparison, chat=trace.chat, begun=trace.begun + said)
     yield from _run(engine, comparison, limits, cancelled=cancelled)
@@ -129,19 +130,25 @@ def check_same_model(traced: ModelInfo, ours: ModelInfo) -> None:
     raise RequestError("error.other_model", model=traced.name)
 
 
-def _comparison(
-    engine: Engine, prompt: str, prompt_ids: list[int], layer: int, alpha: float, config: DecodingConfig
-) -> Comparison:
-    """The baseline beside DoLa-static; raises `RequestError` if the model cannot run it."""
-    lanes = (Baseline(), DolaStatic(layer=layer, alpha=alpha))
+def _usual_lanes(engine: Engine, layer: int, alpha: float) -> tuple[Lane, ...]:
+    """The baseline beside DoLa-static; raises `RequestError` for a layer that the model has not."""
     last = engine.loaded.readout.n_layers - 1
     if layer > last:
         raise RequestError("error.layer", layer=layer, last=last)
-    comparison = Comparison(prompt, tuple(prompt_ids), lanes, config)
+    return Baseline(), DolaStatic(layer=layer, alpha=alpha)
+
+
+def _comparison(
+    engine: Engine, prompt: str, prompt_ids: list[int], lanes: tuple[Lane, ...], config: DecodingConfig
+) -> Comparison:
+    """The lanes on a prompt; raises `RequestError` if the model cannot run them."""
     try:
+        comparison = engine.fitted(Comparison(prompt, tuple(prompt_ids), lanes, config))
         engine.check(comparison)
     except PromptError as error:
         raise prompt_refused(error) from error
+    except ValueError as error:
+        raise lanes_refused(engine.loaded.readout.n_layers) from error
     return comparison
 
 

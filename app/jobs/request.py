@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from app.language import VisitorError
 from dola_core.errors import PromptError, first_mistake
-from dola_core.lanes import DecodingConfig
+from dola_core.lanes import AnyLane, DecodingConfig, Lane, parse_lane
 from dola_core.models.loaded_model import well_formed
 from dola_core.trace.step import ALPHA_MIN
 
@@ -17,6 +17,8 @@ MAX_BEAMS = 8
 """The most beams that a visitor can ask for."""
 COMPLETE, CHAT = MODES = ("complete", "chat")
 """Whether a prompt is gone on with, or answered as the user's turn of the model's chat template."""
+MAX_LANES, MAX_LANE = 4, 500
+"""The most lanes of a comparison, and characters of each as text."""
 MAX_SYSTEM, MAX_ARGUMENTS = 20_000, 1000
 """Characters of a system prompt, and of the JSON object with a template's arguments."""
 
@@ -28,6 +30,26 @@ class RequestError(VisitorError):
 def prompt_refused(error: PromptError) -> RequestError:
     """A prompt that cannot be completed, as the page says it."""
     return RequestError(f"error.prompt_{error.kind}", **error.values)
+
+
+def lanes_refused(n_layers: int) -> RequestError:
+    """Lanes that a model of `n_layers` cannot run, as the page says it."""
+    return RequestError("error.lanes", most=MAX_LANES, last=n_layers - 1, least=ALPHA_MIN)
+
+
+def parsed_lanes(texts: object, n_layers: int) -> tuple[Lane, ...]:
+    """The lanes that a call names, each as text; raises `RequestError` for what is none, or too many."""
+    if texts is None:
+        return ()
+    if not isinstance(texts, list) or not 1 <= len(texts) <= MAX_LANES:
+        raise lanes_refused(n_layers)
+    try:
+        lanes = tuple(parse_lane(text[:MAX_LANE]) for text in texts)
+    except (ValueError, TypeError) as error:
+        raise lanes_refused(n_layers) from error
+    if any(0 < lane.least_share < ALPHA_MIN for lane in lanes):
+        raise lanes_refused(n_layers)
+    return lanes
 
 
 def template_arguments(text: object) -> dict[str, Any]:
@@ -56,6 +78,8 @@ class ComparisonRequest(BaseModel):
     layer: int = Field(ge=1, strict=True)
     alpha: float = Field(ge=ALPHA_MIN, le=1.0, allow_inf_nan=False, strict=True)
     decoding: DecodingConfig
+    lanes: tuple[AnyLane, ...] = Field((), max_length=MAX_LANES)
+    """Lanes to compare in place of the baseline and DoLa-static with (j*, α)."""
     chat: bool = False
     system: str = Field("", max_length=MAX_SYSTEM)
     """The system prompt of a chat; empty for the template's own."""

@@ -13,13 +13,13 @@ import gradio as gr
 
 from app.compare_tab.controls import Controls
 from app.inputs.question_file import search_config
-from app.inputs.trace_file import open_trace
+from app.inputs.trace_file import read_trace
 from app.jobs.comparison import ComparisonUpdate, run
 from app.jobs.engine_pool import Loading, ModelFacts, UnknownModelError
 from app.jobs.failures import Task
 from app.jobs.host import Host
 from app.jobs.layer_search import SearchUpdate, run_search
-from app.jobs.request import ComparisonRequest, RequestError
+from app.jobs.request import ComparisonRequest, RequestError, parsed_lanes
 from app.jobs.request import template_arguments as parsed_arguments
 from app.jobs.run_queue import SPARE, Waiting
 from app.server.api_events import (
@@ -34,8 +34,9 @@ from app.server.api_events import (
 )
 from app.server.endpoint import as_endpoint, description
 from dola_core.decoding.engine import Engine
-from dola_core.lanes import DolaStatic, PenaltyPosition
+from dola_core.lanes import DolaStatic, Lane, PenaltyPosition
 from dola_core.layer_search.answers.scoring import ScoringConfig
+from dola_core.trace.schema import Trace
 from dola_core.trace.step import ALPHA_MIN
 
 CONCURRENT_WHAT_IFS = 8
@@ -98,8 +99,9 @@ class Api:
         model: str = "",
         system: str = "",
         template_arguments: str = "",
+        lanes: list[str] | None = None,
     ) -> Iterator[Event]:
-        """Complete a prompt twice with the same model, plainly and with DoLa-static, and report every step.
+        """Complete a prompt with the same model, plainly and with DoLa-static or any lanes, and report every step.
 
         Args:
             prompt: the text to complete.
@@ -121,28 +123,31 @@ class Api:
             model: the name of one of the page's models; leave it out for the first.
             system: the system prompt of a chat; leave it out for the template's own.
             template_arguments: what the chat template reads beside the turns, as a JSON object in text.
+            lanes: up to four decoders in place of the baseline and DoLa-static, such as "plain,penalty=1.2",
+                "static:22,alpha=0.1,beta=0.5", "dynamic:high" or "linear:22=-0.5"; layer and alpha then mean nothing.
 
         Returns:
             One object after the other, told apart by "type": "waiting" (ahead, seconds), "loading" (a model that nobody
             has used for a while: stage), "reading" (read, of),
             "searching" (lane, step), "step" (step, counted from 1, and for each lane its token, the token's
-            probability, and why the lane ends with it, or null) and in the end "trace" (texts, ends, ended_by with the
-            token or stop string that ended each text, fork, halt, trace, and after a search beams with how many found
-            a text of their own; unread, with the control characters of the prompt that the model has no token for, if
-            there are any), whose trace holds all that was recorded and is what what_if reads.
+            probability, the layer if the lane chose one, and why it ends there, or null) and in the end "trace" (texts,
+            ends, ended_by with the token or stop string that ended each text, fork, halt, trace, and after a search
+            beams with how many found a text of their own; unread, with the control characters of the prompt that have
+            no token, if there are any), whose trace holds all that was recorded and is what what_if reads.
         """
         numbers = {
             "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k,
             "min_p": min_p, "repetition_penalty": repetition_penalty, "num_beams": num_beams, "seed": seed,
         }  # fmt: skip
         self._check_ranges({name: number for name, number in numbers.items() if number is not None})
-        asked = {
+        asked: dict[str, Any] = {
             "prompt": prompt, "layer": layer, "alpha": alpha, "early_norm": early_norm, "chat": chat, "system": system,
             "template_arguments": parsed_arguments(template_arguments), "penalty_position": penalty_position,
             "stop": (stop,) if stop else (),
         }  # fmt: skip
         name, limits = self._model(model), self.host.limits
         facts = self.host.pool.facts(name)
+        asked["lanes"] = parsed_lanes(lanes, (facts or self.host.pool.first).n_layers)
         if facts:
             _request(facts, numbers, asked)  # what is wrong is said before the run waits in the queue
 
@@ -160,31 +165,56 @@ class Api:
                 yield from events
 
     def what_if(
-        self, visitor: gr.Request, trace: dict[str, Any], step: int, layer: int, alpha: float, lane: Literal[0, 1] = 1
+        self,
+        visitor: gr.Request,
+        trace: dict[str, Any],
+        step: int,
+        layer: int = 0,
+        alpha: float = 0.0,
+        lane: Literal[0, 1, 2, 3] = 1,
+        other: str = "",
     ) -> Event:
-        """Which token DoLa-static would choose at a recorded step with another j* and α, read without the model.
+        """Which token a lane would choose at a recorded step with other settings, read without the model.
 
         Args:
             trace: the trace that compare ended with.
             step: which step of the text, counted from 1.
-            layer: the contrast layer j* to ask about.
+            layer: the contrast layer j* of DoLa-static to ask about.
             alpha: the plausibility threshold to ask about.
-            lane: on whose text: 0 is the baseline's, 1 is DoLa-static's.
+            lane: on whose text, as the trace numbers its lanes: 0 is the baseline's, 1 is DoLa-static's.
+            other: a lane to ask about in place of layer and alpha, such as "dynamic:low" or "static:22,beta=0.5".
 
         Returns:
-            The token's "id" and "text", what was "chosen" there in the run, and whether the two are the "same".
+            The token's "id" and "text", what was "chosen" there in the run by the first lane of the kind that is asked
+            about, or else by the lane of the text, and whether the two are the "same".
         """
-        recorded = open_trace(dumped(trace))
-        steps = recorded.lane_steps(lane) if lane in (0, 1) and not isinstance(lane, bool) else []
-        for name, number, most in (("step", step, len(steps)), ("layer", layer, recorded.model.n_layers - 1)):
-            if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
+        recorded = read_trace(dumped(trace))
+        is_lane = isinstance(lane, int) and not isinstance(lane, bool) and 0 <= lane < len(recorded.lanes)
+        steps, n_layers = recorded.lane_steps(lane) if is_lane else [], recorded.model.n_layers
+        for name, number, most in (("step", step, len(steps)), ("layer", layer, n_layers - 1)):
+            given = name == "step" or not other
+            if given and (isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most):
                 raise RequestError("error.range", name=name, least=1, most=max(1, most))
-        if not is_alpha(alpha):
+        if not other and not is_alpha(alpha):
             raise RequestError("error.range", name="alpha", least=ALPHA_MIN, most=1)
-        if alpha < steps[step - 1].exact_alpha:
-            raise RequestError("error.recorded_alpha", least=steps[step - 1].exact_alpha)
-        token = recorded.what_if(lane, step - 1, DolaStatic(layer=layer, alpha=alpha))
-        chosen = steps[step - 1].choices[1].id
+        asked = parsed_lanes([other], n_layers)[0] if other else DolaStatic(layer=layer, alpha=alpha)
+        return self._what_if(recorded, lane, step - 1, asked)
+
+    def _what_if(self, recorded: Trace, lane: int, index: int, asked: Lane) -> Event:
+        """The answer of `what_if` for step `index` of `lane`'s text, which there is."""
+        number = next((n for n, one in enumerate(recorded.lanes) if one.kind == asked.kind), lane)
+        step = recorded.lane_steps(lane)[index]
+        try:
+            fitted = asked.fitted(recorded.model.n_layers, tied=bool(recorded.model.tied))
+            if fitted.reading(recorded.decoding) in recorded.readings:
+                step = recorded.step_for(step, fitted)
+            least, known = step.exact_alpha, fitted.least_share >= step.exact_alpha
+            token = recorded.what_if(lane, index, fitted) if known else 0
+        except ValueError as error:
+            raise RequestError("error.unrecorded") from error
+        if not known:
+            raise RequestError("error.recorded_alpha", least=least)
+        chosen = step.choices[number].id
         return {
             "id": token,
             "text": recorded.pieces.get(token),

@@ -11,6 +11,7 @@ from app.jobs.engine_pool import Loading
 from app.jobs.layer_search import SearchUpdate
 from app.jobs.request import RequestError
 from app.jobs.run_queue import Waiting
+from dola_core.lanes import distinct_names
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.trace.schema import Trace
 from dola_core.trace.step import ALPHA_MIN, Step
@@ -41,10 +42,11 @@ def progress_events(update: ComparisonUpdate, *, sent: int, with_trace: bool) ->
 def step_events(trace: Trace, sent: int) -> list[Event]:
     """The steps of a trace after the first `sent`."""
     lane_steps = [trace.lane_steps(lane) for lane in range(len(trace.lanes))]
-    return [_step_event(trace, lane_steps, index) for index in range(sent, max(map(len, lane_steps)))]
+    names = distinct_names(trace.lanes)
+    return [_step_event(trace, names, lane_steps, index) for index in range(sent, max(map(len, lane_steps)))]
 
 
-def _step_event(trace: Trace, lane_steps: list[list[Step]], index: int) -> Event:
+def _step_event(trace: Trace, names: list[str], lane_steps: list[list[Step]], index: int) -> Event:
     lanes = []
     for lane, steps in enumerate(lane_steps):
         if index < len(steps):
@@ -53,19 +55,20 @@ def _step_event(trace: Trace, lane_steps: list[list[Step]], index: int) -> Event
             choice = step.choices[lane]
             lanes.append(
                 {
-                    "lane": trace.lanes[lane].name,
+                    "lane": names[lane],
                     "id": token,
                     "text": trace.pieces[token],
                     "p": choice.p if choice.id == token else None,
                     "end": trace.ends[lane] if index + 1 == len(steps) else None,
                 }
+                | ({"layer": choice.layer} if choice.layer is not None else {})
             )
     return {"type": "step", "step": index + 1, "lanes": lanes}
 
 
 def _end_event(update: ComparisonUpdate, *, with_trace: bool) -> Event:
     trace = update.trace
-    names = [lane.name for lane in trace.lanes]
+    names = distinct_names(trace.lanes)
     end: Event = {
         "type": "trace",
         "texts": dict(zip(names, trace.texts, strict=True)),

@@ -20,6 +20,9 @@ class ModelInfo(BaseModel):
     identity: str | None = Field(None, pattern=IDENTITY_PATTERN)
     """Hash of weights, tokenizer and chat template; None in files of earlier versions. See `model_identity`."""
 
+    tied: bool | None = Field(None, exclude_if=lambda tied: tied is None)
+    """Whether the head has the weights of the embeddings; None in files of earlier versions."""
+
     def is_same_model(self, other: "ModelInfo") -> bool:
         """Whether both are one model: by their identities, or if one has none, by name and shape.
 

@@ -116,6 +116,7 @@ def load_model(
         n_layers=readout.n_layers,
         vocab_size=readout.vocab_size,
         identity=identity,
+        tied=readout.is_tied,
     )
     note = ", ".join(part for part in (source.note, f"{quantize} by bitsandbytes" if quantize else "") if part)
     title = f"{source.title} ({note})" if note else source.title

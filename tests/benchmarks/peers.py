@@ -3,8 +3,8 @@
 The peer is `transformers` 4.55.4, the last with DoLa built in, in an environment and a process of its own. It decodes
 greedily, then with DoLa at layer 22, or choosing among its "high" or "low" layers. Both sides take turns on the same
 random model and must write the same tokens, so the comparison here follows the peer's conventions (early layer read
-raw, repetition penalty after the contrast, α = 0.1). The peer's divergence is one more: it weights by the mean of the two
-distributions. So its texts are compared with those of a lane that does so, too, and it is counted how many of
+raw, repetition penalty after the contrast, α = 0.1). The peer's divergence is one more: it weights by the mean of the
+two distributions. So its texts are compared with those of a lane that does so, too, and it is counted how many of
 `DolaDynamic` are the same.
 """
 

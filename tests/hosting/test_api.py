@@ -8,8 +8,8 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from dola_core.comparison import Comparison
-from dola_core.decoding.engine import Engine
-from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
+from dola_core.decoding.engine import Engine, compare
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, parse_lane
 from dola_core.layer_search.answers.scoring import ScoringConfig
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.search import Search
@@ -83,6 +83,59 @@ def test_what_if_reads_a_trace_as_the_trace_itself_does(client):
             assert token["same"] is (token["id"] == token["chosen"]["id"])
 
 
+LANES = ["plain", "plain,penalty=1.2", "dynamic:high,beta=0.5", "static:12,norm=off"]
+
+
+@pytest.fixture(scope="module")
+def of_any_lanes(client):
+    return list(client.submit(PROMPT, lanes=LANES, max_new_tokens=4, api_name="/compare"))
+
+
+def test_any_lanes_are_compared_and_told_apart_by_name(of_any_lanes, loaded):
+    *steps, last = of_any_lanes
+    trace = Trace.model_validate(last["trace"])
+    assert [lane.kind for lane in trace.lanes] == ["plain", "plain", "dynamic", "static"]
+    names = ["Baseline", "Baseline (penalty 1.2)", "DoLa-dynamic", "DoLa-static"]
+    assert list(last["texts"]) == names
+    for event in steps:
+        by_name = {lane["lane"]: lane for lane in event["lanes"]}
+        assert set(by_name) <= set(names)
+        assert by_name["DoLa-dynamic"]["layer"] in trace.lanes[2].layers
+        assert "layer" not in by_name["DoLa-static"]
+    own = compare(loaded, PROMPT, [parse_lane(text) for text in LANES], DecodingConfig(max_new_tokens=4))
+    assert own.digest == trace.digest
+
+
+def test_what_if_takes_any_lane(of_any_lanes, client):
+    document = of_any_lanes[-1]["trace"]
+    trace = Trace.model_validate(document)
+    for text, number in (("dynamic:low", 2), ("static:3,beta=0.5,norm=off", 3), ("linear:9=-0.5,20=-0.5", 1)):
+        other = parse_lane(text).fitted(trace.model.n_layers, tied=trace.model.tied)
+        if 0 in other.reads:  # only what the lanes of the run read is recorded
+            with pytest.raises(AppError, match="The trace does not hold what this lane reads"):
+                client.predict(document, 2, lane=1, other=text, api_name="/what_if")
+            continue
+        answer = client.predict(document, 2, lane=1, other=text, api_name="/what_if")
+        assert answer["id"] == trace.what_if(1, 1, other)
+        assert answer["chosen"]["id"] == trace.step_for(trace.lane_steps(1)[1], other).choices[number].id
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"other": "fast"}, "Lanes are written like"),
+        ({"other": "static:3,penalty=1.7"}, "The trace does not hold what this lane reads"),
+        ({"other": "plain"}, "This step is recorded for alpha from"),
+        ({"other": "static:30"}, "The trace does not hold what this lane reads"),
+        ({"lane": 4, "other": "static:3"}, "step must be a number"),
+        ({}, "layer must be a number from 1 to 29."),
+    ],
+)
+def test_what_the_trace_cannot_say_is_refused_in_one_sentence(of_any_lanes, client, asked, sentence):
+    with pytest.raises(AppError, match=re.escape(sentence)):
+        client.predict(of_any_lanes[-1]["trace"], 1, **asked, api_name="/what_if")
+
+
 def test_a_layer_curve_is_the_search_s_own(client, loaded):
     *_, last = client.submit(QUESTIONS, [0.1, 0.5], api_name="/layer_curve")
     items = [Item.model_validate(question) for question in QUESTIONS]
@@ -108,6 +161,13 @@ def test_a_layer_curve_is_the_search_s_own(client, loaded):
         ({"prompt": PROMPT, "num_beams": 2, "temperature": 1.0}, "Beam search does not sample"),
         ({"prompt": PROMPT, "chat": True}, "This model has no chat template; leave out chat."),
         ({"prompt": 5}, "prompt: Input should be a valid string."),
+        ({"prompt": PROMPT, "lanes": ["fast"]}, "Lanes are written like plain,penalty=1.2"),
+        ({"prompt": PROMPT, "lanes": ["static:30"]}, "of layers up to 29"),
+        ({"prompt": PROMPT, "lanes": ["static:3,alpha=0.001"]}, "with alpha from 0.01"),
+        ({"prompt": PROMPT, "lanes": ["plain"] * 5}, "at most 4"),
+        ({"prompt": PROMPT, "lanes": []}, "Lanes are written like"),
+        ({"prompt": PROMPT, "lanes": "plain"}, "Lanes are written like"),
+        ({"prompt": PROMPT, "lanes": [{"kind": "plain"}]}, "Lanes are written like"),
     ],
 )
 def test_errors_arrive_as_errors_of_one_sentence(client, arguments, sentence):

@@ -20,7 +20,7 @@ def traces(recorded):
 def test_there_are_as_many_files_as_titles_and_all_are_of_the_shipped_model(traces, recorded, loaded):
     assert {file.stem for file in recorded[0].file.parent.glob("*.json")} == set(traces) == set(TITLES)
     for trace in traces.values():
-        assert trace.model == loaded.info
+        assert trace.model == loaded.info.model_copy(update={"tied": None})  # which the first schema did not say
         assert trace.prompt_ids == tuple(loaded.encode(trace.prompt)), "recorded with another tokenizer"
 
 

@@ -138,7 +138,7 @@ def test_the_page_advises_less_where_memory_ran_out(asked, monkeypatch, caplog, 
     [
         ((Engine, "compare"), ("compare", "Gold is"), "error.failed"),
         ((Search, "run"), ("layer_curve", [QUESTION]), "search.failed"),
-        ((api, "open_trace"), ("what_if", {}, 1, 3, 0.5), "error.what_if_failed"),
+        ((api, "read_trace"), ("what_if", {}, 1, 3, 0.5), "error.what_if_failed"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) and isinstance(value[0], str) else "",
 )
