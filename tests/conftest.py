@@ -13,6 +13,7 @@ from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from app.jobs.allocator import freeze_startup_objects
+from dola_core.models.reading import remembered
 from dola_core.models.sources import smollm2
 from tests.browser.chromium import FLAGS, executable
 
@@ -62,6 +63,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def kept_for_good() -> None:
     """As when the page is built: a run's end collects, and would look through all of PyTorch each time."""
     freeze_startup_objects()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rules_of_this_run() -> Iterator[None]:
+    """No test takes what an earlier run has proved of a model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remembered, "rules_folder", lambda: Path(os.environ[CACHE]) / "rules")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ from dola_core.models.preset import Preset
 from dola_core.models.quantising import Quantisation, quantised
 from dola_core.models.reading.proof import reading_rules
 from dola_core.models.reading.readout import Readout
+from dola_core.models.reading.remembered import remembered_rules
 from dola_core.models.sources.source import ATLAS, ModelSource, as_adapter, find_source, read_source
 from dola_core.paths import KNOWN_MODELS, SHIPPED_MODEL
 
@@ -100,8 +101,8 @@ def load_model(
             reading_rules(Readout.of(model.eval()))
         model = model.eval() if where else cast(Any, model).to(place).eval()
         readout = Readout.of(model)
-        reading_rules(readout)
         identity = model_identity(model, tokenizer, more=source.files)
+        remembered_rules(readout, identity, how=f"{quantize or ''} {device if split else ''}")
         preset = Preset.of(model, readout.n_layers, identity=identity, known=KNOWN_MODELS / source.name)
     except (LoadError, UnsupportedModelError, PresetError) as error:
         if quantize and isinstance(error, UnsupportedModelError):

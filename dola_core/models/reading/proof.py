@@ -52,6 +52,11 @@ def reading_rules(readout: Readout) -> ReadingRules:
     return _RULES[model]
 
 
+def know_rules(readout: Readout, rules: ReadingRules) -> None:
+    """Take rules that were proved before for the model of `readout`."""
+    _RULES[readout.model] = rules
+
+
 def context_length(readout: Readout) -> int | None:
     """The most tokens of a text, or None for no limit: by the model's config, and by its `reading_rules`."""
     limits = [length for length in (readout.context_length, reading_rules(readout).longest) if length is not None]

@@ -21,7 +21,7 @@ from dola_core.models import loading
 from dola_core.models.devices import DTYPES, out_of_memory
 from dola_core.models.loading import load_model
 from dola_core.models.preset import Preset
-from dola_core.models.reading import proof, readout
+from dola_core.models.reading import proof, readout, remembered
 from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.tiny import compare, tiny
 
@@ -202,9 +202,10 @@ def test_a_model_is_spread_over_what_there_is(llama_folder):
     assert len(list(steps)) == 2
 
 
-def test_a_model_may_prove_itself_before_it_is_moved(llama_folder, monkeypatch):
+def test_a_model_may_prove_itself_before_it_is_moved(llama_folder, monkeypatch, tmp_path):
     """Where a GPU is only lent to runs, nothing can be computed on it while a model is loaded."""
     events = []
+    monkeypatch.setattr(remembered, "rules_folder", lambda: tmp_path)
     move = torch.nn.Module.to
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, *a, **k: (events.append("moved"), move(self, *a, **k))[1])
     for module, name in ((readout, "find_parts"), (proof, "find_rules")):
@@ -213,6 +214,7 @@ def test_a_model_may_prove_itself_before_it_is_moved(llama_folder, monkeypatch):
     load_model(llama_folder, device="cpu", dtype="float32", gpu_later=True)
     assert events == ["find_parts", "find_rules", "moved"]
     events.clear()
+    monkeypatch.setattr(remembered, "rules_folder", lambda: tmp_path / "other")
     load_model(llama_folder, device="cpu", dtype="float32")
     assert events == ["moved", "find_parts", "find_rules"]
 
