@@ -52,7 +52,7 @@ def test_every_example_is_labelled_as_what_it_is(smol):
 def test_a_recorded_trace_is_what_the_model_writes(smol, title):
     (recorded,) = [one for one in KnownModel.of(smol.info).recorded if one.title == title]
     trace = recorded.read()
-    assert trace.model == smol.info
+    assert trace.model == smol.info.model_copy(update={"tied": None})  # which the first schema did not say
     comparison = Comparison(trace.prompt, trace.prompt_ids, trace.lanes, trace.decoding)
     recorder = Recorder(comparison, smol.info)
     for output in Engine(smol).compare(comparison):

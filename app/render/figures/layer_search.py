@@ -17,9 +17,12 @@ def curve_card(result: SearchResult, metric: Metric, words: Language) -> dict[st
     data, chosen = result.data, result.chosen
     baseline, low, high = (f"{value:.3f}" for value in result.curves[metric].baseline)
     name, chosen_by = words(f"metric.{metric}"), words(f"metric.{result.asked.metric}")
+    usual = f"α = {result.asked.usual_alpha or 0:g}"
     return {
         "title": words("search.curve", metric=name),
-        "sub": words("search.curve_sub", name=data.name, n=f"{data.items:,}", of=f"{data.of:,}", by=chosen_by),
+        "sub": words(
+            "search.curve_sub", name=data.name, n=f"{data.items:,}", of=f"{data.of:,}", by=chosen_by, usual=usual
+        ),
         "alt": words(
             "search.curve_alt",
             metric=name,
@@ -67,17 +70,18 @@ def _curves(result: SearchResult, metric: Metric, words: Language) -> Figure:
 def _beside(result: SearchResult, metric: Metric) -> list[dict[str, Any]]:
     """What was measured beside the layers: a curve for every other strength, and a level line for every lane.
 
-    Of several lanes of one bucket, those of other strengths than 1 are drawn when the legend is asked for them.
+    Of the lanes of one bucket, only that of strength 1 is drawn; the report has the others.
     """
-    layers, alpha = list(result.layers), result.asked.usual_alpha
+    layers = list(result.layers)
     curves = [
-        _grey_line(layers, values, f"β = {beta:g}, α = {alpha:g}", LIGHT["early"], DASHES[1 + n % 4])
+        _grey_line(layers, values, f"β = {beta:g}", LIGHT["early"], DASHES[1 + n % 4])
         for n, (beta, values) in enumerate(result.by_strength(metric).items())
     ]
-    levels = []
-    for n, one in enumerate(result.other_lanes):
-        line = _grey_line(layers, [one.values[metric]] * len(layers), one.lane, LIGHT["ink"], DASHES[n % len(DASHES)])
-        levels.append(line | {"visible": "legendonly" if "beta=" in one.lane else True})
+    lanes = [one for one in result.other_lanes if "beta=" not in one.lane]
+    levels = [
+        _grey_line(layers, [one.values[metric]] * len(layers), one.lane, LIGHT["ink"], DASHES[n % len(DASHES)])
+        for n, one in enumerate(lanes)
+    ]
     return [*curves, *levels]
 
 
