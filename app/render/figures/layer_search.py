@@ -88,9 +88,9 @@ def _beside(result: SearchResult, metric: Metric) -> list[dict[str, Any]]:
 def _grey_line(layers: list[int], values: list[Interval], name: str, colour: str, dash: str) -> dict[str, Any]:
     return {
         "type": "scatter", "mode": "lines", "name": name, "x": layers, "y": [value[0] for value in values],
-        "customdata": [[low, high] for _, low, high in values],
+        "customdata": [[None, low, high] for _, low, high in values],  # no setting that a click could take
         "line": {"color": colour, "dash": dash, "width": 1.5},
-        "hovertemplate": f"{name}: %{{y:.3f}} (%{{customdata[0]:.3f}} – %{{customdata[1]:.3f}})<extra></extra>",
+        "hovertemplate": f"{name}: %{{y:.3f}} (%{{customdata[1]:.3f}} – %{{customdata[2]:.3f}})<extra></extra>",
     }  # fmt: skip
 
 

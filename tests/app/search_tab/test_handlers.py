@@ -24,6 +24,7 @@ from dola_core.layer_search.answers.scoring import ScoringConfig
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import ErrorCase, SearchResult
 from dola_core.layer_search.search import search_layers
+from dola_core.layer_search.search_config import SearchConfig
 from dola_core.layer_search.selection import MIN_CLUSTERS
 from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.layer_search.questions import CONFIG, ITEMS
@@ -233,3 +234,20 @@ def test_a_search_under_way_is_not_shown_under_another_model(tmp_path, found, fa
     on = SearchHandlers(host, "model", tab, None, None, None, "language", "number", cancellations)
     values = {"upload": str(file), "model": "m", "language": "en", "number": cancellations.register("someone")}
     assert len(list(on.search(values, SimpleNamespace(session_hash="someone")))) == 1
+
+
+def test_what_stands_beside_the_curves_is_drawn_and_takes_no_click(loaded):
+    """A curve for each strength and a level line for each bucket, none of which carries a setting."""
+    result = search_layers(
+        loaded, ITEMS, SearchConfig(alphas=(0.1,), metric="said", buckets=("low", "high"), betas=(0.5, 1.5))
+    )
+    lines = {line["name"]: line for line in curve_card(result, "said", ENGLISH)["figure"]["data"] if "name" in line}
+    assert {"β = 0.5", "β = 1.5", "dynamic:low", "dynamic:high"} <= set(lines)
+    assert not any("beta=" in name for name in lines)
+    for name, line in lines.items():
+        if name.startswith("β"):
+            assert len(line["y"]) == len(result.layers)
+        if name.startswith("dynamic"):
+            assert len(set(line["y"])) == 1
+        if not name.startswith("α") and "customdata" in line:
+            assert all(custom[0] is None for custom in line["customdata"])
