@@ -11,9 +11,7 @@ def upgraded(document: Any) -> Any:
     if not isinstance(document, dict) or document.get("schema") != 1:
         return document
     lanes = document.get("lanes")
-    if not isinstance(lanes, list):
-        return document
-    return document | {"schema": 2, "lanes": [_lane(lane) for lane in lanes]}
+    return document | {"schema": 2, "lanes": [_lane(lane) for lane in lanes] if isinstance(lanes, list) else lanes}
 
 
 def _lane(lane: Any) -> Any:

@@ -66,7 +66,7 @@ def test_a_trace_saved_and_dropped_gives_the_same_page(page, server, tmp_path):
     finished(page)
     before, sentence = texts(page), page.locator(".duet-say .duet-sentence").inner_text()
     file = saved(page, "#trace", tmp_path)
-    assert json.loads(file.read_text())["schema"] == 1
+    assert json.loads(file.read_text())["schema"] == 2
     text = file.read_text(encoding="utf-8")
     for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-be"):  # as editors save it again
         file.write_bytes(text.encode(encoding))
@@ -94,7 +94,7 @@ def test_a_spoiled_trace_gets_a_sentence_and_changes_nothing(page, tmp_path):
     for content, said in (
         ("", "empty or no text"),
         ("{", "not a trace"),
-        ('{"schema": 2}', "another version"),
+        ('{"schema": 3}', "another version"),
         ("a" * 10_000_001, "larger than"),
     ):
         (tmp_path / "spoiled.json").write_text(content)
