@@ -32,11 +32,16 @@ class Cancellations:
             visitor = self._of(session)
             visitor[1] = visitor[0]
 
-    def abandon(self, session: str) -> None:
-        """Cancel every run registered so far, and let nothing more of them be shown: the page shows another model."""
+    def abandon(self, session: str) -> bool:
+        """Cancel every run registered so far, and let nothing more of them be shown: the page shows another model.
+
+        Returns whether there was any that had not been abandoned before.
+        """
         with self._lock:
             visitor = self._of(session)
+            some = visitor[2] < visitor[0]
             visitor[1] = visitor[2] = visitor[0]
+            return some
 
     def is_abandoned(self, session: str, number: int) -> bool:
         """Whether nothing of the run with this number may be shown any more.

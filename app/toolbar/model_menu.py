@@ -1,5 +1,6 @@
 """The menu of models in the page's head: choosing one changes all that depends on it."""
 
+import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from app.sharing.link import SharedLink, fitted
 from app.ui.components import Sentence
 from app.ui.events import SILENT, Changes
 from dola_core.decoding.engine import Engine
+
+SETTLING = 0.4
+"""Seconds in which an update of a run is on its way to the page."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,10 @@ class MenuHandlers:
             sentence = failure_sentence(error, "comparison", pool.release, words)
             yield {self.menu.model: shown} | self.inspector.failed(sentence)
             return
-        for cancellations in self.cancellations:
-            cancellations.abandon(str(visitor.session_hash))
+        abandoned = [cancellations.abandon(str(visitor.session_hash)) for cancellations in self.cancellations]
+        if any(abandoned):
+            # What a run has let go before it was abandoned must reach the page before the other model does.
+            time.sleep(SETTLING)
         yield self.for_model(facts, values)
 
     def for_model(self, facts: ModelFacts, values: Changes) -> Changes:
