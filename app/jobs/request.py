@@ -43,9 +43,11 @@ def parsed_lanes(texts: object, n_layers: int) -> tuple[Lane, ...]:
         return ()
     if not isinstance(texts, list) or not 1 <= len(texts) <= MAX_LANES:
         raise lanes_refused(n_layers)
+    if not all(isinstance(text, str) and len(text) <= MAX_LANE for text in texts):
+        raise lanes_refused(n_layers)
     try:
-        lanes = tuple(parse_lane(text[:MAX_LANE]) for text in texts)
-    except (ValueError, TypeError) as error:
+        lanes = tuple(map(parse_lane, texts))
+    except ValueError as error:
         raise lanes_refused(n_layers) from error
     if any(0 < lane.least_share < ALPHA_MIN for lane in lanes):
         raise lanes_refused(n_layers)

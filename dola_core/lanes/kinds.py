@@ -1,4 +1,4 @@
-"""The decoders themselves. DESIGN: every one is a score over the read-outs of one forward pass."""
+"""The decoders themselves: each is a score over the read-outs of one forward pass."""
 
 from typing import Annotated, ClassVar, Literal
 

@@ -138,12 +138,15 @@ class Trace(TraceRecord):
         return [step for step in self.steps if lane in step.lanes and step.reading == reading]
 
     def step_for(self, step: Step, lane: Lane) -> Step:
-        """The step of the same row as `lane` reads the layers."""
+        """The step of the same row as `lane` reads the layers; `ValueError` if a document lacks it."""
         reading = self.reading_of(lane)
         if step.reading == reading:
             return step
-        same = (one for one in self.steps if (one.index, one.lanes, one.reading) == (step.index, step.lanes, reading))
-        return next(same)
+        wanted = step.index, step.lanes, reading
+        for one in self.steps:
+            if (one.index, one.lanes, one.reading) == wanted:
+                return one
+        raise ValueError(f"The trace holds no step {step.index + 1} of this text as {lane.name} reads the layers.")
 
     def lane_ids(self, lane: int) -> list[int]:
         """The ids that one lane wrote."""

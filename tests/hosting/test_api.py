@@ -124,6 +124,7 @@ def test_what_if_takes_any_lane(of_any_lanes, client):
     ("asked", "sentence"),
     [
         ({"other": "fast"}, "Lanes are written like"),
+        ({"other": "${alert(1)}<script>" * 100}, "Lanes are written like"),
         ({"other": "static:3,penalty=1.7"}, "The trace does not hold what this lane reads"),
         ({"other": "plain"}, "This step is recorded for alpha from"),
         ({"other": "static:30"}, "The trace does not hold what this lane reads"),

@@ -90,3 +90,17 @@ def test_what_was_not_recorded_is_refused_in_a_sentence(readout):
     for lane, said in asked:
         with pytest.raises(ValueError, match=said):
             trace.what_if(1, 0, lane)
+
+
+def test_a_document_that_lacks_a_row_is_refused_in_a_sentence(readout):
+    """Of two ways of reading, one may be missing in a file that somebody has changed."""
+    lanes = (Baseline(), DolaStatic(layer=22), DolaStatic(layer=3, early_norm=False))
+    trace = recorded(readout, prompt(6), lanes, DecodingConfig(max_new_tokens=2))
+    own = {trace.reading_of(lane) for lane in lanes[1:]}
+    assert own == {0, 1}
+    steps = tuple(step for step in trace.steps if step.reading == 0 or 2 in step.lanes)
+    kept = Trace.model_validate_json(trace.model_copy(update={"steps": steps}).to_json())
+    lacking = [step for step in kept.lane_steps(1) if 2 not in step.lanes]
+    assert lacking
+    with pytest.raises(ValueError, match="The trace holds no step"):
+        kept.what_if(1, lacking[0].index, lanes[2])
