@@ -97,7 +97,7 @@ def _steps(
     row_of = dict.fromkeys(range(len(state.lanes)), 0)
     written: list[list[int]] = [[] for _ in state.lanes]
     most = rules.limit * len(state.lanes) * len(state.recorded)
-    allowance = Allowance(most, closeness=any(lane.chooses_layer for lane in state.lanes))
+    allowance = Allowance(most)
     for read in state.batch.start(prompt_ids, chunk):
         yield StepOutput(0, {}, {}, (), read)
     for index in range(rules.limit):

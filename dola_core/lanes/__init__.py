@@ -4,6 +4,7 @@ A lane never sees the model. It says which layers it reads and how it scores tok
 the project knows of it.
 """
 
+from dola_core.lanes.buckets import BUCKETS
 from dola_core.lanes.decoding_config import MAX_PENALTY, MAX_SEED, MIN_PENALTY, DecodingConfig, PenaltyPosition
 from dola_core.lanes.kinds import Baseline, DolaDynamic, DolaStatic, LinearContrast
 from dola_core.lanes.lane import AnyLane, Lane, Reading, distinct_names, lane_kinds, lane_scores
@@ -11,6 +12,7 @@ from dola_core.lanes.sampling import apply_repetition_penalty, gumbel_noise, sel
 from dola_core.lanes.text import lane_text, parse_lane
 
 __all__ = [
+    "BUCKETS",
     "MAX_PENALTY",
     "MAX_SEED",
     "MIN_PENALTY",

@@ -13,7 +13,7 @@ Layer 0 is the embeddings. `low` begins with it where the head is not tied to th
 import re
 
 RANGE = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4})(?:/([0-9]{1,4}))?)?")
-NAMES = ("low", "high", "all", "lower", "middle", "upper")
+BUCKETS = ("low", "high", "all", "lower", "middle", "upper")
 FORMS = "low, high, all, lower, middle, upper, or a range such as 16-28 or 16-28/2"
 
 
@@ -22,7 +22,7 @@ def bucket_layers(bucket: str, n_layers: int, *, tied: bool) -> tuple[int, ...]:
 
     Raises `ValueError` for what is no bucket, or one that holds none of the model's layers 0 … N−1.
     """
-    if bucket in NAMES:
+    if bucket in BUCKETS:
         found = _named(bucket, n_layers, tied=tied)
     else:
         match = RANGE.fullmatch(bucket)

@@ -153,6 +153,7 @@ def _write_preset(file: Path, result: "SearchResult") -> None:
         alpha=chosen.alpha,
         early_norm=early_norm,
         finding=result.verdict,
+        tested=result.tested,
         identity=result.model.identity,
     )
     document = preset.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"

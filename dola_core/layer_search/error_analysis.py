@@ -11,8 +11,9 @@ from dola_core.contrast import log_softmax
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.layer_search.answers.question_ids import QuestionIds
 from dola_core.layer_search.answers.scoring import score_items
+from dola_core.layer_search.answers.stopping import CheckStop, go_on, stop_between_blocks
 from dola_core.layer_search.evaluate import generate_ids
-from dola_core.layer_search.metrics import COMPARING_METRICS, normalised_scores
+from dola_core.layer_search.metrics import COMPARING_METRICS, is_right, normalised_scores
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import Candidate, ErrorCase
 from dola_core.layer_search.search_config import SearchConfig
@@ -23,8 +24,6 @@ from dola_core.models.reading.readout import last_position
 
 CANDIDATES = 10
 """The most probable tokens of a distribution that an error case holds."""
-RIGHT_ABOVE = 0.5
-"""A metric that is a share counts as right above this."""
 
 Decoder = Literal["baseline", "dola"]
 
@@ -37,53 +36,69 @@ def error_cases(
     setting: tuple[int, float],
     *,
     most: int,
+    analysed: int | None = None,
+    check_stop: CheckStop = go_on,
 ) -> list[ErrorCase]:
     """At most `most` items that the baseline has right and DoLa wrong, and at most as many the other way round.
 
-    `values` `[n, 2]` is the metric of each item for the baseline and for DoLa at `setting` (layer, α). A margin is
-    right above 0, a share above `RIGHT_ABOVE`.
+    Of each kind the first `analysed` (None: all) hold what the model says to them, which takes a while; the others the
+    question alone. What `check_stop` raises ends the analysis.
+
+    `values` `[n, 2]` is the metric of each item for the baseline and for DoLa at `setting` (layer, α); `is_right` says
+    which of them are right.
     """
-    right = values > (0.0 if config.metric == "margin" else RIGHT_ABOVE)
+    right = is_right(values, config.metric)
     only_baseline = np.flatnonzero(right[:, 0] & ~right[:, 1])[:most].tolist()
     only_dola = np.flatnonzero(right[:, 1] & ~right[:, 0])[:most].tolist()
-    return [
-        *(_error_case(loaded, items[index], index, "baseline", config, setting) for index in only_baseline),
-        *(_error_case(loaded, items[index], index, "dola", config, setting) for index in only_dola),
-    ]
+    cases = []
+    decoders: tuple[tuple[Decoder, list[int]], ...] = (("baseline", only_baseline), ("dola", only_dola))
+    for decoder, places in decoders:
+        for number, index in enumerate(places):
+            item = items[index]
+            case = ErrorCase(item=index, prompt=item.prompt, domain=item.domain, answers=item.answers, right=decoder)
+            if analysed is None or number < analysed:
+                case = _analysed(loaded, item, case, config, setting, check_stop)
+            cases.append(case)
+    return cases
 
 
-def _error_case(
-    loaded: LoadedModel, item: Item, index: int, right: Decoder, config: SearchConfig, setting: tuple[int, float]
+def _analysed(
+    loaded: LoadedModel,
+    item: Item,
+    case: ErrorCase,
+    config: SearchConfig,
+    setting: tuple[int, float],
+    check_stop: CheckStop,
 ) -> ErrorCase:
+    """The case with what the other decoder says, and both distributions at the token that decides."""
     by_scores = config.task == "mc" and config.metric in COMPARING_METRICS
     ids_pair = _preferred_ids if by_scores else _generated_ids
     question = QuestionIds.of(loaded, item.prompt, chat=config.chat)
-    right_ids, wrong_ids = ids_pair(question, item, right, config, setting)
+    right_ids, wrong_ids = ids_pair(question, item, case.right, config, setting, check_stop)
     common = 0
     while common < min(len(right_ids), len(wrong_ids)) and right_ids[common] == wrong_ids[common]:
         common += 1
     early_norm = config.decoding.early_norm if config.decoding else config.rule.early_norm
     prefix = [*question.prompt, *right_ids[:common]]
-    q_N, q_J = _next_tokens(loaded, prefix, setting[0], early_norm=early_norm)
-    return ErrorCase(
-        item=index,
-        prompt=item.prompt,
-        domain=item.domain,
-        answers=item.answers,
-        right=right,
-        wrong=loaded.text(wrong_ids).strip(),
-        common=loaded.text(right_ids[:common]).strip(),
-        q_N=q_N,
-        q_J=q_J,
-    )
+    with stop_between_blocks(loaded.readout, check_stop):
+        q_N, q_J = _next_tokens(loaded, prefix, setting[0], early_norm=early_norm)
+    wrong, shared = loaded.text(wrong_ids).strip(), loaded.text(right_ids[:common]).strip()
+    return case.model_copy(update={"wrong": wrong, "common": shared, "q_N": q_N, "q_J": q_J})
 
 
 def _preferred_ids(
-    question: QuestionIds, item: Item, right: Decoder, config: SearchConfig, setting: tuple[int, float]
+    question: QuestionIds,
+    item: Item,
+    right: Decoder,
+    config: SearchConfig,
+    setting: tuple[int, float],
+    check_stop: CheckStop,
 ) -> tuple[list[int], list[int]]:
     """The right answer that the decoder `right` scores highest, and the wrong one that the other scores highest."""
     layer, alpha = setting
-    ((_, scored),) = next(score_items(question.loaded, [item], (layer,), (alpha,), config.rule, chat=config.chat))
+    ((_, scored),) = next(
+        score_items(question.loaded, [item], (layer,), (alpha,), config.rule, chat=config.chat, check_stop=check_stop)
+    )
     column = ("baseline", "dola").index(right)
     right_scores, wrong_scores = normalised_scores(scored, config.normalisation)
     return (
@@ -93,7 +108,12 @@ def _preferred_ids(
 
 
 def _generated_ids(
-    question: QuestionIds, item: Item, right: Decoder, config: SearchConfig, setting: tuple[int, float]
+    question: QuestionIds,
+    item: Item,
+    right: Decoder,
+    config: SearchConfig,
+    setting: tuple[int, float],
+    check_stop: CheckStop,
 ) -> tuple[list[int], list[int]]:
     """What the decoder `right` generates, and what the other one generates."""
     longest = max(len(question.answer(answer)) for answer in item.answers) + 1
@@ -101,7 +121,7 @@ def _generated_ids(
     if config.task == "generate":
         decoding = config.decoding or DecodingConfig()
     lanes = (Baseline(), DolaStatic(layer=setting[0], alpha=setting[1]))
-    baseline, dola = generate_ids(question.loaded, question.prompt, lanes, decoding)
+    baseline, dola = generate_ids(question.loaded, question.prompt, lanes, decoding, check_stop=check_stop)
     return (baseline, dola) if right == "baseline" else (dola, baseline)
 
 

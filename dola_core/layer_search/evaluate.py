@@ -19,6 +19,7 @@ from dola_core.files import write_atomically
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, Lane
 from dola_core.layer_search.answers.question_ids import QuestionIds
 from dola_core.layer_search.answers.scoring import score_items
+from dola_core.layer_search.answers.stopping import CheckStop, go_on, stop_between_blocks
 from dola_core.layer_search.metrics import COMPARING_METRICS, GENERATION_METRICS, GREEDY_METRICS, Metric, metric_values
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.questions.sample import MeasuredQuestions
@@ -106,19 +107,20 @@ def evaluate_items(
     numbers: Sequence[int] | None = None,
     file: Path | None = None,
     fingerprint: str = "",
+    check_stop: CheckStop = go_on,
 ) -> Iterator[int]:
     """Evaluate the questions that `table` lacks, yielding the number of questions done after each.
 
     Saves the table to `file` every `SAVE_INTERVAL` seconds and at the end, also when the generator is closed early or
     interrupted. `numbers` say where the items stand in their file, from 0, for errors about one of them; without,
-    they are the whole file.
+    they are the whole file. What `check_stop` raises ends the evaluation.
     """
     places = range(len(items)) if numbers is None else numbers
     left = [index for index, done in enumerate(table.done) if not done]
     evaluate = _evaluate_generation if config.task == "generate" else _evaluate_scores
     saved = time.monotonic()
     try:
-        for place, values in evaluate(loaded, [items[index] for index in left], config, table):
+        for place, values in evaluate(loaded, [items[index] for index in left], config, table, check_stop):
             table.add(left[place], values)
             yield int(table.done.sum())
             if file and time.monotonic() - saved > SAVE_INTERVAL:
@@ -137,11 +139,18 @@ def evaluate_items(
 
 
 def _evaluate_scores(
-    loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, table: MetricTable
+    loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, table: MetricTable, check_stop: CheckStop
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(index of the item, its metrics `[metrics, S]`) by the scores of the given answers, in random order."""
     scored_items = score_items(
-        loaded, items, table.layers, table.alphas, config.rule, lanes=table.lanes, chat=config.chat
+        loaded,
+        items,
+        table.layers,
+        table.alphas,
+        config.rule,
+        lanes=table.lanes,
+        chat=config.chat,
+        check_stop=check_stop,
     )
     for batch in scored_items:
         for index, scored in batch:
@@ -149,7 +158,7 @@ def _evaluate_scores(
 
 
 def _evaluate_generation(
-    loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, table: MetricTable
+    loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, table: MetricTable, check_stop: CheckStop
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(index of the item, its metrics `[metrics, S]`) by texts generated at every setting, one lane each."""
     lanes: list[Lane] = [Baseline()]
@@ -166,7 +175,7 @@ def _evaluate_generation(
             raise QuestionPromptError(number, error) from error
     for index, (item, (prompt, first_ids)) in enumerate(zip(items, questions, strict=True)):
         rows = []
-        for ids in generate_ids(loaded, prompt, lanes, decoding):
+        for ids in generate_ids(loaded, prompt, lanes, decoding, check_stop=check_stop):
             text = loaded.text(ids)
             rows.append(
                 {
@@ -179,19 +188,26 @@ def _evaluate_generation(
 
 
 def generate_ids(
-    loaded: LoadedModel, prompt: Sequence[int], lanes: Sequence[Lane], decoding: DecodingConfig
+    loaded: LoadedModel,
+    prompt: Sequence[int],
+    lanes: Sequence[Lane],
+    decoding: DecodingConfig,
+    *,
+    check_stop: CheckStop = go_on,
 ) -> list[list[int]]:
     """The token ids that each lane generates behind those of the prompt, `LANES` lanes at a time.
 
-    Lanes share a row while their texts are equal.
+    Lanes share a row while their texts are equal. What `check_stop` raises ends the generation.
     """
     engine = Engine(loaded)
     ids: list[list[int]] = [[] for _ in lanes]
     for first in range(0, len(lanes), LANES):
         comparison = Comparison("", tuple(prompt), tuple(lanes[first : first + LANES]), decoding)
-        for output in engine.compare(comparison, record=False):
-            for lane, token in output.tokens.items():
-                ids[first + lane].append(token)
+        with stop_between_blocks(loaded.readout, check_stop):
+            for output in engine.compare(comparison, record=False):
+                check_stop()
+                for lane, token in output.tokens.items():
+                    ids[first + lane].append(token)
     return ids
 
 

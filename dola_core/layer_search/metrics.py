@@ -20,6 +20,13 @@ GENERATION_METRICS: tuple[Metric, ...] = ("exact", "contains", "first")
 """Of generated texts."""
 Normalisation = Literal["sum", "mean"]
 """An answer's score: the sum of its tokens' scores, or their mean, which does not favour short answers."""
+RIGHT_ABOVE = 0.5
+"""A metric that is a share counts as right above this."""
+
+
+def is_right(values: np.ndarray, metric: Metric) -> np.ndarray:
+    """Which values of a metric count as a right answer: a margin above 0, a share above `RIGHT_ABOVE`."""
+    return values > (0.0 if metric == "margin" else RIGHT_ABOVE)
 
 
 def metric_values(scored: Scored, metric: Metric, normalisation: Normalisation = "sum") -> np.ndarray:

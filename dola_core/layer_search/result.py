@@ -11,6 +11,7 @@ from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.questions.sample import MeasuredQuestions, solved
 from dola_core.layer_search.search_config import ResultRecord, SearchConfig
 from dola_core.models.info import ModelInfo
+from dola_core.models.preset import RecordedTest
 
 SCHEMA: Final = 1
 
@@ -108,6 +109,10 @@ class Chosen(ResultRecord):
     `Stability.gain` is not."""
     not_worse: dict[int, tuple[float, ...]]
     """{layer: its α} of the settings that may be the best, with chance over all settings taken into account."""
+    mended: int | None = None
+    """Questions that the setting has right and the baseline wrong; None in files of earlier versions."""
+    broken: int | None = None
+    """Questions that the baseline has right and the setting wrong."""
 
 
 class Stability(_EstimateRecord):
@@ -264,6 +269,26 @@ class SearchResult(ResultRecord):
         )
         before = "".join(solved(items[number]) for number in self.data.examples)
         return self.model_copy(update={"errors": errors, "before": before})
+
+    @property
+    def tested(self) -> RecordedTest | None:
+        """The record of the test, for a preset, if a setting was tested that had been chosen before on other questions.
+
+        None where the setting was chosen on these questions, where there are too few of them, or where the metric
+        tells no right answers from wrong ones.
+        """
+        chosen = self.chosen
+        is_test = self.asked.one_setting and self.stability is not None and self.asked.unit == "points"
+        if not is_test or chosen.mended is None or chosen.broken is None:
+            return None
+        return RecordedTest(
+            data=self.data.name,
+            questions=self.data.items,
+            metric=self.asked.metric,
+            mended=chosen.mended,
+            broken=chosen.broken,
+            gain=RecordedTest.points(chosen.difference),
+        )
 
     def by_strength(self, metric: Metric) -> dict[float, list[Interval]]:
         """{β: the metric at every layer} for the strengths that were measured at all of `layers`."""

@@ -15,6 +15,7 @@ import numpy as np
 from dola_core.contrast import check_layer
 from dola_core.files import folder_in_use, write_together
 from dola_core.lanes import Lane, lane_text, parse_lane
+from dola_core.layer_search.answers.stopping import CheckStop, go_on
 from dola_core.layer_search.error_analysis import error_cases
 from dola_core.layer_search.evaluate import MetricTable, evaluate_items, measurable_metrics
 from dola_core.layer_search.questions.dataset import Item
@@ -123,7 +124,11 @@ def _write(folder: Path, result: SearchResult) -> None:
 
 
 class Search:
-    """A search under way, whose result so far can be had at any time. Arguments and errors as of `search_layers`."""
+    """A search under way, whose result so far can be had at any time. Arguments and errors as of `search_layers`.
+
+    `check_stop` is called all the time while the model runs. What it raises ends `run`, or the analysis of error cases
+    in `result`; the questions done by then stay.
+    """
 
     def __init__(
         self,
@@ -136,6 +141,7 @@ class Search:
         out: Path | None = None,
         resume: bool = False,
         texts: bool = True,
+        check_stop: CheckStop = go_on,
     ) -> None:
         self.questions = questions_to_measure(items, config)
         self.items = self.questions.prompted
@@ -146,7 +152,7 @@ class Search:
         for layer in config.layers:
             check_layer(layer, loaded.readout.n_layers)
         self.loaded, self.config, self.name, self.sha256 = loaded, config, name, sha256
-        self.out, self.resume, self.texts = out, resume, texts
+        self.out, self.resume, self.texts, self.check_stop = out, resume, texts, check_stop
         self.rounds: list[MetricTable] = []
         """The metrics of all questions, at the layers of each round."""
         self.finished = False
@@ -178,6 +184,7 @@ class Search:
                 numbers=self.questions.numbers,
                 file=file,
                 fingerprint=fingerprint,
+                check_stop=self.check_stop,
             ):
                 yield before + done, total
             layers = self._next_layers()
@@ -232,9 +239,10 @@ class Search:
         bucket = next(bucket for bucket in buckets(self.loaded.readout.n_layers) if layer in bucket)
         return tuple(other for other in bucket if other not in first.layers)
 
-    def result(self, *, errors: int = MAX_ERRORS) -> SearchResult:
+    def result(self, *, errors: int = MAX_ERRORS, analysed: int | None = None) -> SearchResult:
         """The result of the questions done so far, with at most `errors` error cases of each kind.
 
+        The model reads the first `analysed` of each kind again (None: all), to tell which token decides.
         Raises `ValueError` if no question is done.
         """
         # A second round counts once it is complete: before that, the result would be of fewer questions.
@@ -260,7 +268,16 @@ class Search:
         setting = result.chosen.layer, result.chosen.alpha
         column = SettingGrid(layers, self.config.alphas).column(*setting)
         both = values[self.config.metric][:, [0, column]]
-        cases = error_cases(self.loaded, answered, both, self.config, setting, most=errors)
+        cases = error_cases(
+            self.loaded,
+            answered,
+            both,
+            self.config,
+            setting,
+            most=errors,
+            analysed=analysed,
+            check_stop=self.check_stop,
+        )
         places = np.flatnonzero(done).tolist()
         in_file = [
             case.model_copy(

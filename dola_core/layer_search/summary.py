@@ -6,7 +6,7 @@ import numpy as np
 
 from dola_core.lanes import Lane, lane_text
 from dola_core.layer_search.dynamic_choice import choose_dynamic, on_domains, verdict_on_dynamic
-from dola_core.layer_search.metrics import Metric
+from dola_core.layer_search.metrics import Metric, is_right
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import Chosen, Curve, DataInfo, Interval, LaneResult, SearchResult
 from dola_core.layer_search.search_config import SearchConfig
@@ -44,6 +44,7 @@ def summarise(
     best = best_column(chosen_by.mean(0))
     layer, alpha = grid.setting(best)
     (difference,) = bootstrap.intervals(chosen_by[:, [best]] - chosen_by[:, [0]])
+    baseline_right, dola_right = is_right(chosen_by[:, [0, best]], config.metric).T
     equal: dict[int, list[float]] = {}
     for column in not_worse(chosen_by, bootstrap):
         equal.setdefault(grid.setting(column)[0], []).append(grid.setting(column)[1])
@@ -81,6 +82,8 @@ def summarise(
             value=curves[config.metric].settings[grid.layers.index(layer)][grid.alphas.index(alpha)],
             difference=difference.rounded(),
             not_worse={layer: tuple(alphas) for layer, alphas in equal.items()},
+            mended=int((dola_right & ~baseline_right).sum()),
+            broken=int((baseline_right & ~dola_right).sum()),
         ),
         stability=stable.rounded() if stable else None,
         domains=tuple(domain.rounded() for domain in domains),

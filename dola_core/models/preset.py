@@ -1,5 +1,6 @@
 """The settings of DoLa-static recorded for a model: `dola_static.json` beside its weights, with j*, α and norm."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,17 +18,45 @@ ALPHA = 0.1
 """The paper's plausibility threshold, used if none is recorded."""
 
 
-class Preset(BaseModel):
-    """Recorded settings; the page and the library start from them."""
+class _Record(BaseModel):
+    """A part of the file: it never changes, and knows no other fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RecordedTest(_Record):
+    """A test of the recorded settings on questions that they were not chosen by."""
+
+    data: str = Field(max_length=200)
+    """The name of the file of questions."""
+    questions: int = Field(ge=2, strict=True)
+    metric: str = Field(max_length=40)
+    """The metric by which an answer is right; see `dola_core.layer_search.metrics`."""
+    mended: int = Field(ge=0, strict=True)
+    """Questions that DoLa-static has right and plain decoding wrong."""
+    broken: int = Field(ge=0, strict=True)
+    """Questions that plain decoding has right and DoLa-static wrong."""
+    gain: tuple[float, float, float]
+    """DoLa-static minus plain decoding in points, and the ends of its 95 % interval."""
+
+    @staticmethod
+    def points(difference: Sequence[float]) -> tuple[float, float, float]:
+        """A difference of shares with its interval, in points (hundredths of a share)."""
+        mean, low, high = (round(100 * number, 3) for number in difference)
+        return mean, low, high
+
+
+class Preset(_Record):
+    """Recorded settings; the page and the library start from them."""
 
     layer: int = Field(ge=1, strict=True)
     alpha: float = Field(ALPHA, ge=0.0, le=1.0, strict=True)
     early_norm: bool = Field(True, strict=True)
     """Whether layer j* is read through the final norm, as it was when the layer was chosen."""
     finding: str = ""
-    """What a test of these settings showed, in plain sentences for the page."""
+    """What became of these settings, in plain sentences for the page; it shows them where no test is recorded."""
+    tested: RecordedTest | None = None
+    """A test of these settings on other questions, which the page tells in its own words."""
     identity: str | None = Field(None, pattern=IDENTITY_PATTERN)
     """The identity of the model that the settings were chosen for, if it was recorded."""
 

@@ -114,6 +114,10 @@ class Trace(TraceRecord):
             raise ValueError("a token lies outside the vocabulary")
         return self
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> "Trace":
+        """The trace itself, which never changes: whoever copies it, such as a visitor's session, shares its arrays."""
+        return self
+
     def to_json(self) -> str:
         """The JSON document, without `shown_ranks` if it would exceed `BYTES_PER_STEP` on average with them."""
         text = self.model_dump_json(by_alias=True)
@@ -142,11 +146,14 @@ class Trace(TraceRecord):
         reading = self.reading_of(lane)
         if step.reading == reading:
             return step
-        wanted = step.index, step.lanes, reading
-        for one in self.steps:
-            if (one.index, one.lanes, one.reading) == wanted:
-                return one
+        if found := self._by_row.get((step.index, step.lanes, reading)):
+            return found
         raise ValueError(f"The trace holds no step {step.index + 1} of this text as {lane.name} reads the layers.")
+
+    @cached_property
+    def _by_row(self) -> dict[tuple[int, tuple[int, ...], int], Step]:
+        """{(index, lanes, reading): step}"""
+        return {(step.index, step.lanes, step.reading): step for step in self.steps}
 
     def lane_ids(self, lane: int) -> list[int]:
         """The ids that one lane wrote."""
@@ -168,9 +175,13 @@ class Trace(TraceRecord):
             raise IndexError(f"The trace has no steps of a lane {lane}; it has {len(self.lanes)} lanes, from 0.")
         if not 0 <= index < len(steps):
             raise IndexError(f"index must be from 0 to {len(steps) - 1}, the steps of lane {lane}; got {index}.")
+        return self.what_if_at(steps[index], other)
+
+    def what_if_at(self, step: Step, other: Lane) -> int:
+        """The token that `other` would choose on the row of `step`; `ValueError` if the trace does not tell."""
         if other.reading(self.decoding) not in self.readings:
             raise ValueError("The trace has not read the layers with this norm and penalty; run it again with them.")
-        return self.step_for(steps[index], other).what_if(other, self.decoding)
+        return self.step_for(step, other).what_if(other, self.decoding)
 
     def stopped(self, reason: EndReason = "stopped") -> "Trace":
         """The same trace with `reason` as the end of every lane that was still running."""

@@ -105,8 +105,8 @@ class Step(TraceRecord):
     embedding_log_q: Float32 = Field(NO_FLOATS, exclude_if=_is_empty)
     """`[E]` `log q_0`, of the embeddings; empty unless a lane reads them."""
     closeness: Float32 = Field(NO_FLOATS, exclude_if=_is_empty)
-    """`[N]` closeness of the layers 0 … N−1 to `q_N`, by which a lane chooses M_t; empty unless a lane does. That of
-    layer 0, the embeddings, is 0 unless a lane reads them."""
+    """`[N]` closeness of the layers 0 … N−1 to `q_N`, by which a dynamic lane chooses M_t; empty in older traces. That
+    of layer 0, the embeddings, is 0 unless a lane reads them."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Step":
@@ -181,6 +181,16 @@ class Step(TraceRecord):
             return self.what_ifs([lane.layer], lane, config)[0]
         return self._choices(lane, config, *self._of_layers(lane))[0]
 
+    def contrasted(self, lane: Lane) -> int:
+        """The layer that `lane`, fitted to the model, contrasts with here if it `chooses_layer`.
+
+        Raises `ValueError` for a trace that does not tell.
+        """
+        _, close = self._of_layers(lane)
+        if close is None:
+            raise ValueError(f"{lane.name} does not choose a layer at each step.")
+        return int(lane.contrasted(close)[0])
+
     def what_ifs(self, layers: Sequence[int], lane: DolaStatic, config: DecodingConfig) -> list[int]:
         """`what_if` of `lane` with each of `layers` as its j*."""
         columns = [check_layer(layer, len(self.top_ids)) - 1 for layer in layers]
@@ -215,7 +225,7 @@ class Step(TraceRecord):
         if any(layer >= n_layers or (layer == 0 and not len(self.embedding_log_q)) for layer in lane.reads):
             raise ValueError(f"This step does not hold all of the layers {', '.join(map(str, lane.reads))}.")
         if lane.chooses_layer and not len(self.closeness):
-            raise ValueError("This trace holds no lane that chooses its layers, so it cannot tell which one would.")
+            raise ValueError("This trace does not tell which layer a lane would choose; record it again.")
         columns = [self.embedding_log_q if layer == 0 else self.exact_log_q[:, layer - 1] for layer in lane.reads]
         log_q = (
             np.stack([column[self._by_id] for column in columns])[:, None]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dola_core.contrast import entropy, layer_statistics, plausible_head
+from dola_core.contrast import LN_2, entropy, layer_statistics, plausible_head
 from dola_core.models.reading.workspace import Workspace
 from dola_core.trace.ranks import encode_ranks, ranks_of
 from dola_core.trace.step import ALPHA_MIN, NO_FLOATS, Choice, Step
@@ -24,7 +24,7 @@ CHUNK_LOGITS = 1 << 20
 """Logits that are reduced at a time: 4 MB in float32, and twice that to work in."""
 LEAST_LOG_Q = -60_000.0
 """What is recorded for the log-probability of a token that is impossible; a two-byte float holds it."""
-MEAN_COST, LEAST_COST = 16, 14
+MEAN_COST, LEAST_COST = 14, 12
 """Budget of a step, on average over a trace and at least. An exact token costs 2, a rough one 1."""
 FREE_BUDGET = 1024
 """Budget that every trace has, however short."""
@@ -39,9 +39,9 @@ class Allowance:
     A step with many plausible tokens may take up to `MOST_EXACT`, from what steps with few of them leave over.
     """
 
-    def __init__(self, steps: int, *, closeness: bool = False) -> None:
-        """For so many steps, each with the `closeness` of its layers or without, which costs as much as one token."""
-        self.steps, self.left = steps, max((MEAN_COST - 2 * closeness) * steps, FREE_BUDGET)
+    def __init__(self, steps: int) -> None:
+        """For so many steps."""
+        self.steps, self.left = steps, max(MEAN_COST * steps, FREE_BUDGET)
 
     def take(self, head_size: int) -> tuple[int, int]:
         """How many tokens the next step records exactly and roughly, if `head_size` are plausible at `ALPHA_MIN`."""
@@ -92,7 +92,8 @@ def record_steps(
         noise: Gumbel noise `[V]` or None.
         reading: which of the trace's readings `log_q` is.
         contrasted: {lane that chooses a layer: the layer that it contrasts with on each row}.
-        closeness: of the layers 0 … N−1 to the last, `[N, rows]`, if a lane chooses a layer by it.
+        closeness: of the layers 0 … N−1 to the last, `[N, rows]`, by which lanes chose a layer; None if none did. The
+            record then has that of the layers 1 … N−1 all the same, so that a what-if can choose one.
         log_q_0: log-probabilities of the embeddings, `[rows, V]`, if a lane reads them.
         workspace: memory to work in, for callers that record many steps.
     """
@@ -104,7 +105,11 @@ def record_steps(
     ]
     most = max(len(one.ranked) for one in kept)
     padded = torch.tensor([one.ranked + [0] * (most - len(one.ranked)) for one in kept], device=log_q.device)
-    ranks, layer_entropy, jsd, top_ids, top_p = _by_layer(log_q, padded, workspace or Workspace())
+    ranks, layer_entropy, close, top_ids, top_p = _by_layer(log_q, padded, workspace or Workspace())
+    jsd = np.clip(LN_2 - close, 0, LN_2)
+    close = np.roll(close, 1, axis=0) if closeness is None else closeness.cpu().numpy()
+    if closeness is None:
+        close[0] = 0  # of the embeddings, which no lane reads
     p = lane_log_p.gather(-1, choices[..., None].to(log_q.device))[..., 0].exp().clamp(0, 1).tolist()
     own_entropy = entropy(lane_log_p).clamp_min(0).tolist()
     seen_ids = [set(row) for row in ids.tolist()]
@@ -139,7 +144,7 @@ def record_steps(
                 ranks=np.minimum(chosen_ranks, MOST_RANK),
                 shown_ranks=encode_ranks(ranks[: min(SHOWN, len(one.tokens)), :, row]),
                 embedding_log_q=NO_FLOATS if log_q_0 is None else log_q_0[row, exact].cpu().numpy(),
-                closeness=NO_FLOATS if closeness is None else closeness[:, row].cpu().numpy(),
+                closeness=close[:, row],
             )
         )
     return tuple(steps)
@@ -176,7 +181,7 @@ def _keep(
 def _by_layer(log_q: Tensor, ids: Tensor, workspace: Workspace) -> list[np.ndarray]:
     """The statistics of every layer, a few layers at a time.
 
-    Returns the ranks of `ids` `[rows, K]` as `[K, N, rows]`, and as `[N, rows]` the entropy, the divergence to the last
+    Returns the ranks of `ids` `[rows, K]` as `[K, N, rows]`, and as `[N, rows]` the entropy, the closeness to the last
     layer, the most probable token and its probability.
     """
     some = max(1, CHUNK_LOGITS // log_q[0].numel())

@@ -21,6 +21,7 @@ from dola_core.lanes import Lane
 from dola_core.layer_search.answers.lane_scores import LaneScores
 from dola_core.layer_search.answers.plausible_heads import PlausibleHeads, PostSoftmax, score_without_head
 from dola_core.layer_search.answers.question_ids import QuestionIds
+from dola_core.layer_search.answers.stopping import CheckStop, go_on, stop_between_blocks
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.reading.cached_texts import CachedTexts, read_states
@@ -87,6 +88,7 @@ class _ScoringGrid:
     scoring: ScoringConfig
     lanes: tuple[Lane, ...] = ()
     """Lanes to score as well, fitted to the model."""
+    check_stop: CheckStop = go_on
 
     @property
     def reads(self) -> tuple[int, ...]:
@@ -103,16 +105,18 @@ def score_items(
     *,
     lanes: Sequence[Lane] = (),
     chat: bool = False,
+    check_stop: CheckStop = go_on,
 ) -> Iterator[list[tuple[int, Scored]]]:
     """Score every answer of `items`, yielding a batch of (index of the item, its scores) at a time, in random order.
 
     `lanes`, fitted to the model and with a plausible head, are scored in the same pass. With `chat`, prompts are the
-    user's turn of the model's chat template.
+    user's turn of the model's chat template. `check_stop` is called between the model's blocks and between the layers
+    that are read; what it raises ends the scoring.
 
     Raises `QuestionTooLongError` if an item is longer than the model's context, `QuestionPromptError` if it cannot be
     read.
     """
-    grid = _ScoringGrid(tuple(layers), tuple(alphas), scoring or ScoringConfig(), tuple(lanes))
+    grid = _ScoringGrid(tuple(layers), tuple(alphas), scoring or ScoringConfig(), tuple(lanes), check_stop)
     questions = [_question(loaded, index, item, chat) for index, item in enumerate(items)]
     batches = list(_batches(sorted(questions, key=lambda question: len(question.prompt))))
     Random(0).shuffle(batches)  # so that the first results are of a sample, not of the shortest questions
@@ -174,12 +178,13 @@ def _score_batch(
     starts = torch.tensor([place == 0 for _, ids in answers for place in range(len(ids) + 1)])
     chunk_size = max(1, CHUNK_LOGITS // readout.vocab_size)
     parts = []
-    for group, h in read_answers(readout, [question.prompt for question in batch], answers, grid.reads):
-        targets = torch.tensor([token for _, ids in group for token in [*ids, -1]])
-        for first in range(0, len(targets), chunk_size):
-            positions = slice(first, first + chunk_size)
-            chunk = {layer: states[positions] for layer, states in h.items()}
-            parts.append(_score_tokens(readout, chunk, targets[positions], grid, continues_word))
+    with stop_between_blocks(readout, grid.check_stop):
+        for group, h in read_answers(readout, [question.prompt for question in batch], answers, grid.reads):
+            targets = torch.tensor([token for _, ids in group for token in [*ids, -1]])
+            for first in range(0, len(targets), chunk_size):
+                positions = slice(first, first + chunk_size)
+                chunk = {layer: states[positions] for layer, states in h.items()}
+                parts.append(_score_tokens(readout, chunk, targets[positions], grid, continues_word))
     scores, chosen = (torch.cat(part) for part in zip(*parts, strict=True))
     shape = (len(answers), scores.shape[1])
     sums = torch.zeros(shape, dtype=torch.float64).index_add_(0, answer_index, scores.double()).numpy()
@@ -284,6 +289,7 @@ def _score_tokens(
     column_order = torch.tensor(constrained_first, dtype=torch.long).argsort()
     beside = LaneScores(grid.lanes, log_q_N, targets) if grid.lanes else None
     for layer in grid.reads:
+        grid.check_stop()
         log_q_J = log_softmax(readout.logits(h[layer], early_norm=scoring.early_norm)).cpu()
         if beside:
             beside.add(layer, log_q_J)

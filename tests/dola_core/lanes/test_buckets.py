@@ -2,7 +2,7 @@
 
 import pytest
 
-from dola_core.lanes.buckets import NAMES, bucket_layers
+from dola_core.lanes.buckets import BUCKETS, bucket_layers
 
 
 def peer_layers(bucket: str, n_layers: int, *, tied: bool) -> list[int]:
@@ -63,7 +63,7 @@ def test_layers_that_the_model_has_not_are_refused(bucket):
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 3])
-@pytest.mark.parametrize("bucket", NAMES)
+@pytest.mark.parametrize("bucket", BUCKETS)
 def test_a_shallow_model_has_a_bucket_or_a_sentence(bucket, n_layers):
     try:
         layers = bucket_layers(bucket, n_layers, tied=True)

@@ -184,3 +184,59 @@ def test_a_sample_is_told_from_what_examples_leave_out():
     whole = DataInfo(name="x", sha256="", items=8, of=8, held=10, left_out=2, examples=(0,), seed=0)
     assert not whole.sampled
     assert whole.model_copy(update={"of": 7}).sampled
+
+
+def test_what_dola_mends_and_breaks_is_counted_question_by_question(chatty):
+    """Against a count over the search's own table of metrics."""
+    for config in (CONFIG, CONFIG.model_copy(update={"metric": "margin", "few_shot": 0})):
+        search = Search(chatty, ITEMS, config)
+        for _ in search.run():
+            pass
+        found = search.result()
+        (table,) = search.rounds
+        column = 1 + table.layers.index(found.chosen.layer) * len(table.alphas) + table.alphas.index(found.chosen.alpha)
+        values = table.values[:, table.metrics.index(config.metric)]
+        least = 0 if config.metric == "margin" else 0.5
+        pairs = [(bool(row[0] > least), bool(row[column] > least)) for row in values]
+        assert (found.chosen.mended, found.chosen.broken) == (pairs.count((False, True)), pairs.count((True, False)))
+        assert found.chosen.mended + found.chosen.broken > 0
+
+
+def test_the_counts_are_not_cut_where_the_lists_of_questions_are(chatty):
+    search = Search(chatty, ITEMS, CONFIG)
+    for _ in search.run():
+        pass
+    whole, short = search.result(), search.result(errors=1)
+    assert (short.chosen.mended, short.chosen.broken) == (whole.chosen.mended, whole.chosen.broken)
+    assert whole.chosen.mended + whole.chosen.broken == len(whole.errors) > len(short.errors)
+
+
+def test_a_result_of_an_earlier_version_opens_without_counts(result):
+    document = json.loads(result.to_json())
+    del document["chosen"]["mended"], document["chosen"]["broken"]
+    earlier = SearchResult.model_validate(document)
+    assert earlier.chosen.mended is earlier.chosen.broken is None
+    assert earlier.tested is None
+
+
+def test_only_a_setting_that_was_chosen_before_is_recorded_as_tested(chatty, result):
+    assert result.tested is None
+    asked = SearchConfig(layers=(22,), alphas=(0.1,), metric="accuracy")
+    found = search_layers(chatty, ITEMS, asked, name="items.jsonl")
+    tested = found.tested
+    assert (tested.data, tested.questions, tested.metric) == ("items.jsonl", len(ITEMS), "accuracy")
+    assert (tested.mended, tested.broken) == (found.chosen.mended, found.chosen.broken)
+    assert tested.gain == pytest.approx([100 * number for number in found.chosen.difference], abs=1e-3)
+    assert search_layers(chatty, ITEMS[:9], asked).tested is None  # too few
+    assert search_layers(chatty, ITEMS, asked.model_copy(update={"metric": "margin"})).tested is None  # in nats
+
+
+def test_error_cases_that_are_not_analysed_hold_the_question_alone(chatty):
+    search = Search(chatty, ITEMS, CONFIG)
+    for _ in search.run():
+        pass
+    whole, alone, one = (search.result(analysed=analysed) for analysed in (None, 0, 1))
+    assert [case.prompt for case in alone.errors] == [case.prompt for case in whole.errors]
+    assert all(case.q_N and case.wrong for case in whole.errors)
+    assert not any(case.q_N or case.wrong for case in alone.errors)
+    assert sum(bool(case.q_N) for case in one.errors) == len({case.right for case in one.errors})

@@ -4,12 +4,13 @@ import json
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from dola_core.errors import LoadError, PresetError
 from dola_core.models.loading import load_model
-from dola_core.models.preset import Preset
+from dola_core.models.preset import Preset, RecordedTest
 from tests.dola_core.generation.generating import dola
 from tests.dola_core.models.test_loading import folder as saved
 from tests.dola_core.tiny import tiny
@@ -112,6 +113,39 @@ class TestIdentityOfThePresetsModel:
         self.record(where, identity=f"{weights}-{'0' * len(text)}")
         with pytest.raises(LoadError, match="its tokenizer or chat template is not the one that lies beside it now"):
             load_model(where, device="cpu", dtype="float32")
+
+
+TEST = {"data": "test.jsonl", "questions": 40, "metric": "said", "mended": 5, "broken": 3, "gain": [5.0, -1.25, 11.0]}
+
+
+class TestARecordedTest:
+    """What a preset may say about how its settings were tested."""
+
+    def test_it_is_read_as_it_was_written(self):
+        preset = Preset.model_validate({"layer": 21, "tested": TEST})
+        assert Preset.model_validate_json(preset.model_dump_json()) == preset
+        assert (preset.tested.mended, preset.tested.broken, preset.tested.gain) == (5, 3, (5.0, -1.25, 11.0))
+
+    def test_a_file_without_one_says_none(self):
+        assert Preset.model_validate({"layer": 21, "finding": "It helps."}).tested is None
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"mended": -1},
+            {"broken": 2.5},
+            {"questions": 1},
+            {"gain": [1.0, 2.0]},
+            {"gain": [float("nan")] * 3},
+            {"x": 1},
+        ],
+    )  # fmt: skip
+    def test_numbers_that_no_test_can_have_are_refused(self, wrong):
+        with pytest.raises(ValidationError):
+            Preset.model_validate({"layer": 21, "tested": TEST | wrong})
+
+    def test_differences_of_shares_are_told_in_points(self):
+        assert RecordedTest.points((0.00478, -0.00588, 0.01462)) == (0.478, -0.588, 1.462)
 
 
 class TestWhatTheProjectKnows:

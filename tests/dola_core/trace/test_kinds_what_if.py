@@ -8,6 +8,7 @@ import pytest
 from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic, LinearContrast
 from dola_core.models.reading.readout import Readout
 from dola_core.trace.schema import Trace
+from dola_core.trace.step import NO_FLOATS
 from tests.dola_core.tiny import N, compare, prompt, recorded, tiny
 
 LANES = (Baseline(), DolaStatic(layer=22), DolaDynamic(bucket="low"))
@@ -80,7 +81,6 @@ def test_lanes_that_read_in_different_ways_each_have_their_steps(readout):
 def test_what_was_not_recorded_is_refused_in_a_sentence(readout):
     trace = recorded(readout, prompt(6), LANES[:2], DecodingConfig(max_new_tokens=2))
     asked = [
-        (DolaDynamic(bucket="high").fitted(N, tied=True), "no lane that chooses its layers"),
         (DolaStatic(layer=22, early_norm=False), "has not read the layers with this norm"),
         (DolaStatic(layer=22, repetition_penalty=1.3), "has not read the layers with this norm and penalty"),
         (LinearContrast(weights={0: -1.0}, alpha=0.5), "does not hold all of the layers 0"),
@@ -90,6 +90,37 @@ def test_what_was_not_recorded_is_refused_in_a_sentence(readout):
     for lane, said in asked:
         with pytest.raises(ValueError, match=said):
             trace.what_if(1, 0, lane)
+
+
+@pytest.mark.parametrize("bucket", ["high", "all", "lower", "5-20/3"])
+@pytest.mark.parametrize("beta", [0.5, 1.0])
+def test_a_trace_without_a_dynamic_lane_tells_what_one_would_choose(readout, bucket, beta):
+    config = DecodingConfig(max_new_tokens=4, temperature=0.7, seed=3)
+    trace = recorded(readout, prompt(6), [Baseline(), DolaStatic(layer=22)], config)
+    other = DolaDynamic(bucket=bucket, alpha=0.3, beta=beta).fitted(N, tied=True)
+    forced = {lane: (trace.lane_ids(1), "length") for lane in (0, 1)}
+    told = 0
+    for output in compare(readout, prompt(6), [Baseline(), other], config, forced=forced):
+        step = trace.lane_steps(1)[output.index]
+        real = output.steps[0].choices[1]
+        assert step.contrasted(other) == real.layer
+        if step.exact_alpha <= 0.3:
+            told += 1
+            assert trace.what_if(1, output.index, other) == real.id
+    assert told
+
+
+def test_a_trace_from_before_closeness_was_recorded_says_so(readout):
+    trace = recorded(readout, prompt(6), [Baseline(), DolaStatic(layer=22)], DecodingConfig(max_new_tokens=1))
+    older = trace.model_copy(
+        update={"steps": tuple(s.model_copy(update={"closeness": NO_FLOATS}) for s in trace.steps)}
+    )
+    again = Trace.model_validate_json(older.to_json())
+    other = DolaDynamic(bucket="high", alpha=1.0).fitted(N, tied=True)
+    with pytest.raises(ValueError, match="does not tell which layer"):
+        again.what_if(1, 0, other)
+    with pytest.raises(ValueError, match="does not choose a layer"):
+        again.steps[0].contrasted(DolaStatic(layer=3))
 
 
 def test_a_document_that_lacks_a_row_is_refused_in_a_sentence(readout):
