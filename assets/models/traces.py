@@ -74,7 +74,7 @@ def reworded(item: Item, form: str) -> Item:
 def one_token(trace: Trace) -> bool:
     """Whether every plausible head of DoLa's text holds one token."""
     lane = trace.lanes[1]
-    return all(PlausibleHead.of(step, lane.layer, lane.alpha, trace.decoding).size == 1 for step in trace.lane_steps(1))
+    return all(PlausibleHead.of(step, lane, trace.decoding).size == 1 for step in trace.lane_steps(1))
 
 
 def parts_late(trace: Trace) -> bool:

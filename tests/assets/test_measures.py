@@ -91,9 +91,8 @@ def test_the_setting_with_the_most_answers_is_chosen() -> None:
     assert evaluate.choose(OUTCOME) == (9, 1)
 
 
-def test_ties_go_to_more_choices_and_then_low() -> None:
-    tied = correct_at((0, 3, 1), (1, 20, 2))
-    assert evaluate.choose(with_answers(tied, correct_at((2, 20, 2)))) == (20, 2)
+def test_ties_go_to_the_lower_layer_and_then_to_the_lower_alpha() -> None:
+    tied = correct_at((0, 20, 0), (1, 3, 2), (2, 3, 1))
     assert evaluate.choose(with_answers(tied)) == (3, 1)
     assert evaluate.choose(with_answers(correct_at())) == (0, 0)
 

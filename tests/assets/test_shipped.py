@@ -15,6 +15,7 @@ from outcomes import search
 from transformers import AutoModelForCausalLM
 
 from dola_core.layer_search.questions.dataset import Item, read_items
+from dola_core.layer_search.result import SearchResult
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import PRESET_FILE, Preset
 
@@ -130,7 +131,22 @@ def test_the_card_and_the_choice_hold_what_was_recorded(atlas: Path, recorded: d
     assert f"{log['parameters']:,}" in text
     assert f"{size:.1f} MB" in text
     preset = Preset.model_validate_json((atlas / PRESET_FILE).read_text(encoding="utf-8"))
-    assert preset == Preset(**recorded["choice"], finding=card.finding(recorded))
+    assert preset == evaluate.preset_of(recorded)
+
+
+def test_its_evaluation_and_its_layer_search_choose_and_count_the_same(atlas: Path, recorded: dict[str, Any]) -> None:
+    """Two commands measured the same questions, each with its own code around the scores."""
+    preset = Preset.model_validate_json((atlas / PRESET_FILE).read_text(encoding="utf-8"))
+    searched = SearchResult.model_validate_json((atlas / "layer_search" / "result.json").read_bytes())
+    tested = SearchResult.model_validate_json((atlas / "measured" / "side-test.json").read_bytes()).tested
+    assert searched.asked.alphas == evaluate.ALPHAS
+    assert (preset.layer, preset.alpha) == (searched.chosen.layer, searched.chosen.alpha)
+    assert (preset.tested.questions, preset.tested.mended, preset.tested.broken) == (
+        tested.questions,
+        tested.mended,
+        tested.broken,
+    )
+    assert preset.tested.gain == pytest.approx(tested.gain, abs=0.006)
 
 
 @pytest.mark.parametrize("name", ["validation", "test"])

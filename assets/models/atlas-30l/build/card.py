@@ -7,7 +7,7 @@ BEGIN, END = "<!-- figures of `make atlas-eval` -->", "<!-- end of figures -->"
 ENOUGH = 20
 """Things that a subject needs for a verdict; the intervals of fewer are too narrow."""
 EXAMPLES = 12
-"""How many mended and harmed prompts the card lists of each."""
+"""How many mended and broken prompts the card lists of each."""
 SETS = {
     "statements": "statements",
     "questions": "questions",
@@ -57,7 +57,7 @@ def finding(report: dict[str, Any]) -> str:
         f"Tested on {domains['all']['items']:,} prompts: Atlas-30L answers {percent(whole['baseline'][0])} of them "
         f"rightly by itself and {percent(whole['dola'][0])} with DoLa-static at j* = {choice['layer']}, "
         f"α = {choice['alpha']:g}, the best setting on the validation set.",
-        f"On average it {verdict(whole['difference'])}: {whole['mended']} answers mended, {whole['harmed']} harmed.",
+        f"On average it {verdict(whole['difference'])}: {whole['mended']} answers mended, {whole['harmed']} broken.",
     ]
     for word in ("helps", "harms"):
         found = [
@@ -105,11 +105,11 @@ def _test(report: dict[str, Any], by: str) -> str:
         for name, row in report["test"][by].items()
         for kind, label in kinds.items()
     ]
-    return _table(["test questions", "items", "baseline, %", "DoLa-static, %", "difference", "mended / harmed"], rows)
+    return _table(["test questions", "items", "baseline, %", "DoLa-static, %", "difference", "mended / broken"], rows)
 
 
 def _examples(report: dict[str, Any], change: str) -> str:
-    """The first of the prompts that were mended or harmed, each with its right answers."""
+    """The first of the prompts that were mended or broken, each with its right answers."""
     prompts = report["test"]["examples"][change]
     return "\n".join(f"- {prompt}" for prompt in prompts[:: max(1, len(prompts) // EXAMPLES)][:EXAMPLES])
 
@@ -203,7 +203,7 @@ Mended, for example, with the right answer behind the dots:
 
 {{mended}}
 
-Harmed, for example:
+Broken, for example:
 
 {{harmed}}
 

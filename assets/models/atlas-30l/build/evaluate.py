@@ -27,11 +27,11 @@ from dola_core.files import write_together
 from dola_core.layer_search.questions.dataset import Item, write_items
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
-from dola_core.models.preset import PRESET_FILE, Preset
+from dola_core.models.preset import PRESET_FILE, Preset, RecordedTest
 
 ATLAS = Path(__file__).resolve().parents[1]
 LAYERS = tuple(range(1, 30))
-ALPHAS = (0.05, 0.1, 0.2)
+ALPHAS = (0.05, 0.1, 0.2, 0.5)
 FRESH_SEED = 2**31
 EVERYDAY_TOKENS = 80
 KINDS = {"said": "greedy_correct", "chose": "mc_correct"}
@@ -85,13 +85,13 @@ def arrivals(loaded: LoadedModel, items: Sequence[Item]) -> dict[str, Any]:
 
 
 def choose(outcome: Outcome) -> tuple[int, int]:
-    """Positions of the layer and α with the most open questions answered.
+    """Positions of the layer and α with the most open questions answered, as the layer search chooses them.
 
-    Ties go to more right choices, then to the lower layer and α.
+    Ties go to the lower layer, then to the lower α.
     """
-    greedy, mc = outcome.dola_greedy_correct.sum(0), outcome.dola_mc_correct.sum(0)
-    best = max(np.ndindex(greedy.shape), key=lambda at: (greedy[at], mc[at], -at[0], -at[1]))
-    return best[0], best[1]
+    best = outcome.dola_greedy_correct.sum(0)
+    layer, alpha = np.unravel_index(best.argmax(), best.shape)
+    return int(layer), int(alpha)
 
 
 def compared(items: Sequence[Item], outcome: Outcome, at: tuple[int, int], key: str) -> dict[str, Any]:
@@ -233,6 +233,21 @@ def evaluate(loaded: LoadedModel) -> dict[str, Any]:
     }
 
 
+def preset_of(report: dict[str, Any]) -> Preset:
+    """The choice with its test: the settings that the page starts from, and what they do on the test questions."""
+    whole = report["test"]["domains"]["all"]
+    said = whole["said"]
+    tested = RecordedTest(
+        data="test.jsonl",
+        questions=whole["items"],
+        metric="said",
+        mended=said["mended"],
+        broken=said["harmed"],
+        gain=RecordedTest.points(said["difference"]),
+    )
+    return Preset(**report["choice"], tested=tested)
+
+
 def main() -> None:
     """Evaluate the model in a folder and write the figures into it."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -250,8 +265,8 @@ def main() -> None:
         "model_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         **evaluate(loaded),
     }
-    preset = Preset(**report["choice"], finding=finding(report))
-    settings = preset.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
+    preset = preset_of(report)
+    settings = preset.model_dump_json(indent=1, exclude_none=True, exclude={"finding"}).encode() + b"\n"
     text = json.dumps(report, ensure_ascii=False, indent=1).encode() + b"\n"
     write_together(
         {
@@ -260,7 +275,7 @@ def main() -> None:
         }
     )
     write_figures(folder / "README.md", report, log)
-    print(preset.finding)
+    print(finding(report))
 
 
 if __name__ == "__main__":

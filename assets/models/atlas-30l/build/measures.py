@@ -38,9 +38,11 @@ def median_interval(values: np.ndarray, things: Sequence[str]) -> list[float]:
 
 def _draws(things: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """How often each thing is drawn, `[DRAWS, things]`, and the index of the thing that each value is about, `[n]`."""
-    names, which = np.unique(np.asarray(things), return_inverse=True)
-    evenly = np.full(len(names), 1 / len(names))
-    return np.random.default_rng(0).multinomial(len(names), evenly, size=DRAWS), which
+    # In order of appearance, as `ClusterBootstrap` numbers them: an interval is then the layer search's own.
+    numbers: dict[str, int] = {}
+    which = np.array([numbers.setdefault(thing, len(numbers)) for thing in things])
+    evenly = np.full(len(numbers), 1 / len(numbers))
+    return np.random.default_rng(0).multinomial(len(numbers), evenly, size=DRAWS), which
 
 
 @torch.inference_mode()
