@@ -19,12 +19,16 @@ from starlette.middleware import Middleware  # noqa: E402
 
 from app.jobs.allocator import freeze_startup_objects, limit_heaps  # noqa: E402
 from app.jobs.engine_pool import EnginePool  # noqa: E402
+from app.jobs.listeners import Listeners  # noqa: E402
 from app.jobs.run_queue import SPARE  # noqa: E402
 from app.jobs.zero_gpu import ZERO_GPU  # noqa: E402
-from app.page import FRAME, build  # noqa: E402
+from app.page import FRAME, NAME, build, first_paints  # noqa: E402
+from app.server.allowed import Allowed, Hosts  # noqa: E402
+from app.server.front_page import FrontPage  # noqa: E402
 from app.server.guard import MAX_UPLOAD, Guard  # noqa: E402
+from app.server.listening import Listening  # noqa: E402
 from app.ui.components import routes  # noqa: E402
-from app.ui.theme import style, theme  # noqa: E402
+from app.ui.theme import css, style, theme  # noqa: E402
 from dola_core.decoding.engine import Engine  # noqa: E402
 from dola_core.errors import LoadError, UnsupportedModelError  # noqa: E402
 from dola_core.models.loading import Stage, load_model  # noqa: E402
@@ -80,8 +84,16 @@ def launch(settings: Settings, *, block: bool = True) -> str:
     Raises `LoadError` if the first model cannot be loaded, and `UnsupportedModelError` if it cannot be compiled.
     """
     limit_heaps()
+    # From here uvicorn takes whose X-Forwarded-For it believes: by itself, that of every program on this machine.
+    os.environ["FORWARDED_ALLOW_IPS"] = settings.trusted_proxies or os.environ.get("FORWARDED_ALLOW_IPS", "")
     pool = load_pool(settings)
-    page = build(pool, settings)
+    listeners = Listeners()
+    page = build(pool, settings, listeners)
+    # As Gradio reads it, where an empty name is every address of this machine.
+    bind = settings.host or os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    hosts = Hosts.of(bind, settings.allowed_hosts, os.environ.get("SPACE_HOST", ""))
+    allowed = Middleware(Allowed, hosts=hosts, shared=lambda: page.share_url)
+    front = Middleware(FrontPage, title=NAME, style=css(), paints=first_paints(pool))
     freeze_startup_objects()
     # A run that waits in the queue holds a thread; looking at recorded traces takes further ones.
     _, address, _ = page.queue(max_size=settings.queue_size).launch(
@@ -99,7 +111,10 @@ def launch(settings: Settings, *, block: bool = True) -> str:
         enable_monitoring=False,
         max_file_size=MAX_UPLOAD,
         state_session_capacity=SESSIONS,
-        app_kwargs={"routes": routes(), "middleware": [Middleware(Guard)]},
+        app_kwargs={
+            "routes": routes(),
+            "middleware": [allowed, Middleware(Guard), Middleware(Listening, listeners=listeners), front],
+        },
         prevent_thread_lock=not block,
     )
     return address

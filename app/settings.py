@@ -4,6 +4,7 @@ Reads nothing but the standard library and pydantic, so that `--help` does not w
 """
 
 import importlib.util
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -12,6 +13,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict
 
 from app.paths import SETTINGS_FILE
+
+PLACE = re.compile(r"(\[[0-9a-f:.]+]|[0-9a-z_-]+(?:\.[0-9a-z_-]+)*\.?)(?::([1-9][0-9]{0,4}))?", re.IGNORECASE)
+"""A host, as a name or an address, and perhaps a port; the groups are the two."""
+SUBDOMAINS = "*."
+"""Before a domain, stands for every name below it."""
 
 
 class Settings(BaseSettings):
@@ -67,16 +73,31 @@ class Settings(BaseSettings):
     """runs at a time, which share the processor; others wait in the queue"""
     queue_size: int = Field(32, ge=0, le=1000)
     """runs that may wait in the queue"""
+    trusted_proxies: str = ""
+    """proxies that are believed where visitors come from: addresses or networks, with commas between (default: none)"""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """names by which the page may be asked for: example.org, *.example.org, or * for any; with a port, as in
+    example.org:443, where visitors reach it through a proxy that hides the name (default: names of this machine if
+    nobody else can reach the page, else any)"""
     mcp: bool = False
     """also offer the API as tools of the Model Context Protocol, under /gradio_api/mcp (needs requirements-mcp.txt)"""
     open_browser: bool = False
     """open the page in the default browser"""
 
-    @field_validator("model", mode="before")
+    @field_validator("model", "allowed_hosts", mode="before")
     @classmethod
     def _several(cls, value: object) -> object:
         names = value.split(",") if isinstance(value, str) else value or ()
         return tuple(name for each in names if (name := each.strip())) if isinstance(names, list | tuple) else value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _can_be_hosts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            place = PLACE.fullmatch(entry.removeprefix(SUBDOMAINS))
+            if entry != "*" and not (place and int(place[2] or 1) < 65536):
+                raise ValueError("name hosts as in example.org, example.org:443, [::1] or *.example.org, or * for any")
+        return entries
 
     @property
     def names(self) -> tuple[str, ...]:

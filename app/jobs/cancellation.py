@@ -17,7 +17,7 @@ class Cancellations:
     def __init__(self) -> None:
         self._lock = Lock()
         self._visitors: OrderedDict[str, list[int]] = OrderedDict()
-        """{session: [last number given, last number cancelled, last number abandoned]}"""
+        """{session: [last number given, last number cancelled, last number abandoned, how many have ended]}"""
 
     def register(self, session: str) -> int:
         """A number for a run that was just asked for; greater than all before it."""
@@ -56,8 +56,20 @@ class Cancellations:
         with self._lock:
             return number <= self._of(session)[1]
 
+    def is_last(self, session: str, number: int) -> bool:
+        """Whether no other run was asked for after the one with this number."""
+        with self._lock:
+            return number >= self._of(session)[0]
+
+    def end(self, session: str) -> bool:
+        """Count one run as ended; returns whether the visitor has none left."""
+        with self._lock:
+            visitor = self._of(session)
+            visitor[3] += 1
+            return visitor[3] >= visitor[0]
+
     def _of(self, session: str) -> list[int]:
-        visitor = self._visitors.setdefault(session, [0, 0, 0])
+        visitor = self._visitors.setdefault(session, [0, 0, 0, 0])
         self._visitors.move_to_end(session)
         if len(self._visitors) > VISITORS:
             self._visitors.popitem(last=False)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -70,7 +70,7 @@ def run(
     if limits.prompt_tokens is not None and len(prompt_ids) > limits.prompt_tokens:
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=limits.prompt_tokens)
     engine.prefix_cache.forget()  # a prompt's numbers must not depend on what was run before
-    lanes = request.lanes or _usual_lanes(engine, request.layer, request.alpha)
+    lanes = request.lanes or (Baseline(), DolaStatic(layer=request.layer, alpha=request.alpha))
     comparison = _comparison(engine, prompt, prompt_ids, lanes, request.decoding)
     if request.chat:
         turn = ChatTurn(system=system, template_arguments=request.template_arguments)
@@ -85,19 +85,17 @@ def run_on(
     engine: Engine,
     trace: Trace,
     *,
+    lanes: Sequence[Lane],
     lane: int,
     index: int,
-    layer: int,
-    alpha: float,
     token: int | None = None,
     limits: Limits | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[ComparisonUpdate, None, None]:
-    """Run both lanes on from step `index` of `lane`'s text in a trace, after the forced `token` if one is given.
+    """Run `lanes` on from step `index` of `lane`'s text in a trace, after the forced `token` if one is given.
 
-    Both decode as in the trace, but DoLa with (`layer`, `alpha`), and at most `limits.new_tokens` tokens. The part of
-    the text that is still in the prefix cache is not read again. Raises `RequestError` if the trace is another model's
-    or the text leaves no room.
+    They decode as in the trace, and at most `limits.new_tokens` tokens. The part of the text that is still in the
+    prefix cache is not read again. Raises `RequestError` if the trace is another model's or the text leaves no room.
     """
     check_same_model(trace.model, engine.loaded.info)
     limits = limits or Limits()
@@ -113,7 +111,7 @@ def run_on(
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=int(most))
     said = engine.loaded.text(written)
     prompt = trace.prompt if trace.chat else trace.prompt + said
-    comparison = _comparison(engine, prompt, prompt_ids, _usual_lanes(engine, layer, alpha), config)
+    comparison = _comparison(engine, prompt, prompt_ids, tuple(lanes), config)
     if trace.chat:
         comparison = replace(comparison, chat=trace.chat, begun=trace.begun + said)
     yield from _run(engine, comparison, limits, cancelled=cancelled)
@@ -130,18 +128,13 @@ def check_same_model(traced: ModelInfo, ours: ModelInfo) -> None:
     raise RequestError("error.other_model", model=traced.name)
 
 
-def _usual_lanes(engine: Engine, layer: int, alpha: float) -> tuple[Lane, ...]:
-    """The baseline beside DoLa-static; raises `RequestError` for a layer that the model has not."""
-    last = engine.loaded.readout.n_layers - 1
-    if layer > last:
-        raise RequestError("error.layer", layer=layer, last=last)
-    return Baseline(), DolaStatic(layer=layer, alpha=alpha)
-
-
 def _comparison(
     engine: Engine, prompt: str, prompt_ids: list[int], lanes: tuple[Lane, ...], config: DecodingConfig
 ) -> Comparison:
     """The lanes on a prompt; raises `RequestError` if the model cannot run them."""
+    last = engine.loaded.readout.n_layers - 1
+    if beyond := [lane.layer for lane in lanes if isinstance(lane, DolaStatic) and lane.layer > last]:
+        raise RequestError("error.layer", layer=beyond[0], last=last)
     try:
         comparison = engine.fitted(Comparison(prompt, tuple(prompt_ids), lanes, config))
         engine.check(comparison)

@@ -9,9 +9,11 @@ from app.inputs.known_model import KnownModel
 from app.jobs.allocator import release_startup_objects
 from app.language import Language, VisitorError
 from dola_core.decoding.engine import Engine
+from dola_core.lanes import Baseline, DolaStatic, Lane
 from dola_core.models.info import ModelInfo
 from dola_core.models.loading import Stage
 from dola_core.models.preset import Preset
+from dola_core.trace.step import ALPHA_MIN
 
 Load = Callable[[str, Callable[[Stage], None]], Engine]
 """The name of a model, and what is told about each stage of loading it → its engine. Raises `LoadError`."""
@@ -49,6 +51,11 @@ class ModelFacts:
     def n_layers(self) -> int:
         """N, the number of the model's blocks."""
         return self.info.n_layers
+
+    @property
+    def usual_lanes(self) -> tuple[Lane, Lane]:
+        """What the page begins with: the baseline beside DoLa-static, as recorded for the model."""
+        return Baseline(), DolaStatic(layer=self.preset.layer, alpha=max(self.preset.alpha, ALPHA_MIN))
 
     @classmethod
     def of(cls, name: str, engine: Engine) -> "ModelFacts":

@@ -1,12 +1,15 @@
 """What the runs of all visitors share: the models, the queue before them, and the limits that the host sets."""
 
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
 from app.jobs.engine_pool import EnginePool, Loading
+from app.jobs.listeners import Listeners
 from app.jobs.request import Limits
 from app.jobs.run_queue import RunQueue, Waiting
+from app.jobs.visitor import Visitor
 from dola_core.decoding.engine import Engine
 
 Update = TypeVar("Update")
@@ -19,22 +22,42 @@ class Host:
     pool: EnginePool
     queue: RunQueue
     limits: Limits
+    listeners: Listeners | None = None
+    """Who listens to what runs yield; None where nothing notes it, and every run goes on to its end."""
 
     def in_turn(
         self,
-        visitor: str,
+        visitor: Visitor,
         model: str,
         start: Callable[[Engine], Generator[Update, None, None]],
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Generator[Waiting | Loading | Update, None, None]:
         """Wait for the visitor's turn, load the model if it is not, then yield what the run that `start` begins yields.
 
-        Raises `QueueFullError`, `UnknownModelError` and `LoadError`.
+        A run to which nobody listens any more is ended, whether it waits or is under way. `cancelled` says whether the
+        visitor has ended it. Raises `QueueFullError`, `UnknownModelError` and `LoadError`.
         """
+
+        if self.listeners:
+            self.listeners.expect(visitor.session)
+
+        def is_over() -> bool:
+            return cancelled() or self._is_deserted(visitor)
 
         def begin() -> Generator[Loading | Update, None, None]:
             engine = yield from self.pool.loading(model)
-            if not cancelled():
-                yield from start(engine)
+            if not is_over():
+                yield from self._while_heard(visitor, start(engine))
 
-        return self.queue.in_turn(visitor, begin, cancelled)
+        return self.queue.in_turn(visitor, begin, is_over)
+
+    def _while_heard(self, visitor: Visitor, updates: Generator[Update, None, None]) -> Generator[Update, None, None]:
+        """What a run yields, until nobody listens any more."""
+        with closing(updates):
+            for update in updates:
+                yield update
+                if self._is_deserted(visitor):
+                    return
+
+    def _is_deserted(self, visitor: Visitor) -> bool:
+        return bool(self.listeners and self.listeners.is_deserted(visitor.session))

@@ -17,8 +17,10 @@ MAX_BEAMS = 8
 """The most beams that a visitor can ask for."""
 COMPLETE, CHAT = MODES = ("complete", "chat")
 """Whether a prompt is gone on with, or answered as the user's turn of the model's chat template."""
-MAX_LANES, MAX_LANE = 4, 500
-"""The most lanes of a comparison, and characters of each as text."""
+LEAST_LANES, MAX_LANES, MAX_LANE = 2, 4, 500
+"""The fewest lanes that the page compares, the most of any comparison, and characters of each as text."""
+MOST_LAYERS = 256
+"""More layers than any model has, where the model is not known."""
 MAX_SYSTEM, MAX_ARGUMENTS = 20_000, 1000
 """Characters of a system prompt, and of the JSON object with a template's arguments."""
 
@@ -35,6 +37,11 @@ def prompt_refused(error: PromptError) -> RequestError:
 def lanes_refused(n_layers: int) -> RequestError:
     """Lanes that a model of `n_layers` cannot run, as the page says it."""
     return RequestError("error.lanes", most=MAX_LANES, last=n_layers - 1, least=ALPHA_MIN)
+
+
+def lane_refused(n_layers: int) -> RequestError:
+    """A lane that a pane of the page cannot hold, for a model of `n_layers`."""
+    return RequestError("error.lane", last=n_layers - 1, least=ALPHA_MIN)
 
 
 def parsed_lanes(texts: object, n_layers: int) -> tuple[Lane, ...]:
@@ -72,16 +79,18 @@ def template_arguments(text: object) -> dict[str, Any]:
 
 
 class ComparisonRequest(BaseModel):
-    """One comparison as a visitor asks for it: a prompt, DoLa's (j*, α), and how both lanes decode."""
+    """One comparison as a visitor asks for it: a prompt, the lanes, and how they decode."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str
-    layer: int = Field(ge=1, strict=True)
-    alpha: float = Field(ge=ALPHA_MIN, le=1.0, allow_inf_nan=False, strict=True)
+    layer: int = Field(1, ge=1, strict=True)
+    """j* of DoLa-static, if no lanes are named."""
+    alpha: float = Field(0.1, ge=ALPHA_MIN, le=1.0, allow_inf_nan=False, strict=True)
+    """Its plausibility threshold."""
     decoding: DecodingConfig
     lanes: tuple[AnyLane, ...] = Field((), max_length=MAX_LANES)
-    """Lanes to compare in place of the baseline and DoLa-static with (j*, α)."""
+    """None for the baseline beside DoLa-static with (j*, α)."""
     chat: bool = False
     system: str = Field("", max_length=MAX_SYSTEM)
     """The system prompt of a chat; empty for the template's own."""

@@ -22,6 +22,7 @@ from app.jobs.layer_search import SearchUpdate, run_search
 from app.jobs.request import ComparisonRequest, RequestError, parsed_lanes
 from app.jobs.request import template_arguments as parsed_arguments
 from app.jobs.run_queue import SPARE, Waiting
+from app.jobs.visitor import Visitor
 from app.server.api_events import (
     Event,
     dumped,
@@ -155,7 +156,7 @@ class Api:
             return run(engine, _request(ModelFacts.of(name, engine), numbers, asked), limits)
 
         sent = 0
-        with closing(self.host.in_turn(str(visitor.session_hash), name, start)) as updates:
+        with closing(self.host.in_turn(Visitor.of(visitor), name, start)) as updates:
             for update in updates:
                 if isinstance(update, Waiting | Loading):
                     yield waiting_event(update)
@@ -250,7 +251,7 @@ class Api:
             config = config.model_copy(update={"alphas": measured})
             return run_search(engine, items, config, "questions", sha256, limits, False)
 
-        with closing(self.host.in_turn(str(visitor.session_hash), name, start)) as updates:
+        with closing(self.host.in_turn(Visitor.of(visitor), name, start)) as updates:
             for update in updates:
                 yield waiting_event(update) if isinstance(update, Waiting | Loading) else search_event(update)
 

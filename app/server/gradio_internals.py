@@ -4,8 +4,10 @@
 changes one of them. Nothing outside this file touches Gradio's private attributes.
 """
 
+import inspect
 import logging
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import gradio as gr
 from gradio.blocks import Block, Blocks
 from gradio.state_holder import SessionState
 
+from app.jobs.visitor import Visitor
 from app.language import ENGLISH
+from app.server.gate import BusyError, Gate
 
 LOG = logging.getLogger(__name__)
 GRADIO = Path(gr.__file__).parent
@@ -31,12 +35,25 @@ class GuardedBlocks(gr.Blocks):
     and would print what a visitor sent, prompts included, into the log.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.gate = Gate()
+
     async def process_api(
         self, block_fn: Any, inputs: list[Any], state: SessionState | None = None, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """Run an event; whatever it raises becomes one sentence for the visitor and at most one line in the log."""
+        """Run an event; whatever it raises becomes one sentence for the visitor and at most one line in the log.
+
+        What runs no model waits at a gate. What does is a generator, which waits in the queue before the model.
+        """
+        request = kwargs.get("request", args[0] if args else None)
+        address = Visitor.of(request).address if isinstance(request, gr.Request) else ""
+        waits = nullcontext() if inspect.isgeneratorfunction(block_fn.fn) else self.gate.turn(address)
         try:
-            return await super().process_api(block_fn, inputs, state, *args, **kwargs)
+            async with waits:
+                return await super().process_api(block_fn, inputs, state, *args, **kwargs)
+        except BusyError as error:
+            raise gr.Error(error.message(ENGLISH), print_exception=False) from error
         except gr.Error as error:
             if GRADIO in Path(_frame(error).filename).parents and not _is_out_of_range(error):
                 raise gr.Error(ENGLISH("error.unfit"), print_exception=False) from error
@@ -85,6 +102,12 @@ def is_known_event(page: gr.Blocks, name: str) -> bool:
         or name in queue.event_ids_to_events
         or any(name in events for events in sessions.values())
     )
+
+
+def session_of(page: gr.Blocks, name: str) -> str:
+    """The session of an event, by the event's id; a name that is no event's is a session's own."""
+    event = page._queue.event_ids_to_events.get(name)
+    return str(event.session_hash) if event else name
 
 
 class _KeepsNothing(dict[int, dict[str, Any]]):

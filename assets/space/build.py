@@ -26,8 +26,12 @@ KEPT = (
     "assets/models/atlas-30l/generation_config.json",
     "assets/models/atlas-30l/model.safetensors",
     "assets/models/atlas-30l/tokenizer*.json",
+    "assets/models/atlas-30l/validation.jsonl",
     "assets/page/*.css",
     "assets/page/*.js",
+    "assets/pictures/preview.png",
+    "assets/plotly/LICENSE",
+    "assets/plotly/plotly.min.js",
     "assets/words/*.md",
     "assets/words/*.toml",
 )

@@ -8,6 +8,10 @@ from app import settings
 from app.settings import Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
+WRONG_HOSTS = (
+    "https://example.org", "example.org/", "a b", "a:0", "a:65536", "a:x", "a..b", ".a", "*.", "**", "*.*.a", "a.*",
+    "::1", "user@a", "ex\u00e4mple", "a,b c",
+)  # fmt: skip
 
 
 def test_command_line_beats_environment_beats_default(monkeypatch):
@@ -33,9 +37,21 @@ def test_several_models_make_a_list_however_they_are_given(monkeypatch):
     assert read_settings([]).names == ("d", "a", "b/c")
 
 
+def test_allowed_hosts_make_a_list_however_they_are_given(monkeypatch):
+    given = ("example.org", "example.org:443", "*.example.org", "[::1]:7860", "192.0.2.7", "under_score", "*")
+    assert read_settings([]).allowed_hosts == ()
+    assert read_settings(["--allowed-hosts", ", ".join(given)]).allowed_hosts == given
+    assert read_settings(["--allowed-hosts", "a", "--allowed-hosts", "b,c"]).allowed_hosts == ("a", "b", "c")
+    monkeypatch.setenv("DOLA_ALLOWED_HOSTS", ",".join(given))
+    assert read_settings([]).allowed_hosts == given
+    monkeypatch.setenv("DOLA_ALLOWED_HOSTS", "")
+    assert read_settings([]).allowed_hosts == ()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        *((["--allowed-hosts", host], "allowed-hosts: name hosts as in example.org") for host in WRONG_HOSTS),
         (["--port", "99999"], "port: Input should be less than or equal to 65535"),
         (["--port", "x"], "port: Input should be a valid integer"),
         (["--dtype", "int3"], "int3"),

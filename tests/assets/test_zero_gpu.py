@@ -20,7 +20,7 @@ from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.jobs.zero_gpu import LEAST, MOST, START, gpu_seconds, on_gpu, within
 from app.language import VisitorError
 from dola_core.decoding.engine import Engine
-from dola_core.lanes import DecodingConfig
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.loaded_model import LoadedModel
 from tests.server import ROOT, load_module
 
@@ -182,7 +182,7 @@ def test_a_comparison_and_running_on_from_it_give_the_same_traces_on_zero_gpu(co
     traces = []
     for module in (comparison_in_space, app.jobs.comparison):
         *_, first = module.run(engine, request, Limits(), cancelled=lambda: False)
-        place = {"lane": 1, "index": 2, "layer": 20, "alpha": 0.2}
+        place = {"lane": 1, "index": 2, "lanes": (Baseline(), DolaStatic(layer=20, alpha=0.2))}
         *_, again = module.run_on(engine, first.trace, **place, limits=Limits(), cancelled=lambda: False)
         assert first.finished
         assert again.finished

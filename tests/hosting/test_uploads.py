@@ -17,6 +17,13 @@ def search(target: Target) -> str:
     return target.event_after(target.event_on("questions", "upload"))
 
 
+def asking(target: Target, search: str, file: dict) -> list:
+    """What the browser sends to have a file measured."""
+    parts = [target.components[part]["props"].get("elem_id") for part in target.events[search]["inputs"]]
+    assert "questions" in parts
+    return [file if part == "questions" else value for part, value in zip(parts, target.start(search), strict=True)]
+
+
 def form_part(
     name: str = "files", file: bytes | None = b"x.csv", content: bytes = b"a,b\n1,2\n", key: bytes = b"filename"
 ):
@@ -113,7 +120,7 @@ def test_a_file_of_questions_goes_into_a_folder_of_its_own_whatever_it_is_called
     ids=["empty", "nulls", "no text", "words", "deep", "no json", "rows", "answers", "lines", "fields"],
 )  # fmt: skip
 def test_questions_made_to_take_long_are_refused_at_once(target, search, content):
-    reply = target.ask(search, ["atlas-30l", "en", file_data(upload(target, content)), None])
+    reply = target.ask(search, asking(target, search, file_data(upload(target, content))))
     assert reply.is_sound
     assert '\\"tone\\": \\"error\\"' in reply.text
 
@@ -124,7 +131,7 @@ def test_a_file_that_was_not_uploaded_is_not_read(target, search, tmp_path):
     beside = Path(upload(target, b"a")).parent
     shipped = ROOT / "assets" / "models" / "atlas-30l" / "validation.jsonl"
     for path in (own, shipped, f"{beside}/../../../etc/passwd", beside, beside / "none.jsonl", "", "x"):
-        reply = target.ask(search, ["atlas-30l", "en", file_data(path), None])
+        reply = target.ask(search, asking(target, search, file_data(path)))
         assert reply.is_sound
         assert reply.refusal or '\\"tone\\": \\"error\\"' in reply.text, path
 
@@ -133,9 +140,9 @@ def test_a_file_that_was_not_uploaded_is_not_read(target, search, tmp_path):
 def test_a_file_elsewhere_is_not_fetched(target, search, world, scheme):
     for address in (f"{scheme}example.com/x.csv", world.url.replace("http://", scheme), f"{scheme}169.254.169.254/"):
         for name, data in (
-            (search, ["atlas-30l", "en", file_data(address), None]),
+            (search, asking(target, search, file_data(address))),
             ("what_if", [file_data(address), 1, 1, 0.1, 1]),
         ):
             assert target.ask(name, data).status == 422
-        assert target.ask(search, ["atlas-30l", "en", file_data("x.csv") | {"url": address}, None]).is_sound
+        assert target.ask(search, asking(target, search, file_data("x.csv") | {"url": address})).is_sound
     assert world.requests == []

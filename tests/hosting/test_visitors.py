@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.hosting.clients.visitor import Connection, Visitor, api_client, begin_call
+from tests.hosting.clients.visitor import Connection, SoakVisitor, api_client, begin_call
 from tests.hosting.pages.watched_page import counts, first_token_seconds, settled_counts, watched_page
 from tests.hosting.soak import soak
 from tests.hosting.soak_report import SoakEnd
@@ -33,7 +33,7 @@ def way(leave: Callable[[str], None]) -> Callable[[str], None]:
 
 @way
 def stop(url: str) -> None:
-    with Visitor(url) as visitor:
+    with SoakVisitor(url) as visitor:
         run = visitor.compare("The world", new_tokens=256, **AT_LENGTH)
         assert run.until(tokens=3)
         visitor.stop()
@@ -42,7 +42,7 @@ def stop(url: str) -> None:
 
 @way
 def lose_the_network(url: str) -> None:
-    visitor = Visitor(url)
+    visitor = SoakVisitor(url)
     run = visitor.compare("The world", new_tokens=256, **AT_LENGTH)
     assert run.until(tokens=3)
     run.lose()
@@ -77,7 +77,7 @@ def test_a_run_that_is_left_frees_the_model(watched, leave):
 
 def test_two_visitors_each_get_what_they_asked_for(watched):
     prompts = ("The capital of Japan is", "The capital of Peru is")
-    with Visitor(watched.url) as one, Visitor(watched.url) as other:
+    with SoakVisitor(watched.url) as one, SoakVisitor(watched.url) as other:
         runs = [
             visitor.compare(prompt, temperature=0, new_tokens=6)
             for visitor, prompt in zip((one, other), prompts, strict=True)

@@ -10,6 +10,7 @@ import torch
 
 from app.jobs import allocator
 from app.jobs.run_queue import RunQueue
+from app.jobs.visitor import Visitor
 
 
 @pytest.mark.skipif(allocator.LIBC is None, reason="needs glibc")
@@ -18,7 +19,7 @@ def test_a_run_that_is_over_leaves_no_free_memory_held():
     process, queue = psutil.Process(), RunQueue(1, 1)
 
     def run() -> None:
-        with queue.enter("a") as entry:
+        with queue.enter(Visitor("", "a")) as entry:
             assert queue.begin(entry, 0)
             small = [torch.ones(4096) for _ in range(8000)]  # 128 MB
             last = torch.ones(4096)  # lies above them, so that the heap cannot shrink by itself
@@ -39,7 +40,7 @@ def test_what_only_holds_itself_is_let_go_at_the_end_of_a_run():
         ring.append(ring)
         gone = weakref.ref(ring[0])
         queue = RunQueue(1, 1)
-        with queue.enter("a") as entry:
+        with queue.enter(Visitor("", "a")) as entry:
             assert queue.begin(entry, 0)
             del ring
         assert gone() is None

@@ -61,3 +61,14 @@ def test_the_number_of_visitors_remembered_is_bounded(monkeypatch):
     for session in "abcde":
         visitors.register(session)
     assert len(visitors._visitors) == 3
+
+
+def test_a_visitor_has_no_run_left_when_each_that_was_asked_for_has_ended():
+    visitors = Cancellations()
+    first, second = visitors.register("a"), visitors.register("a")
+    assert visitors.is_last("a", second)
+    assert not visitors.is_last("a", first)
+    assert not visitors.end("a")
+    assert visitors.end("a")
+    visitors.register("a")
+    assert visitors.end("a")

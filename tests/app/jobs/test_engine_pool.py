@@ -12,6 +12,7 @@ from app.jobs.engine_pool import EnginePool, Loading, UnknownModelError
 from app.jobs.host import Host
 from app.jobs.request import Limits
 from app.jobs.run_queue import RunQueue
+from app.jobs.visitor import Visitor
 from app.language import CODES, language
 from dola_core.errors import LoadError
 from dola_core.models.info import ModelInfo
@@ -166,7 +167,7 @@ def test_a_run_of_a_model_that_went_loads_it_again_in_its_turn(loader):
     pool = pool_of(loader, 1)
     host = Host(pool, RunQueue(1, 4), Limits())
     for name in ("a", "b", "a"):
-        updates = list(host.in_turn("visitor", name, lambda engine: iter([engine.label])))
+        updates = list(host.in_turn(Visitor("", "visitor"), name, lambda engine: (label for label in [engine.label])))
         assert updates[-1] == f"{name} · 30 layers"
     assert loader.loads == ["a", "b", "a"]
 
@@ -175,7 +176,7 @@ def test_a_run_that_is_cancelled_while_its_model_is_loaded_does_not_start(loader
     pool, cancelled = pool_of(loader, 1), threading.Event()
     host = Host(pool, RunQueue(1, 4), Limits())
     loader.hold.clear()
-    updates = host.in_turn("visitor", "a", lambda engine: iter(["ran"]), cancelled.is_set)
+    updates = host.in_turn(Visitor("", "visitor"), "a", lambda engine: (text for text in ["ran"]), cancelled.is_set)
     assert isinstance(next(updates), Loading)
     cancelled.set()
     loader.hold.set()

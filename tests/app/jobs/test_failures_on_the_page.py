@@ -1,9 +1,7 @@
 """Wherever a run can be asked for, a failure that nobody expected reaches its visitor by name, in their language."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +22,7 @@ from app.ui.events import Changes
 from dola_core.decoding.engine import Engine
 from dola_core.layer_search.search import Search
 from dola_core.trace.schema import Trace
+from tests.app.loops import run_apart
 
 VISITOR = SimpleNamespace(session_hash="a", headers={})
 WHAT = "ZeroDivisionError: division by zero in …"
@@ -45,10 +44,7 @@ class Page:
         async def built() -> gr.Blocks:
             return build(EnginePool.of(engine), Settings())
 
-        with (
-            ThreadPoolExecutor() as thread
-        ):  # Gradio wants an event loop, and in this thread a browser's may be running
-            page = thread.submit(lambda: asyncio.run(built())).result()
+        page = run_apart(built())
         self.functions = [function for function in page.fns.values() if function.fn]
 
     def run(self, name: str, code: str, values: dict[str, object]) -> list[Changes]:

@@ -2,16 +2,23 @@
 
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
 from app.jobs.run_queue import QueueEntry, QueueFullError, RunQueue, Waiting
+from app.jobs.visitor import Visitor
 from app.language import language
 
 
 @pytest.fixture
 def queue() -> RunQueue:
     return RunQueue(concurrent=1, waiting=9)
+
+
+def of(name: str, address: str = "") -> Visitor:
+    """A visitor, alone at an address unless one is named."""
+    return Visitor(address or name, name)
 
 
 def may_begin(queue: RunQueue, entry: QueueEntry) -> bool:
@@ -24,15 +31,15 @@ def ahead(queue: RunQueue, *entries: QueueEntry) -> list[int]:
 
 def test_so_many_run_at_once_and_the_next_begins_when_one_ends():
     queue = RunQueue(concurrent=2, waiting=5)
-    with queue.enter("a") as first, queue.enter("b") as second:
+    with queue.enter(of("a")) as first, queue.enter(of("b")) as second:
         assert may_begin(queue, first)
         assert may_begin(queue, second)
-        with queue.enter("c") as third:
+        with queue.enter(of("c")) as third:
             assert not may_begin(queue, third)
             assert ahead(queue, third) == [2]
-            with queue.enter("d") as fourth:
+            with queue.enter(of("d")) as fourth:
                 assert ahead(queue, fourth) == [3]
-    with queue.enter("e") as later:
+    with queue.enter(of("e")) as later:
         assert may_begin(queue, later)
 
 
@@ -40,84 +47,119 @@ def test_an_entry_leaves_the_queue_however_its_run_ends():
     queue = RunQueue(concurrent=1, waiting=0)
 
     def fail() -> None:
-        with queue.enter("a") as entry:
+        with queue.enter(of("a")) as entry:
             assert may_begin(queue, entry)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
-    with queue.enter("b") as entry:
+    with queue.enter(of("b")) as entry:
         assert may_begin(queue, entry)
 
 
 def test_runs_begin_in_the_order_of_arrival(queue):
-    with queue.enter("a") as running:
+    with queue.enter(of("a")) as running:
         assert may_begin(queue, running)
-        with queue.enter("b") as first, queue.enter("c") as second:
+        with queue.enter(of("b")) as first, queue.enter(of("c")) as second:
             assert ahead(queue, first, second) == [1, 2]
             assert not may_begin(queue, second)
 
 
 def test_a_visitors_second_run_waits_until_others_have_had_their_first(queue):
-    with queue.enter("greedy") as running, queue.enter("greedy") as again, queue.enter("greedy") as third:
+    with queue.enter(of("greedy")) as running, queue.enter(of("greedy")) as again, queue.enter(of("greedy")) as third:
         assert may_begin(queue, running)
-        with queue.enter("other") as other:
+        with queue.enter(of("other")) as other:
             assert ahead(queue, other, again, third) == [1, 2, 3]
             assert queue.outlook(again).behind_own
             assert not queue.outlook(other).behind_own
 
 
-def test_a_second_run_comes_first_again_once_the_first_is_over(queue):
-    with queue.enter("a") as first:
-        assert may_begin(queue, first)
-        held = queue.enter("a")
-        again = held.__enter__()
-    with queue.enter("b") as late:
-        assert ahead(queue, again, late) == [0, 1]
-    held.__exit__(None, None, None)
+def test_who_has_been_served_waits_behind_who_has_not_although_that_run_is_over(queue):
+    with ExitStack() as runs:
+        five = [runs.enter_context(run) for run in [queue.enter(of("a")) for _ in range(4)]]
+        with queue.enter(of("a")) as first:
+            pass  # it never began, and counts as nothing
+        with queue.enter(of("b")) as other:
+            assert may_begin(queue, five[0])
+            assert ahead(queue, other, *five[1:]) == [1, 2, 3, 4]
+    with queue.enter(of("a")) as begun:
+        assert may_begin(queue, begun)
+    held = runs.enter_context(queue.enter(of("a")))
+    late = runs.enter_context(queue.enter(of("c")))
+    assert ahead(queue, late, held) == [0, 1]
+    assert first.started is None
+
+
+def test_no_address_takes_more_than_its_share_of_the_places_by_however_many_sessions():
+    queue = RunQueue(concurrent=1, waiting=8)
+    with ExitStack() as runs:
+        for number in range(queue.share):
+            runs.enter_context(queue.enter(of(str(number), "203.0.113.7")))
+        with pytest.raises(QueueFullError, match=r"^Your address has 5 runs here already; wait until one"):
+            runs.enter_context(queue.enter(of("more", "203.0.113.7")))
+        other = runs.enter_context(queue.enter(of("other")))
+        assert ahead(queue, other) == [1], "behind one of the others, which came first"
 
 
 def test_a_full_queue_refuses_in_both_languages():
     queue = RunQueue(concurrent=1, waiting=2)
     sentence = r"^The queue is full, with 2 waiting; try again in a minute\.$"
-    with queue.enter("a"), queue.enter("b"), queue.enter("c"):
-        with pytest.raises(QueueFullError, match=sentence) as full, queue.enter("d"):
+    with queue.enter(of("a")), queue.enter(of("b")), queue.enter(of("c")):
+        with pytest.raises(QueueFullError, match=sentence) as full, queue.enter(of("d")):
             pass
         assert "2" in full.value.message(language("zh"))
-    with queue.enter("d") as entry:
+    with queue.enter(of("d")) as entry:
         assert may_begin(queue, entry)
 
 
 def test_a_waiting_run_knows_its_position_and_how_long_the_last_runs_took(queue, monkeypatch):
     words, now = language("en"), [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with queue.enter("a") as running:
+    with queue.enter(of("a")) as running:
         assert may_begin(queue, running)
-        with queue.enter("b") as waiting:
+        with queue.enter(of("b")) as waiting:
             assert queue.outlook(waiting).seconds is None
             assert queue.outlook(waiting).message(words) == "waiting: 1 run is before yours"
         now[0] += 12
-    with queue.enter("c") as running:
+    with queue.enter(of("c")) as running:
         assert may_begin(queue, running)
-        with queue.enter("d") as first, queue.enter("e") as second:
+        with queue.enter(of("d")) as first, queue.enter(of("e")) as second:
             assert queue.outlook(first) == Waiting(ahead=1, seconds=12, behind_own=False)
             assert queue.outlook(first).message(words) == "waiting: 1 run is before yours, about 12 s"
             assert queue.outlook(second).message(words) == "waiting: 2 runs are before yours, about 24 s"
+            now[0] += 5  # the time counts down
+            assert [queue.outlook(entry).seconds for entry in (first, second)] == [7, 19]
+            now[0] += 30  # it has taken 23 s longer than the last ones, and may take as long again
+            assert [queue.outlook(entry).seconds for entry in (first, second)] == [23, 35]
+
+
+def test_of_two_devices_the_one_that_is_free_first_counts(monkeypatch):
+    queue, now = RunQueue(2, 4), [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with queue.enter(of("a")) as entry:
+        assert may_begin(queue, entry)
+        now[0] += 10
+    with queue.enter(of("b")) as one, queue.enter(of("c")) as two:
+        assert may_begin(queue, one)
+        now[0] += 4
+        assert may_begin(queue, two)
+        with queue.enter(of("d")) as third, queue.enter(of("e")) as fourth, queue.enter(of("f")) as fifth:
+            assert [queue.outlook(entry).seconds for entry in (third, fourth, fifth)] == [6, 10, 16]
 
 
 def test_a_run_that_never_began_does_not_count_in_how_long_runs_take(queue):
-    with queue.enter("a") as entry:
+    with queue.enter(of("a")) as entry:
         assert queue.outlook(entry).seconds is None
-    with queue.enter("b") as entry:
+    with queue.enter(of("b")) as entry:
         assert queue.outlook(entry).seconds is None
 
 
 class TestInTurn:
     def test_waiting_comes_first_and_then_what_the_run_yields(self, queue, monkeypatch):
         monkeypatch.setattr("app.jobs.run_queue.POLL", 0.01)
-        with queue.enter("a") as running:
+        with queue.enter(of("a")) as running:
             assert may_begin(queue, running)
-            events = queue.in_turn("b", lambda: (event for event in "xy"))
+            events = queue.in_turn(of("b"), lambda: (event for event in "xy"))
             assert next(events) == Waiting(ahead=1, seconds=None, behind_own=False)
         rest = [event for event in events if not isinstance(event, Waiting)]
         assert rest == ["x", "y"]
@@ -125,11 +167,11 @@ class TestInTurn:
     def test_a_run_that_is_cancelled_while_it_waits_is_never_started(self, queue, monkeypatch):
         monkeypatch.setattr("app.jobs.run_queue.POLL", 0.01)
         started = []
-        with queue.enter("a") as running:
+        with queue.enter(of("a")) as running:
             assert may_begin(queue, running)
-            events = queue.in_turn("b", lambda: started.append(1) or iter(()), lambda: True)
+            events = queue.in_turn(of("b"), lambda: started.append(1) or iter(()), lambda: True)
             assert next(events, None) is None
-        assert list(queue.in_turn("c", lambda: started.append(1) or iter(()), lambda: True)) == []
+        assert list(queue.in_turn(of("c"), lambda: started.append(1) or iter(()), lambda: True)) == []
         assert started == []
 
     def test_closing_it_closes_the_run_and_frees_the_queue(self, queue):
@@ -141,20 +183,20 @@ class TestInTurn:
             finally:
                 closed.append(1)
 
-        events = queue.in_turn("a", run)
+        events = queue.in_turn(of("a"), run)
         assert next(events) == 1
         events.close()
         assert closed == [1]
-        with queue.enter("b") as entry:
+        with queue.enter(of("b")) as entry:
             assert may_begin(queue, entry)
 
     def test_it_begins_as_soon_as_the_run_before_has_ended(self, queue):
         began = threading.Event()
 
         def wait() -> None:
-            list(queue.in_turn("b", lambda: (began.set() for _ in range(1))))
+            list(queue.in_turn(of("b"), lambda: (began.set() for _ in range(1))))
 
-        with queue.enter("a") as running:
+        with queue.enter(of("a")) as running:
             assert may_begin(queue, running)
             thread = threading.Thread(target=wait)
             thread.start()
@@ -176,7 +218,7 @@ class TestInTurn:
             yield number
 
         threads = [
-            threading.Thread(target=lambda number=number: list(queue.in_turn(str(number % 3), lambda: run(number))))
+            threading.Thread(target=lambda number=number: list(queue.in_turn(of(str(number % 3)), lambda: run(number))))
             for number in range(30)
         ]
         for thread in threads:

@@ -1,7 +1,5 @@
 """What Gradio would keep of a visitor's page, and is kept from keeping."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from app.language import ENGLISH
 from app.server import gradio_internals
 from app.server.gradio_internals import GuardedBlocks
 from app.ui.components import Chart
+from tests.app.loops import run_apart
 
 
 def test_of_what_a_page_shows_only_its_states_are_kept():
@@ -40,8 +39,7 @@ def test_of_what_a_page_shows_only_its_states_are_kept():
         return data, page, session, parts
 
     taken: list[Any] = []
-    with ThreadPoolExecutor() as thread:  # in this one a browser's loop may be running
-        (drawn, pressed, _, _), page, session, (chart, button, slider, _) = thread.submit(asyncio.run, visit()).result()
+    (drawn, pressed, _, _), page, session, (chart, button, slider, _) = run_apart(visit())
     assert drawn == '{"title": "Canberra, drawn"}'
     assert (pressed["value"], pressed["variant"]) == ("Canberra, pressed", "stop")
     assert taken == ["cANBERRA", 35]
@@ -59,8 +57,8 @@ def refusal_of(value: object) -> str:
             box.submit(lambda number: f"secret {1 / number}", slider, box)
         await page.process_api(page.fns[0], [value], SessionState(page))
 
-    with ThreadPoolExecutor() as thread, pytest.raises(gr.Error) as refused:
-        thread.submit(asyncio.run, visit()).result()
+    with pytest.raises(gr.Error) as refused:
+        run_apart(visit())
     return str(refused.value.message)
 
 

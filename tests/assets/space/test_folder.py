@@ -63,7 +63,21 @@ def test_it_holds_nothing_else(space):
     names = {PurePosixPath(name) for name in tree(space)}
     assert {name.parts[0] for name in names if len(name.parts) > 1} == {"app", "dola_core", "assets"}
     assert not [name for name in names if {"build", "tests", "__pycache__", ".git"} & {*name.parts}]
-    kinds = {".py", ".typed", ".json", ".safetensors", ".css", ".js", ".toml", ".md", ".png", ".txt", ".env", ""}
+    kinds = {
+        ".py",
+        ".typed",
+        ".json",
+        ".jsonl",
+        ".safetensors",
+        ".css",
+        ".js",
+        ".toml",
+        ".md",
+        ".png",
+        ".txt",
+        ".env",
+        "",
+    }
     assert {name.suffix for name in names} <= kinds
 
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Frame, Page
 
 from tests.assets.space.assembling import front_matter
 from tests.assets.space.environment import make_environment
-from tests.browser.test_page import compare, finished
+from tests.browser.driving import compare, finished
 from tests.http_server import Handle, listen
 from tests.server import Server, free_port, start
 
@@ -92,7 +92,8 @@ def compares(page: Page | Frame) -> None:
     page.wait_for_selector(".duet-inbox[lang]")
     assert page.locator(".duet-head h1").evaluate("n => getComputedStyle(n).fontSize") == "22px"
     assert page.locator("#model input").input_value() == "Atlas-30L"
-    assert "30 layers · 6,144 tokens" in page.locator(".duet-head").inner_text()
+    assert "30 layers" in page.locator(".duet-head").inner_text()
+    assert "30 layers · 6,144 tokens" in page.locator(".duet-finding").first.inner_text()
     compare(page, "The capital of Australia is")
     finished(page)
     assert "Canberra" in page.locator(".lane.dola").inner_text()

@@ -104,8 +104,10 @@ class Target:
     @property
     def arrival(self) -> dict[str, Any]:
         """The body that the browser posts when the page has loaded."""
-        loaded = next(event for event in self.events.values() if any(how == "load" for _, how in event["targets"]))
-        return {"data": [], "fn_index": loaded["id"]}
+        name, loaded = next(
+            (name, event) for name, event in self.events.items() if any(how == "load" for _, how in event["targets"])
+        )
+        return {"data": self.start(name), "fn_index": loaded["id"]}
 
     def event_on(self, elem_id: str, trigger: str = "click") -> str:
         """The name of the event that a component triggers, such as a click on a button."""

@@ -11,7 +11,7 @@ from gradio_client.exceptions import AppError
 from tests.hosting.clients.visitor import (
     Connection,
     RefusedError,
-    Visitor,
+    SoakVisitor,
     VisitorRun,
     api_client,
     begin_call,
@@ -43,7 +43,7 @@ BAD_CALLS = (
 BAD_REQUESTS = (
     ("gradio_api/queue/join", "{"),
     ("gradio_api/queue/join", {"data": [], "fn_index": 0}),
-    ("gradio_api/run/predict", {"data": [1, 2, 3], "fn_index": 11, "session_hash": "nobody"}),
+    ("gradio_api/run/predict", {"data": [1, 2, 3], "fn_index": 1, "session_hash": "nobody"}),  # of six values
     ("gradio_api/call/compare", {"data": "no list"}),
     ("gradio_api/call/no_such_question", {"data": []}),
     ("gradio_api/file=/etc/passwd", None),
@@ -57,7 +57,7 @@ class SoakClient:
 
     def __init__(self, url: str, report: SoakReport, seed: str) -> None:
         self.url, self.report, self.random = url, report, random.Random(seed)
-        self.page, self.api = Visitor(url), api_client(url)
+        self.page, self.api = SoakVisitor(url), api_client(url)
         self.trace: dict | None = None
         """The last trace that the API returned."""
 
@@ -83,7 +83,7 @@ class SoakClient:
     def reopen(self) -> None:
         """Close the page and open it anew."""
         self.page.close()
-        self.page = Visitor(self.url)
+        self.page = SoakVisitor(self.url)
 
     def compare(self) -> str:
         """Compare on the page, to the end."""
@@ -117,7 +117,7 @@ class SoakClient:
     def leave(self) -> str:
         """Close the tab, or lose the network, while the run waits or after a few tokens."""
         self._begin_long_run().lose()
-        self.page = Visitor(self.url)
+        self.page = SoakVisitor(self.url)
         return "disconnected"
 
     def compare_by_api(self) -> str:

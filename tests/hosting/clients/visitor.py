@@ -1,7 +1,7 @@
 """Visitors without a browser: the requests that the page makes in one, over connections that can break.
 
-A `Visitor` has a session with its heartbeat, presses buttons by their `elem_id`, follows what a run shows, and may be
-gone at any moment. It connects to this machine only.
+A `SoakVisitor` has a session with its heartbeat, presses buttons by their `elem_id`, follows what a run shows, and may
+be gone at any moment. It connects to this machine only.
 """
 
 import json
@@ -113,10 +113,14 @@ class Shown:
         """Whether the model is at work."""
         return self.tone == "busy" and not self.notice.startswith("waiting")
 
-    def take(self, notice: Any, lanes: Any) -> None:
-        """Take over the new values of the notice and the strips; an update without a value leaves them as they are."""
-        if notice is None or isinstance(notice, str):
-            note = json.loads(notice) if notice else None
+    def take(self, *notices: Any, lanes: Any) -> None:
+        """Take over the new values of the notices, of which one is about a run, and of the strips.
+
+        An update without a value leaves them as they are.
+        """
+        said = [notice for notice in notices if notice is None or isinstance(notice, str)]
+        if said:
+            note = next((json.loads(notice) for notice in said if notice), None)
             self.notice, self.tone = (note["text"], note["tone"]) if note else ("", "")
         if isinstance(lanes, str):
             drawn = json.loads(lanes)
@@ -126,7 +130,7 @@ class Shown:
             self.ends = [lane["end"] for lane in drawn["lanes"]]
 
 
-class Visitor:
+class SoakVisitor:
     """The page in a browser, from its opening to the closing of its tab."""
 
     def __init__(self, url: str) -> None:
@@ -154,7 +158,8 @@ class Visitor:
         self._heartbeat.lose()
 
     def compare(self, prompt: str, **controls: object) -> "VisitorRun":
-        """Set controls, by their `elem_id` or label with underscores for spaces, and press Compare."""
+        """Set controls, by their `elem_id`, label with underscores for spaces, or field of the second pane, and press
+        Compare."""
         for name, value in ({"prompt": prompt} | controls).items():
             self._values[self._named(name)] = value
         return self.press("compare")
@@ -173,7 +178,7 @@ class Visitor:
     def _named(self, name: str) -> int:
         for number, props in self._parts.items():
             label = (props.get("label") or "").partition(",")[0].replace(" ", "_")
-            if name in (props.get("elem_id"), label):
+            if name in (props.get("elem_id"), label) or props.get("elem_id") == f"{name}-2":
                 return number
         raise LookupError(name)
 
@@ -200,20 +205,20 @@ class Visitor:
             elif "value" in change:
                 self._values[number] = change["value"]
 
-    def output_index(self, event: dict[str, Any], class_: str) -> int:
-        """Index among an event's outputs of the one whose HTML has a class of the style sheet."""
+    def output_indices(self, event: dict[str, Any], class_: str) -> list[int]:
+        """Indices among an event's outputs of those whose HTML has a class of the style sheet."""
         parts = [self._parts[number] for number in event["outputs"]]
-        return next(index for index, props in enumerate(parts) if class_ in (props.get("html_template") or ""))
+        return [index for index, props in enumerate(parts) if class_ in (props.get("html_template") or "")]
 
 
 class VisitorRun:
     """A run; iterating it follows what the page shows, to the run's end."""
 
-    def __init__(self, visitor: Visitor, event: dict[str, Any]) -> None:
+    def __init__(self, visitor: SoakVisitor, event: dict[str, Any]) -> None:
         self.visitor, self.event, self.shown = visitor, event, Shown()
         self.id = request_json(visitor.url, "gradio_api/queue/join", visitor.request(event))["event_id"]
         self._stream = Connection(visitor.url, f"gradio_api/queue/data?session_hash={visitor.session}")
-        self._indices = [visitor.output_index(event, f"duet-{kind}") for kind in ("notice", "strips")]
+        self._indices = [i for kind in ("notice", "strips") for i in visitor.output_indices(event, f"duet-{kind}")]
 
     def __iter__(self) -> Iterator[Shown]:
         parts: list[Any] = []
@@ -229,7 +234,8 @@ class VisitorRun:
             new = [output["data"][index] for index in self._indices]
             whole = message["msg"] == "process_completed" or not parts
             parts = new if whole else [apply_diff(old, change) for old, change in zip(parts, new, strict=True)]
-            self.shown.take(*parts)
+            *notices, lanes = parts
+            self.shown.take(*notices, lanes=lanes)
             if message["msg"] == "process_completed":
                 self.visitor.take_answer(self.event, output["data"])
             yield self.shown

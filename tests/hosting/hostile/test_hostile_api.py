@@ -46,6 +46,33 @@ QUESTIONS = {
 }  # fmt: skip
 
 
+LANE_TEXTS = {
+    "no lane": "", "a name": MARK, "markup": "<b>${alert(1)}</b>", "half": "\ud800",
+    "a null": "plain\0", "lines": "plain\n,\n",
+    "long": "plain," * 1000, "many weights": "linear:" + ",".join(f"{layer}=1" for layer in range(300)),
+    "weights of nothing": "linear", "a weight twice": "linear:3=1,3=2", "a huge weight": "linear:3=1e400",
+    "no number": "static:22,alpha=nan", "digits": "static:" + "9" * 5000, "a layer below": "static:-1",
+    "a layer beyond": "static:30", "the last layer": "linear:30=1", "a bucket beyond": "dynamic:9000-9999",
+    "a stride of none": "dynamic:1-9/0", "turned round": "dynamic:9-1", "its own layers": "dynamic:high,layers=(1,2)",
+    "a field twice": "static:22,layer=3", "an attribute": "plain,__class__=x", "the kind": "plain,kind=static",
+    "arabic digits": "static:٢٢", "a penalty beyond": "plain,penalty=1e9", "nothing but signs": ":,=,:=",
+}  # fmt: skip
+
+
+def test_whatever_is_called_a_lane_is_refused_or_compared(target, trace):
+    attempts = []
+    for what, text in LANE_TEXTS.items():
+        for lanes in ([text], ["plain", text], [text] * 4):
+            attempts.append((("lanes", what), partial(target.call, "compare", GOOD["compare"] | {"lanes": lanes})))
+        asked = GOOD["what_if"] | {"trace": trace, "other": text}
+        attempts.append((("other", what), partial(target.call, "what_if", asked)))
+    for lanes in ([], [[]], [{}], [None, None], "plain", {"plain": 1}, ["plain"] * 5, [MARK] * 1000):
+        attempts.append(
+            (("lanes", str(lanes)[:20]), partial(target.call, "compare", GOOD["compare"] | {"lanes": lanes}))
+        )
+    assert unsound(attempts) == {}
+
+
 def test_every_parameter_of_an_endpoint_takes_a_wrong_value(target, trace):
     attempts = []
     for name, arguments in GOOD.items():
@@ -112,7 +139,9 @@ def test_a_run_called_without_gradio_s_queue_keeps_no_place_in_the_queue(target)
 def test_a_model_that_a_stranger_names_is_never_loaded(target, world, trace):
     name, session = "evil/model", uuid4().hex
     assert target.http.get("/", params={"model": name, "prompt": PROMPT}).status_code == 200
-    linked = target.post(f"{RUN}?model={name}&prompt=a", target.arrival | {"session_hash": session})
+    assert target.post(f"{RUN}?model={name}&prompt=a", target.arrival | {"session_hash": session}).is_sound
+    arrive = target.event_on("inbox", "submit")
+    linked = target.ask(arrive, target.start(arrive), session=session)
     assert name in linked.text, "the page says that the link is of another model"
     asked = target.call("compare", GOOD["compare"] | {"model": name})
     assert asked.is_sound
