@@ -14,7 +14,7 @@ CODES = ("en", "zh")
 
 @dataclass(frozen=True)
 class Language:
-    """The words of one language by key, such as `"chart.plausible_head"`. Call it with a key and placeholder values."""
+    """The words of one language by key, such as `"chart.candidates"`. Call it with a key and placeholder values."""
 
     code: str
     words: Mapping[str, str]

@@ -1,17 +1,21 @@
-"""The page: its layout, with the parts of each tab wired together."""
+"""The page: its layout, with the parts of each tab wired together, and what of it is seen first."""
 
 import gradio as gr
 
-from app.compare_tab.controls import lay_out_controls
-from app.compare_tab.inspector import lay_out_inspector
-from app.compare_tab.look_handlers import wire_looks
+from app.compare_tab.controls import settings_of
+from app.compare_tab.look_handlers import wire_guide, wire_looks
 from app.compare_tab.run_handlers import wire_runs
+from app.compare_tab.tab import lay_out_compare_tab, lead
 from app.jobs.cancellation import Cancellations
 from app.jobs.engine_pool import EnginePool
 from app.jobs.host import Host
+from app.jobs.listeners import Listeners
 from app.jobs.request import Limits
 from app.jobs.run_queue import RunQueue
-from app.language import ENGLISH
+from app.language import CODES, ENGLISH, language
+from app.render.first_paint import first_paint
+from app.render.inspection import Inspection
+from app.render.view_state import View
 from app.search_tab.components import lay_out_search_tab
 from app.search_tab.handlers import wire_search
 from app.server.api import offer_api
@@ -19,43 +23,57 @@ from app.server.gradio_internals import GuardedBlocks
 from app.settings import Settings
 from app.toolbar.arrival_handlers import ArrivalHandlers, wire_arrival
 from app.toolbar.components import lay_out_toolbar
-from app.toolbar.model_menu import MenuHandlers, lay_out_model_menu, wire_model_menu
+from app.toolbar.model_handlers import ModelHandlers, wire_models
+from app.toolbar.model_menu import lay_out_model_menu
 from app.toolbar.open_handlers import OpenHandlers, wire_opening
 from app.toolbar.save_handlers import SaveHandlers, wire_saving
+from app.ui.events import QUICK
 
 LATEX = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]
 UPLOADS_DELETED = (3600, 3600)
 """Seconds between two deletions of visitors' uploads, and their age then."""
+NAME = "DoLa Duet"
 TITLE = "<h1>Do<b>La</b> <i>Duet</i></h1>"
 # Gradio confines `css` to what lies inside this frame, so the frame's own measures go into the head.
 FRAME = """<style>
+.gradio-container { overflow: clip !important; } /* with "hidden", nothing inside would stay in sight */
 .gradio-container .main.fillable { max-width: 1280px; padding: 12px 20px 40px; margin: 0 auto; }
 @media (max-width: 760px) { .gradio-container .main.fillable { padding: 10px; } }
 </style>"""
 
 
-def build(pool: EnginePool, settings: Settings) -> gr.Blocks:
-    """The page for the models of a pool, of which the first is loaded."""
+def build(pool: EnginePool, settings: Settings, listeners: Listeners | None = None) -> gr.Blocks:
+    """The page for the models of a pool, of which the first is loaded.
+
+    A run ends once none of `listeners` listens to it, if they are given.
+    """
     facts = pool.first
     host = Host(
         pool,
         RunQueue(settings.max_concurrent, settings.queue_size),
         Limits(settings.max_new_tokens, settings.max_prompt_tokens, settings.time_limit),
+        listeners,
     )
-    with GuardedBlocks(title="DoLa Duet", analytics_enabled=False, delete_cache=UPLOADS_DELETED) as page:
+    with GuardedBlocks(title=NAME, analytics_enabled=False, delete_cache=UPLOADS_DELETED) as page:
         with gr.Row(elem_classes="duet-head"):
             gr.HTML(TITLE, apply_default_css=False)
             menu = lay_out_model_menu(facts, pool.titles)
             toolbar = lay_out_toolbar()
+        toolbar.outbox.render()
+        toolbar.notice.render()
         with gr.Tabs(elem_classes="duet-tabs") as tabs:
             with gr.Tab(ENGLISH("page.compare_tab"), id="compare") as compare_tab:
-                controls, inspector = lay_out_controls(facts, settings), lay_out_inspector(toolbar.language)
+                tab = lay_out_compare_tab(facts, settings, toolbar.language)
                 menu.finding.render()
             with gr.Tab(ENGLISH("search.tab"), id="choose") as choose_tab:
-                search_tab = lay_out_search_tab(facts.known.search)
+                search_tab = lay_out_search_tab(facts)
             with gr.Tab(ENGLISH("page.how_tab"), id="how") as how_tab:
+                tab.inspector.folded.guide.render()
                 guide = gr.Markdown(ENGLISH.guide, latex_delimiters=LATEX, elem_classes="duet-how")
-        shared, shown_settings = gr.State(), gr.State()
+        controls, inspector = tab.controls, tab.inspector
+        first = facts.known.first
+        shared, pending = gr.State(), gr.State()
+        shown_settings = gr.State(settings_of(first.read()) if first else None)
         translations = {
             compare_tab: lambda words: gr.Tab(label=words("page.compare_tab")),
             choose_tab: lambda words: gr.Tab(label=words("search.tab")),
@@ -64,13 +82,31 @@ def build(pool: EnginePool, settings: Settings) -> gr.Blocks:
         }
         offer_api(host, controls)
         runs, searches = Cancellations(), Cancellations()
-        wire_runs(host, menu.model, controls, inspector, shared, shown_settings, runs)
-        wire_looks(controls, inspector)
+        opening = OpenHandlers(pool, menu.model, toolbar, controls, inspector, shown_settings, pending)
+        running = wire_runs(host, menu.model, controls, inspector, shared, shown_settings, runs)
+        looks = wire_looks(pool, menu.model, controls, inspector)
+        wire_guide(looks, tabs, 2)
         wire_search(host, menu.model, search_tab, tabs, controls, inspector, toolbar.language, searches)
-        abandoned = (runs, searches)
-        wire_model_menu(MenuHandlers(host, menu, controls, inspector, search_tab, shared, shown_settings, abandoned))
-        arrival = ArrivalHandlers(pool, menu.model, toolbar, controls, inspector, shared, translations)
-        wire_arrival(page, arrival, shown_settings)
-        wire_saving(SaveHandlers(menu.model, toolbar, controls, inspector, shown_settings))
-        wire_opening(OpenHandlers(pool, menu.model, controls, inspector, shown_settings), toolbar)
+        wire_models(ModelHandlers(host, menu, tab, search_tab, opening, shared, (runs, searches)))
+        wire_arrival(page, ArrivalHandlers(pool, menu, toolbar, tab, opening, shared, gr.State(), translations))
+        wire_saving(SaveHandlers(pool, menu.model, toolbar, controls, inspector, shown_settings))
+        wire_opening(opening, running)
+        menu.verdict.click(lambda: gr.Tabs(selected="choose"), None, [tabs], **QUICK)
     return page
+
+
+def first_paints(pool: EnginePool) -> dict[str, tuple[str, str]]:
+    """{language: (what the page is in a sentence, the page before its scripts have loaded)}, for the first model.
+
+    Where nothing was recorded of the model, nothing stands there.
+    """
+    facts = pool.first
+    trace = facts.known.first.read() if facts.known.first else None
+    paints = {}
+    for code in CODES:
+        words = language(code)
+        said = lead(facts, words)
+        view = View(lane=1, index=(trace.fork or 0) if trace else 0, origin="recorded", words=words)
+        inspection = Inspection.of(trace, view)
+        paints[code] = (f"{said['title']} {said['text']}", first_paint(inspection, said) if inspection else "")
+    return paints

@@ -5,6 +5,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGE_FILES = ROOT / "assets" / "page"
 """The script and the style sheet that the browser loads."""
+PICTURES = ROOT / "assets" / "pictures"
+PLOTLY_JS = ROOT / "assets" / "plotly" / "plotly.min.js"
+"""Plotly as it is published for charts with two axes, a third of the whole: npm's `plotly.js-cartesian-dist-min`."""
 WORDS = ROOT / "assets" / "words"
 """The words of every language."""
 MODELS = ROOT / "assets" / "models"

@@ -31,8 +31,8 @@ class RecordedTrace:
     file: Path
 
     def read(self) -> Trace:
-        """Read and check it like any other trace file."""
-        return open_trace(self.file.read_text(encoding="utf-8"))
+        """Read and check it like any other trace file; from then on it is kept."""
+        return _opened(self.file)
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,20 @@ class KnownModel:
     examples: tuple[Example, ...] = NEUTRAL
     recorded: tuple[RecordedTrace, ...] = ()
     search: SearchResult | None = None
+
+    @property
+    def first(self) -> RecordedTrace | None:
+        """The run that the page opens with, if one was recorded."""
+        return next(iter(self.recorded), None)
+
+    @property
+    def prompts(self) -> set[str]:
+        """Those of the examples and of the recorded runs."""
+        return {example.prompt for example in self.examples} | {one.read().prompt for one in self.recorded}
+
+    def recorded_as(self, digest: str) -> RecordedTrace | None:
+        """The recorded run of a digest, if there is one."""
+        return next((one for one in self.recorded if one.read().digest == digest), None) if digest else None
 
     @classmethod
     def of(cls, info: ModelInfo) -> "KnownModel":
@@ -57,6 +71,11 @@ class KnownModel:
         if known.search is not None and known.search.model.is_same_model(info):
             return known
         return cls(tuple(example.model_copy(update={"outcome": None}) for example in known.examples))
+
+
+@cache
+def _opened(file: Path) -> Trace:
+    return open_trace(file.read_text(encoding="utf-8"))
 
 
 @cache

@@ -12,11 +12,17 @@ from dola_core.layer_search.arguments import BETAS, BUCKETS
 from dola_core.layer_search.metrics import Metric
 from dola_core.layer_search.questions.dataset import Item, parse_items, text_of
 from dola_core.layer_search.search_config import SearchConfig
+from dola_core.paths import SHIPPED_MODEL
 
 UPLOADS = (".jsonl", ".csv", ".tsv", ".txt")
 """How the names of accepted files end. Spreadsheets save tables between tabs as .tsv or .txt."""
-MOST = 500
-"""The most questions that are measured on the page."""
+MOST, USUAL, TRIAL = 500, 200, 40
+"""The most questions that are measured on the page, how many of a file if nothing else is asked for, and how many of
+those that come with the page."""
+SHIPPED_QUESTIONS = SHIPPED_MODEL / "validation.jsonl"
+"""The questions that come with the page."""
+SHIPPED_METRIC: Metric = "said"
+"""The metric of the results that come with the page, so that a visitor's on the same questions can be compared."""
 MAX_LINES = 20_000
 """The most lines of a file; larger sets are for the command `python -m dola_core.layer_search`."""
 MOST_ANSWERS, LONGEST = 32, 4000
@@ -42,7 +48,7 @@ def questions_of(file: str | None, format: Literal["auto", "jsonl"] = "auto") ->
         items = parse_items(path.name, text, format)
     except DatasetError as error:
         raise QuestionsError(f"file.{error.kind}", **error.values) from error
-    for number, item in enumerate(items[:MOST], start=1):
+    for number, item in enumerate(items, start=1):
         texts = (*item.answers, *item.wrong)
         if len(texts) > MOST_ANSWERS:
             raise QuestionsError("search.many_answers", n=number, answers=len(texts), most=MOST_ANSWERS)
@@ -57,6 +63,13 @@ def _check_size(text: str, format: Literal["auto", "jsonl"]) -> None:
     values = most_values(text) if is_json else 0
     if text.count("\n") > 2 * MAX_LINES or values > MAX_VALUES:
         raise QuestionsError("search.too_large")
+
+
+def limit_of(asked: object) -> int:
+    """How many questions of a file to measure: what a visitor asked for, within bounds, or the usual number."""
+    if not isinstance(asked, int | float) or isinstance(asked, bool) or asked != asked:
+        return USUAL
+    return int(min(max(asked, 1), MOST))
 
 
 def search_config(items: list[Item], scoring: ScoringConfig) -> SearchConfig:

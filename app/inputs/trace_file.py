@@ -6,13 +6,13 @@ from pydantic import ValidationError
 
 from app.language import VisitorError
 from dola_core.errors import first_mistake
-from dola_core.lanes import Baseline, DolaStatic
 from dola_core.trace.schema import SCHEMA, Trace
 
 MAX_CHARACTERS, MAX_VALUES = 10_000_000, 300_000
 """The largest file that is opened, in characters, and the most JSON values in it; a trace of that size has 110,000."""
 STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-MAX_LANES = 16
+MAX_LANES, MAX_SHOWN_LANES = 16, 4
+"""Lanes of a trace that can be read, and of one that the page shows."""
 MAX_MISTAKES = 1000
 """Mistakes in a document beyond which not even the first is listed: pydantic takes seconds for 100,000 of them."""
 MAX_FIELDS, MAX_FIELD, MAX_REASON = 4, 60, 200
@@ -34,11 +34,11 @@ def check_size(characters: object) -> None:
 def open_trace(text: object) -> Trace:
     """The trace in a JSON document; raises `TraceError` if there is none that the page can show.
 
-    That is one that compares a baseline with one DoLa-static lane, and can be read as `read_trace` says.
+    That is one that compares two to `MAX_SHOWN_LANES` lanes, and can be read as `read_trace` says.
     """
     trace = read_trace(text)
-    if [type(lane) for lane in trace.lanes] != [Baseline, DolaStatic]:
-        raise TraceError("error.other_lanes")
+    if not 2 <= len(trace.lanes) <= MAX_SHOWN_LANES:
+        raise TraceError("error.trace_lanes", n=len(trace.lanes), most=MAX_SHOWN_LANES)
     return trace
 
 

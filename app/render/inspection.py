@@ -1,5 +1,6 @@
 """A trace together with how a visitor looks at it: whatever several parts of the page need, worked out once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -7,17 +8,18 @@ from typing import Self
 from app.language import Language
 from app.render.plausible_head import PlausibleHead
 from app.render.view_state import View
+from dola_core.lanes import DolaStatic, Lane, distinct_names, lane_text
 from dola_core.trace.schema import Trace
 from dola_core.trace.step import Step
-from dola_core.trace.what_if import DOLA, static_lane, what_if_choice
+from dola_core.trace.what_if import what_if_choice, with_layer
 
 
 @dataclass(frozen=True)
 class Inspection:
     """One look at a trace; every builder of the page's strips, sentences and charts takes one.
 
-    Its properties are computed when first used and kept, so that a pass over all builders computes each once. Those
-    about the step looked at need a view whose step exists, as `of` returns; the others work for any view of the trace.
+    Its properties are computed when first used and kept, so that a pass over all builders computes each once. The view
+    must be one that `View.within` returns for the trace, as `of` does.
     """
 
     trace: Trace
@@ -25,7 +27,7 @@ class Inspection:
 
     @classmethod
     def of(cls, trace: Trace | None, view: View) -> Self | None:
-        """`view` moved to a step, a layer and an α that the trace has; None if there is no step to look at."""
+        """`view` moved to a step and to settings that the trace has; None if there is no step to look at."""
         within = view.within(trace) if trace is not None else None
         return None if trace is None or within is None else cls(trace, within)
 
@@ -38,10 +40,118 @@ class Inspection:
         """The visitor's language."""
         return self.view.words
 
+    # The lanes, and what they chose or would choose
+
+    @property
+    def shown(self) -> range:
+        """The lanes that are looked at."""
+        return range(len(self.view.lanes))
+
+    @cached_property
+    def now(self) -> tuple[Lane, ...]:
+        """The lanes as they are set."""
+        return tuple(lane or ran for lane, ran in zip(self.view.lanes, self.trace.lanes, strict=False))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What each lane is called, as it is set; no two alike."""
+        lanes = [self.lane(number) for number in self.shown]
+        return distinct_names([lane.model_copy(update={"name": lane_name(lane, self.words)}) for lane in lanes])
+
     @cached_property
     def lane_steps(self) -> tuple[list[Step], ...]:
         """The steps of each lane's text."""
-        return tuple(self.trace.lane_steps(lane) for lane in range(len(self.trace.lanes)))
+        return tuple(self.trace.lane_steps(lane) for lane in self.shown)
+
+    @cached_property
+    def forks(self) -> tuple[int | None, ...]:
+        """The index at which each lane's text parts from the first lane's; for the first, from any; None if nowhere."""
+        first, *others = [self.trace.lane_ids(lane) for lane in self.shown]
+        parts = [_parting(first, ids) for ids in others]
+        return min((part for part in parts if part is not None), default=None), *parts
+
+    def is_as_run(self, lane: int) -> bool:
+        """Whether a lane is set as it ran."""
+        return lane_text(self.now[lane]) == lane_text(self.trace.lanes[lane])
+
+    @property
+    def as_run(self) -> bool:
+        """Whether all lanes are set as they ran."""
+        return all(map(self.is_as_run, self.shown))
+
+    @cached_property
+    def _ran_as(self) -> tuple[int | None, ...]:
+        """For each lane as it is set now, the lane that ran so, if there is one: what it chose is known everywhere."""
+        ran = [lane_text(lane) for lane in self.trace.lanes]
+        now = [lane_text(lane) for lane in self.now]
+        own = [number if ran[number] == text else None for number, text in enumerate(now)]
+        return tuple(
+            number if number is not None else next((n for n, one in enumerate(ran) if one == text), None)
+            for number, text in zip(own, now, strict=True)
+        )
+
+    @cached_property
+    def _answers(self) -> tuple[dict[tuple[int, tuple[int, ...]], int | None], ...]:
+        """For each lane, {row: its choice with the present settings, or None where the trace does not tell}."""
+        rows = {(step.index, step.lanes): step for lane in self.shown for step in self.lane_steps[lane]}
+        answers = []
+        for lane, ran_as in zip(self.now, self._ran_as, strict=True):
+            if ran_as is None:
+                answers.append({row: what_if_choice(self.trace, step, lane) for row, step in rows.items()})
+            else:
+                answers.append({row: step.choices[ran_as].id for row, step in rows.items()})
+        return tuple(answers)
+
+    def choice(self, lane: int, step: Step) -> int:
+        """What a lane chooses on the row of `step` with the present settings; as in the run where that is not known."""
+        answer = self._answers[lane][step.index, step.lanes]
+        return step.choices[lane].id if answer is None else answer
+
+    @cached_property
+    def differing(self) -> tuple[list[int], ...]:
+        """The indices of the steps of each lane's text at which some other lane chooses another token than it."""
+        return tuple(
+            [step.index for step in steps if any(self.choice(n, step) != self.choice(lane, step) for n in self.shown)]
+            for lane, steps in enumerate(self.lane_steps)
+        )
+
+    @cached_property
+    def differences(self) -> list[tuple[int, int]]:
+        """The same over all texts, as (lane, index), lane by lane; a row that texts share counts once, for the first.
+
+        These are the choices that the texts have underlined.
+        """
+        rows = set[tuple[int, tuple[int, ...]]]()
+        found = []
+        for lane, indices in enumerate(self.differing):
+            for index in indices:
+                row = (index, self.lane_steps[lane][index].lanes)
+                if row not in rows:
+                    rows.add(row)
+                    found.append((lane, index))
+        return found
+
+    @cached_property
+    def changed(self) -> tuple[list[int], ...]:
+        """The indices of the steps of each lane's text at which its choice differs from the one it made in the run."""
+        return tuple(
+            [step.index for step in steps if self.choice(lane, step) != step.choices[lane].id]
+            for lane, steps in enumerate(self.lane_steps)
+        )
+
+    @cached_property
+    def unavailable(self) -> tuple[int, ...]:
+        """At how many steps of each lane's text the trace does not tell what it chooses with the present settings."""
+        return tuple(
+            sum(self._answers[lane][step.index, step.lanes] is None for step in steps)
+            for lane, steps in enumerate(self.lane_steps)
+        )
+
+    def is_told(self, lane: int) -> bool:
+        """Whether the trace tells of any step what a lane chooses with the present settings."""
+        return self.unavailable[lane] < len(self.lane_steps[lane]) or not self.lane_steps[lane]
+
+    # The step that is looked at
 
     @property
     def steps(self) -> list[Step]:
@@ -54,53 +164,93 @@ class Inspection:
         return self.steps[self.view.index]
 
     @property
-    def as_run(self) -> bool:
-        """Whether the view's (j*, α) are those that the DoLa lane ran with."""
-        ran = static_lane(self.trace)
-        return (self.view.layer, self.view.alpha) == (ran.layer, ran.alpha)
+    def choices(self) -> tuple[int, ...]:
+        """What each lane chooses at the step looked at, with the present settings."""
+        return tuple(self.choice(lane, self.step) for lane in self.shown)
 
     @cached_property
-    def dola_choices(self) -> tuple[list[int], ...]:
-        """What DoLa chooses with the view's (j*, α) at every step of each lane's text.
-
-        Where too few tokens were recorded to know, it is what DoLa chose in the run.
-        """
-        view, decoding = self.view, self.trace.decoding
-        chosen = [(step, what_if_choice(step, view.layer, view.alpha, decoding)) for step in self.trace.steps]
-        lanes = range(len(self.trace.lanes))
-        return tuple([token_id for step, token_id in chosen if lane in step.lanes] for lane in lanes)
+    def focus(self) -> int:
+        """The lane that the charts explain: the one whose fields are set or whose text is looked at, unless it is plain
+        and another is not."""
+        view = self.view
+        order = [*([view.edited] if view.edited in self.shown else []), view.lane, *self.shown]
+        return next((lane for lane in order if self.lane(lane).reads), max(view.lane, min(1, len(self.shown) - 1)))
 
     @property
-    def choices(self) -> tuple[int, int]:
-        """What the baseline and DoLa choose at the step looked at, DoLa with the view's (j*, α)."""
-        return self.step.choices[0].id, self.dola_choices[self.view.lane][self.view.index]
+    def reference(self) -> int:
+        """The lane that it is compared with: the first, or the second for the first."""
+        return 0 if self.focus or len(self.shown) == 1 else 1
+
+    def lane(self, number: int) -> Lane:
+        """A lane as it is set now, or as it ran where the trace does not tell what it would choose."""
+        return self.now[number] if self.is_told(number) else self.trace.lanes[number]
+
+    @property
+    def focus_lane(self) -> Lane:
+        """The lane that the charts explain, as it is set."""
+        return self.lane(self.focus)
 
     @cached_property
-    def differing(self) -> tuple[list[int], ...]:
-        """The indices of the steps of each lane's text at which DoLa's choice differs from the baseline's."""
-        return tuple(
-            [step.index for step, dola in zip(steps, chosen, strict=True) if dola != step.choices[0].id]
-            for steps, chosen in zip(self.lane_steps, self.dola_choices, strict=True)
-        )
+    def focus_step(self) -> Step:
+        """The step looked at, with the layers read as the lane reads them that the charts explain."""
+        return self.read_for(self.step, self.focus)
 
-    @cached_property
-    def changed(self) -> list[int]:
-        """The indices of the steps of DoLa's text at which its choice differs from the one it made in the run."""
-        pairs = zip(self.lane_steps[DOLA], self.dola_choices[DOLA], strict=True)
-        return [step.index for step, dola in pairs if dola != step.choices[DOLA].id]
+    def read_for(self, step: Step, lane: int) -> Step:
+        """The step of the same row with the layers read as a lane reads them; itself if the trace lacks that."""
+        try:
+            return self.trace.step_for(step, self.lane(lane))
+        except ValueError:
+            return step
 
-    @cached_property
-    def unavailable(self) -> int:
-        """At how many steps of DoLa's text too few tokens were recorded to know what it chooses with the view's α."""
-        return sum(self.view.alpha < step.exact_alpha for step in self.lane_steps[DOLA])
+    def contrast_layer(self, lane: int, step: Step) -> int | None:
+        """The one layer that a lane contrasts with at a step; None if there is none, or more than one."""
+        now = self.lane(lane)
+        if now.chooses_layer:
+            ran = step.choices[lane].layer
+            if ran is not None and self.is_as_run(lane):
+                return ran
+            try:
+                return self.read_for(step, lane).contrasted(now)
+            except ValueError:
+                return ran
+        return now.reads[0] if len(now.reads) == 1 else None
+
+    def focus_layers(self) -> Iterator[int]:
+        """The early layers that the charts mark at the step looked at: j*, M_t, or all that have a weight."""
+        layer = self.contrast_layer(self.focus, self.step)
+        yield from (layer,) if layer is not None else (() if self.focus_lane.chooses_layer else self.focus_lane.reads)
 
     @cached_property
     def plausible_head(self) -> PlausibleHead:
-        """The plausible head of the step looked at, for the view's (j*, α)."""
-        return PlausibleHead.of(self.step, self.view.layer, self.view.alpha, self.trace.decoding)
+        """The plausible head of the step looked at, for the lane that the charts explain."""
+        return PlausibleHead.of(self.focus_step, self.focus_lane, self.trace.decoding)
+
+    @cached_property
+    def varied(self) -> DolaStatic:
+        """DoLa-static as the charts vary it: with α, β, penalty and norm of the lane that they explain.
+
+        Penalty and norm are those of the run if the trace does not hold the layers as that lane reads them.
+        """
+        lane, readings = with_layer(self.focus_lane, 1), self.trace.readings
+        shared = dict.fromkeys(("repetition_penalty", "penalty_position", "early_norm"))
+        read = readings[self.trace.reading_of(lane)]
+        ran = {"repetition_penalty": read.penalty, "penalty_position": "before", "early_norm": read.early_norm}
+        ways = [lane, lane.model_copy(update=shared), lane.model_copy(update=ran)]
+        return next(way for way in ways if way.reading(self.trace.decoding) in readings)
 
     @property
     def forced(self) -> int | None:
-        """The token that both lanes can be made to continue with: the last pinned one, if it was recorded here."""
+        """The token that all lanes can be made to continue with: the last pinned one, if it was recorded here."""
         pinned = self.view.pinned
         return pinned[-1] if pinned and pinned[-1] in self.step.tokens else None
+
+
+def lane_name(lane: Lane, words: Language) -> str:
+    """What a lane is called: in the visitor's language, unless it has a name of its own."""
+    usual = type(lane).model_fields["name"].default
+    return words.words.get(f"lane.{lane.kind}", lane.name) if lane.name == usual else lane.name
+
+
+def _parting(one: list[int], other: list[int]) -> int | None:
+    """The index of the first token that differs, if one does."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)

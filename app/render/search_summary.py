@@ -1,35 +1,75 @@
 """The result of a layer search in words and tables."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.language import Language
+from app.render.finding import finding_text
 from dola_core.display import format_signed, visible_token
 from dola_core.layer_search.questions.dataset import PREAMBLE
 from dola_core.layer_search.result import Candidate, ErrorCase, Interval, SearchResult
 from dola_core.layer_search.selection import MIN_CLUSTERS
+from dola_core.models.preset import Preset
 
 CANDIDATES = 3
 """Candidates of a deciding token that the table of errors has room for."""
 
 
-def verdict(result: SearchResult, words: Language) -> str:
-    """Whether a fixed layer helps at all, whether one serves all domains, and which layers may be as good.
+def take_label(result: SearchResult, words: Language) -> str | None:
+    """What the button says that makes the best setting the comparison's; None where there is none to take."""
+    chosen, stability = result.chosen, result.stability
+    if stability is None:
+        return None
+    effect = chosen.difference.effect if result.asked.one_setting else stability.effect
+    if effect == "helps":
+        return words("search.take", layer=chosen.layer, alpha=f"{chosen.alpha:g}")
+    return words("search.anyway", layer=chosen.layer)
 
-    Ends with how the questions were drawn, if they are a sample.
 
-    The result's own `verdict`, which goes into files, is in English and names no layers that may be as good.
+class Verdict(NamedTuple):
+    """What the tab says of a result."""
+
+    first: str
+    """One sentence."""
+    more: str = ""
+    """What else there is to know; may be empty."""
+
+    @property
+    def whole(self) -> str:
+        """Both in one."""
+        return self.first + self.more
+
+
+def opening(preset: Preset, result: SearchResult | None, words: Language) -> Verdict:
+    """What the tab says first of a model: how its recorded setting was tested, and then what the search that comes
+    with it found."""
+    tested = finding_text(preset, words)
+    found = verdict(result, words) if result else Verdict(words("search.not_here"))
+    return Verdict(tested, found.whole) if tested else found
+
+
+def verdict(result: SearchResult, words: Language) -> Verdict:
+    """Whether a fixed layer helps at all; what it changes, whether one serves all domains, and which may be as good.
+
+    Ends with how the questions were drawn, if they are a sample. The result's own `verdict`, which goes into files, is
+    in English and names no layers that may be as good.
     """
     stability = result.stability
     if stability is None:
-        return words("search.few", fewest=MIN_CLUSTERS) + _sample(result, words)
+        return Verdict(words("search.few", fewest=MIN_CLUSTERS), _sample(result, words))
     if result.asked.one_setting:
-        return _on_one_setting(result, words) + _sample(result, words)
+        more = _changed(result, "search.one_changed", words) + _sample(result, words)
+        return Verdict(_on_one_setting(result, words), more)
     setting = f"j* = {result.chosen.layer}, α = {result.chosen.alpha:g}"
     tested = words("search.tested", gain=_change(stability.gain, result.asked.unit, words))
-    helps = words(f"search.{stability.effect}", chosen=setting, tested=tested)
-    equal = words("search.equal", layers=_ranges(sorted(result.chosen.not_worse)))
-    return helps + _on_domains(result, words) + _on_dynamic(result, words) + equal + _sample(result, words)
+    sentences = (
+        _changed(result, "search.changed", words),
+        _on_domains(result, words),
+        _on_dynamic(result, words),
+        words("search.equal", layers=_ranges(sorted(result.chosen.not_worse))),
+        _sample(result, words),
+    )
+    return Verdict(words(f"search.{stability.effect}", chosen=setting, tested=tested), "".join(sentences))
 
 
 def _on_one_setting(result: SearchResult, words: Language) -> str:
@@ -39,6 +79,14 @@ def _on_one_setting(result: SearchResult, words: Language) -> str:
     return words(
         f"search.one_{chosen.difference.effect}", chosen=f"j* = {chosen.layer}, α = {chosen.alpha:g}", gain=gain
     )
+
+
+def _changed(result: SearchResult, key: str, words: Language) -> str:
+    """How many questions the best setting mends and breaks; empty if that was not counted."""
+    chosen = result.chosen
+    if chosen.mended is None or chosen.broken is None:
+        return ""
+    return words(key, mended=f"{chosen.mended:,}", broken=f"{chosen.broken:,}")
 
 
 def _sample(result: SearchResult, words: Language) -> str:
@@ -54,6 +102,8 @@ def _on_domains(result: SearchResult, words: Language) -> str:
     disagreeing = [domain for domain in result.domains if domain.disagrees]
     if not result.domains:
         return words("search.one_domain")
+    if len(result.domains) == 1 and not disagreeing:
+        return words("search.agree_one")
     if not disagreeing:
         return words("search.agree", n=len(result.domains))
     losses = [
@@ -97,8 +147,16 @@ def _ranges(layers: Sequence[int]) -> str:
 
 def _change(change: Interval, unit: str, words: Language) -> str:
     """A difference with its 95 % interval; `unit` is "points" or "nats"."""
-    mean, low, high = (format_signed(number, unit) for number in change)
-    return words(f"search.{unit}", mean=mean, low=low, high=high)
+    return words(f"search.{unit}", **_numbers(change, unit))
+
+
+def _brief(change: Interval, unit: str, words: Language) -> str:
+    """The same for a table, whose caption tells the unit."""
+    return words("search.brief", **_numbers(change, unit))
+
+
+def _numbers(change: Interval, unit: str) -> dict[str, str]:
+    return {name: format_signed(number, unit) for name, number in change._asdict().items()}
 
 
 def domain_rows(result: SearchResult, words: Language) -> dict[str, Any]:
@@ -110,14 +168,14 @@ def domain_rows(result: SearchResult, words: Language) -> dict[str, Any]:
             domain.name,
             f"{domain.items:,}",
             f"{domain.layer} ({domain.layers[0]}–{domain.layers[1]})",
-            _change(domain.gain, unit, words),
-            *([_change(domain.dynamic, unit, words) if domain.dynamic else ""] if has_dynamic else []),
+            _brief(domain.gain, unit, words),
+            *([_brief(domain.dynamic, unit, words) if domain.dynamic else ""] if has_dynamic else []),
         ]
         for domain in result.domains
     ]
     return {
         "title": words("search.domains"),
-        "sub": words("search.domains_sub"),
+        "sub": words("search.domains_sub", unit=words(f"search.unit_{unit}")),
         "head": [words(key) for key in head],
         "rows": rows,
         "open": False,
@@ -144,13 +202,24 @@ def error_rows(result: SearchResult, right: str, words: Language) -> dict[str, A
     head = ("search.question", "search.right", "search.wrong", "search.decides")
     cases, opens = _cases(result, right), bool(errors_of(result, right))
     rows = [[_question(case, words), " / ".join(case.answers), case.wrong, _deciding(case)] for case in cases]
+    shown = words("search.errors_shown", shown=len(cases)) if len(cases) < (_count(result, right) or 0) else ""
     return {
-        "title": words("search.errors_baseline" if right == "baseline" else "search.errors_dola"),
-        "sub": words("search.errors_sub" if opens or not cases else "search.errors_sub_numbers"),
+        "title": _title(result, right, words),
+        "sub": words("search.errors_open" if opens or not cases else "search.errors_numbers") + shown,
         "head": [words(key) for key in head],
         "rows": rows,
         "open": opens,
     }
+
+
+def _title(result: SearchResult, right: str, words: Language) -> str:
+    """What the questions of a table have in common, and how many they are, if they were counted."""
+    key, count = "search.broken" if right == "baseline" else "search.mended", _count(result, right)
+    return words(key) if count is None else words(f"{key}_n", n=f"{count:,}")
+
+
+def _count(result: SearchResult, right: str) -> int | None:
+    return result.chosen.broken if right == "baseline" else result.chosen.mended
 
 
 def _question(case: ErrorCase, words: Language) -> str:

@@ -1,44 +1,54 @@
-"""The two token strips: trace → plain data that the browser draws with `textContent`."""
+"""The lanes' token strips: trace → plain data that the browser draws with `textContent`."""
 
-import math
 from typing import Any
 
-from app.render.inspection import Inspection
-from app.render.token_text import own_part, running_text, token
-from dola_core.contrast import LN_2
+from app.language import Language
+from app.render.figures.shades import shade
+from app.render.inspection import Inspection, lane_name
+from app.render.token_text import Piece, own_part, running_text, token
+from app.ui.palette import SIDES
 from dola_core.display import format_number, visible_token
 from dola_core.trace.step import Step
-from dola_core.trace.what_if import DOLA
 
-SIDES = ("base", "dola")
 FOLDED = 3
 """Tokens of a chat template that are folded away; fewer, such as a BOS, are shown."""
+SHORT_PROMPT = 24
+"""Tokens of a prompt that is shown before the text that goes on from it; a longer one is folded to a chip."""
 
 
-def token_strips(inspection: Inspection) -> dict[str, Any]:
-    """Both lanes' texts token by token, with ghosts, overlay, the fork, and what the view's (j*, α) would change."""
-    view, chosen = inspection.view, inspection.dola_choices
-    lanes = [_lane(inspection, lane, chosen[lane], running=False) for lane in range(len(chosen))]
-    return _strips(inspection, lanes, selected={"lane": view.lane, "index": view.index})
+def token_strips(inspection: Inspection, *, label: str = "") -> dict[str, Any]:
+    """The lanes' texts token by token, with ghosts, overlay, the fork, and what the present settings would change.
+
+    `label` says of a trace that was not run here where it comes from.
+    """
+    view = inspection.view
+    lanes = [_lane(inspection, lane, running=False) for lane in inspection.shown]
+    return _strips(inspection, lanes, selected={"lane": view.lane, "index": view.index}) | {"label": label}
 
 
 def running_strips(inspection: Inspection) -> dict[str, Any]:
-    """The strips while the texts are still being written: no step is selected, and nothing is a what-if."""
-    ran = [[step.choices[DOLA].id for step in steps] for steps in inspection.lane_steps]
-    lanes = [_lane(inspection, lane, ran[lane], running=True) for lane in range(len(ran))]
-    return _strips(inspection, lanes, selected={"lane": DOLA, "index": -1})
+    """The strips while the texts are still being written, for a view of the lanes as they run; no step is selected."""
+    lanes = [_lane(inspection, lane, running=True) for lane in inspection.shown]
+    return _strips(inspection, lanes, selected={"lane": len(lanes) - 1, "index": -1})
+
+
+def invitation(words: Language, text: str) -> dict[str, Any]:
+    """Nothing but a text and a button that runs what is set, such as for a link whose result is not there."""
+    return {"lanes": [], "invitation": text, "words": words.section("strips")}
 
 
 def _strips(inspection: Inspection, lanes: list[dict[str, Any]], *, selected: dict[str, int]) -> dict[str, Any]:
     trace, words = inspection.trace, inspection.words
     return {
         "prompt": [
-            {"text": text, "hint": words("strips.prompt_token", id=i)}
-            for i, text in zip(trace.prompt_ids, running_text(trace, trace.prompt_ids), strict=True)
+            {"text": piece.text, "plain": piece.plain, "hint": words("strips.prompt_token", id=i)}
+            for i, piece in zip(trace.prompt_ids, running_text(trace, trace.prompt_ids), strict=True)
         ],
         "folded": _folded(inspection),
+        "own": own_part(trace),
+        "chip": _prompt_chip(inspection),
         "lanes": lanes,
-        "fork": trace.fork,
+        "differences": inspection.differences,
         "selected": selected,
         "words": words.section("strips"),
         "keys": words.section("keys"),
@@ -53,22 +63,31 @@ def _folded(inspection: Inspection) -> list[dict[str, Any]]:
     return [{"from": first, "to": last, "text": words("strips.template", n=last - first)} for first, last in parts]
 
 
-def _lane(inspection: Inspection, lane: int, chosen: list[int], *, running: bool) -> dict[str, Any]:
-    """One lane's strip; `chosen` is what DoLa chooses at every step of its text."""
+def _prompt_chip(inspection: Inspection) -> str:
+    """What stands for the prompt where the text is read, if the prompt is a chat's or long; else empty."""
+    trace, count = inspection.trace, len(inspection.trace.prompt_ids)
+    return inspection.words("strips.prompt", n=count) if trace.chat or count > SHORT_PROMPT else ""
+
+
+def _lane(inspection: Inspection, lane: int, *, running: bool) -> dict[str, Any]:
+    """One lane's strip."""
     trace, steps, words = inspection.trace, inspection.lane_steps[lane], inspection.words
-    texts = running_text(trace, trace.lane_ids(lane))
-    changes = [lane == DOLA and dola != step.choices[DOLA].id for step, dola in zip(steps, chosen, strict=True)]
-    first = changes.index(True) if any(changes) else len(steps)
+    pieces, changed = running_text(trace, trace.lane_ids(lane)), set(inspection.changed[lane])
+    first = min(changed, default=len(steps))
     tokens = [
-        _token(inspection, step, lane, text, dola) | {"changed": changed, "dim": step.index > first}
-        for step, text, dola, changed in zip(steps, texts, chosen, changes, strict=True)
+        _token(inspection, step, lane, piece) | {"changed": step.index in changed, "dim": step.index > first}
+        for step, piece in zip(steps, pieces, strict=True)
     ]
+    if trace.ends[lane] == "eos" and tokens:
+        tokens[-1]["stops"] = True  # as text, it is drawn as a mark
     size = words("strips.one_token") if len(steps) == 1 else words("strips.tokens", n=len(steps))
     return {
         "side": SIDES[lane],
-        "name": trace.lanes[lane].name,
-        "subtitle": f"{_settings(inspection, lane)} · {size}",
+        "name": lane_name(trace.lanes[lane], words),
+        "as_run": inspection.is_as_run(lane),
+        "subtitle": " · ".join(filter(None, [_settings(inspection, lane), size])),
         "tokens": tokens,
+        "fork": inspection.forks[lane],
         "end": _end(inspection, lane),
         "running": running and trace.ends[lane] is None,
         "text": trace.texts[lane],
@@ -76,54 +95,66 @@ def _lane(inspection: Inspection, lane: int, chosen: list[int], *, running: bool
 
 
 def _end(inspection: Inspection, lane: int) -> str | None:
-    """Why a lane ended, with the token or the stop string that ended it; None while it runs."""
-    trace = inspection.trace
-    end, ended_by = trace.ends[lane], trace.ended_by(lane)
+    """Why a lane ended, with the stop string that ended it; None while it runs."""
+    end = inspection.trace.ends[lane]
     why = inspection.words(f"strips.{end}") if end else None
-    return why if ended_by is None else inspection.words("strips.ended_by", why=why, what=visible_token(ended_by))
+    if why is None or end != "stop":
+        return why
+    what = visible_token(inspection.trace.ended_by(lane) or "")
+    return inspection.words("strips.ended_by", why=why, what=what)
 
 
 def _settings(inspection: Inspection, lane: int) -> str:
     """How a lane decoded, in a few words."""
     settings, decoding, words = inspection.trace.lanes[lane], inspection.trace.decoding, inspection.words
-    how = words("strips.sampled" if decoding.samples else "strips.greedy")
+    how = words("strips.sampled") if decoding.samples else ""
     if decoding.num_beams > 1:
         how = words("strips.beams", n=decoding.num_beams)
         found = inspection.trace.beams_found
         if found and found[lane] < decoding.num_beams:
             how = words("strips.fewer_beams", n=decoding.num_beams, found=found[lane])
-    return " · ".join([*(settings.settings or ["q_N"]), how])
+    return " · ".join(filter(None, [*settings.settings, how]))
 
 
-def _token(inspection: Inspection, step: Step, lane: int, text: str, dola: int) -> dict[str, Any]:
-    """One token of a strip; `dola` is what DoLa chooses on its prefix."""
-    trace, base = inspection.trace, step.choices[0].id
-    ghost = None if dola == base else base if lane == DOLA else dola
-    again = token(trace, dola) if lane == DOLA and dola != step.choices[DOLA].id else None
+def _token(inspection: Inspection, step: Step, lane: int, piece: Piece) -> dict[str, Any]:
+    """One token of a strip, with what the other lanes would say in its place."""
+    trace, own = inspection.trace, inspection.choice(lane, step)
+    others = {other: inspection.choice(other, step) for other in inspection.shown if other != lane}
+    ghosts = {other: token_id for other, token_id in others.items() if token_id != own}
+    again = token(trace, own) if own != step.choices[lane].id else None
     return {
-        "text": text,
-        "differs": ghost is not None,
-        "ghost": None if ghost is None else {"side": SIDES[1 - lane], "text": token(trace, ghost)},
+        "text": piece.text,
+        "plain": piece.plain,
+        "differs": bool(ghosts),
+        "ghosts": [
+            {"side": SIDES[other], "name": inspection.names[other], "text": token(trace, token_id)}
+            for other, token_id in ghosts.items()
+        ],
         "again": again,
         "level": _level(inspection, step, lane),
-        "hint": _hint(inspection, step, lane, ghost, again),
+        "hint": _hint(inspection, step, lane, ghosts, again),
     }
 
 
-def _hint(inspection: Inspection, step: Step, lane: int, ghost: int | None, again: str | None) -> str:
-    """A token in words: its step and id, the other lane's choice, the overlay's number, and the what-if."""
+def _hint(inspection: Inspection, step: Step, lane: int, ghosts: dict[int, int], again: str | None) -> str:
+    """A token in words: its step and id, the other lanes' choices, the overlay's number, and the what-if."""
     trace, view, words, choice = inspection.trace, inspection.view, inspection.words, step.choices[lane]
-    other, taken = trace.lanes[1 - lane].name, step.taken[step.lanes.index(lane)]
-    says = words("strips.agrees", lane=other)
-    if ghost is not None:
-        says = words("strips.would_say", lane=other, token=token(trace, ghost))
+    others, taken = [other for other in inspection.shown if other != lane], step.taken[step.lanes.index(lane)]
+    says = [
+        words("strips.would_say", lane=inspection.names[other], token=token(trace, ghosts[other]))
+        if other in ghosts
+        else words("strips.agrees", lane=inspection.names[other])
+        for other in others
+    ]
     p = words("strips.probability", p=format_number(choice.p)) if choice.id == taken else ""
-    hint = words("strips.hint", step=step.index + 1, id=taken, probability=p, says=says)
+    hint = words("strips.hint", step=step.index + 1, id=taken, probability=p, says=", ".join(says))
+    if choice.layer is not None and again is None:
+        hint += words("strips.layer", layer=choice.layer)
     if view.overlay != "agreement":
         reading = _reading(inspection, step, lane)
         hint += words("strips.reads", quantity=words(f"option.{view.overlay}"), value=reading)
     if again is not None:
-        hint += words("strips.again", layer=view.layer, alpha=f"{view.alpha:g}", token=again)
+        hint += words("strips.again", settings=", ".join(inspection.lane(lane).settings) or "q_N", token=again)
     return hint
 
 
@@ -137,19 +168,20 @@ def _overlay_value(inspection: Inspection, step: Step, lane: int) -> float:
         case "entropy":
             return step.choices[lane].entropy
         case "JSD":
-            return float(step.jsd[inspection.view.layer - 1])
+            layer = inspection.contrast_layer(lane if inspection.lane(lane).reads else inspection.focus, step)
+            return float(step.jsd[layer - 1]) if layer else 0
 
 
 def _level(inspection: Inspection, step: Step, lane: int) -> float:
-    """How strongly the overlay tints a token, 0 to 1, on a fixed range that is the same for both lanes."""
+    """How strongly the overlay tints a token, 0 to 1, by the same fixed ranges as the heatmaps: dark is decided."""
     value = _overlay_value(inspection, step, lane)
     match inspection.view.overlay:
-        case "entropy":
-            return min(1.0, value / math.log(inspection.trace.model.vocab_size))
-        case "JSD":
-            return min(1.0, value / LN_2)
-        case _:
-            return value
+        case "agreement":
+            return 0.0
+        case "probability":
+            return float(shade("p(chosen)", value))
+        case "entropy" | "JSD" as quantity:
+            return float(shade(quantity, value))
 
 
 def _reading(inspection: Inspection, step: Step, lane: int) -> str:

@@ -4,8 +4,9 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
-from dola_core.display import visible_token
+from dola_core.display import WHITESPACE, visible_token
 from dola_core.trace.schema import Trace
 
 BYTES = re.compile(r"(<0x[0-9A-F]{2}>)+")
@@ -33,24 +34,39 @@ def own_part(trace: Trace) -> tuple[int, int]:
     return bisect_right(ends, start), end
 
 
-def running_text(trace: Trace, ids: Sequence[int]) -> list[str]:
-    """The tokens of a text, one string each.
+class Piece(NamedTuple):
+    """One token of a running text."""
 
-    Where several tokens are the bytes of one character, the last of them shows the character and the others `…`.
+    text: str
+    """For the view of tokens: white space visible; `…` for a token that only begins a character."""
+    plain: str
+    """For the view of text: as it is read; empty for a token that only begins a character."""
+
+
+def running_text(trace: Trace, ids: Sequence[int]) -> list[Piece]:
+    """The tokens of a text, one piece each.
+
+    Where several tokens are the bytes of one character, the last of them shows the character.
     """
     shown, pending = [], b""
     for token_id in ids:
         piece = trace.pieces.get(token_id, "")
         if not BYTES.fullmatch(piece):
-            shown.append(token(trace, token_id))
+            shown.append(Piece(token(trace, token_id), _readable(piece)))
             pending = b""
             continue
         pending += bytes.fromhex(piece.replace("<0x", "").replace(">", ""))
         try:
-            shown.append(visible_token(pending.decode("utf-8")))
+            character = pending.decode("utf-8")
+            shown.append(Piece(visible_token(character), _readable(character)))
             pending = b""
         except UnicodeDecodeError as error:
             # "unexpected end" may still become a character with the next token; other errors cannot.
             pending = pending if error.reason == "unexpected end of data" else b""
-            shown.append("…" if pending else visible_token(piece))
+            shown.append(Piece("…", "") if pending else Piece(visible_token(piece), visible_token(piece)))
     return shown
+
+
+def _readable(text: str) -> str:
+    """A piece with its spaces, tabs and line ends as they are, and other unprintable characters as `\\x…`."""
+    return "".join(c if c in WHITESPACE or c.isprintable() else visible_token(c) for c in text)

@@ -1,6 +1,7 @@
-"""What happens on the tab where j* is chosen: settings are taken, questions opened, a visitor's own measured."""
+"""What happens on the tab where j* is chosen: settings are taken, questions opened and measured."""
 
-from collections.abc import Callable, Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +12,25 @@ from gradio.components import Component
 
 from app.compare_tab.controls import Controls
 from app.compare_tab.inspector import Inspector
-from app.inputs.question_file import MOST, questions_of, search_config
+from app.inputs.question_file import SHIPPED_METRIC, SHIPPED_QUESTIONS, TRIAL, limit_of, questions_of, search_config
 from app.jobs.cancellation import Cancellations
-from app.jobs.engine_pool import Loading, ModelFacts
+from app.jobs.engine_pool import ModelFacts
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
-from app.jobs.layer_search import SearchUpdate, run_search
+from app.jobs.layer_search import SearchBegun, SearchUpdate, run_search
 from app.jobs.request import CHAT, COMPLETE
-from app.jobs.run_queue import SPARE, Waiting
+from app.jobs.run_queue import SPARE
+from app.jobs.visitor import Visitor
 from app.language import Language, language
 from app.render.figures import curve_card
 from app.render.search_summary import errors_of
 from app.search_tab.components import SearchTab
+from app.search_tab.progress import progress
 from app.ui.events import EVERY_CLICK, QUICK, SILENT, Changes, event_data
 from dola_core.decoding.engine import Engine
+from dola_core.lanes import Baseline, DolaStatic, Lane
 from dola_core.layer_search.answers.scoring import ScoringConfig
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.search_config import SearchConfig
 from dola_core.trace.step import ALPHA_MIN
 
@@ -60,17 +65,17 @@ class SearchHandlers:
 
     def show_result(self, values: Changes) -> Changes:
         """Show what a search found, by its own metric, in the language that is set by then."""
-        return self.tab.show(values[self.tab.result], None, self.words(values))
+        return self.tab.show(values[self.tab.result], None, self._facts(values), self.words(values))
 
     def show_shipped(self, values: Changes) -> Changes:
         """Show the shipped questions again, after a visitor's own."""
         facts = self._facts(values)
-        return self.tab.show(facts.known.search, None, self.words(values)) | {self.tab.notice: None}
+        return self.tab.show(facts.known.search, None, facts, self.words(values)) | {self.tab.notice: None}
 
     def translate(self, values: Changes) -> Changes:
         """Put the tab into another language."""
         words, tab = self.words(values), self.tab
-        return tab.show(values[tab.result], values[tab.metric], words) | tab.translated(words)
+        return tab.show(values[tab.result], values[tab.metric], self._facts(values), words) | tab.translated(words)
 
     # Taking it to the comparison
 
@@ -111,32 +116,44 @@ class SearchHandlers:
         return handler
 
     def _take(self, values: Changes, layer: int, alpha: float) -> Changes:
+        """The comparison at a setting, on its own tab."""
         alpha = max(alpha, ALPHA_MIN)
         note = self.words(values)("search.taken", layer=layer, alpha=f"{alpha:g}")
-        return self._compare_at(values, layer, alpha) | {self.tab.notice: {"text": note, "tone": ""}}
+        return (
+            self._compare_at(values, layer, alpha)
+            | {self.tabs: gr.Tabs(selected="compare"), self.tab.notice: None}
+            | self.inspector.noted(note)
+        )
 
     def _compare_at(self, values: Changes, layer: int, alpha: float) -> Changes:
         """The comparison's controls at a setting, and the trace that is shown there as it would be with it."""
         controls, inspector = self.controls, self.inspector
-        inspection = inspector.inspection(values, layer, alpha)
-        own = {
-            controls.layer: controls.layers(self._facts(values).n_layers, self.words(values), value=layer),
-            controls.alpha: alpha,
-            controls.early_norm: values[self.tab.result].asked.rule.early_norm,
+        facts, words = self._facts(values), self.words(values)
+        lanes = _with_static(controls.panes.seen(values), DolaStatic(layer=layer, alpha=alpha))
+        own = controls.panes.at(lanes, values, facts.n_layers, words) | {
+            controls.early_norm: values[self.tab.result].asked.rule.early_norm
         }
-        if inspection is None:
-            return own
-        return own | inspector.shown(inspection) | controls.at(inspection.trace, inspection.view)
+        inspection = inspector.inspection(values, lanes)
+        return own if inspection is None else own | inspector.shown(inspection)
 
     def _unchanged(self) -> Changes:
         return {self.tab.notice: gr.skip()}
 
-    # A visitor's own questions
+    # Searches
 
     def acknowledge(self, code: str, visitor: gr.Request) -> Changes:
-        """Answer an upload at once, without the queue, so that a visitor who has to wait sees that it counted."""
+        """Answer a click or an upload at once, without the queue, so that a visitor who has to wait sees that it
+        counted."""
         waiting = {"text": language(code)("page.waiting"), "tone": "busy"}
-        return {self.number: self.cancellations.register(str(visitor.session_hash)), self.tab.notice: waiting}
+        return {
+            self.number: self.cancellations.register(str(visitor.session_hash)),
+            self.tab.notice: waiting,
+            self.tab.stop: gr.Button(visible=True),
+        }
+
+    def end(self, visitor: gr.Request) -> gr.Button:
+        """Stop is there as long as a search of the visitor goes on."""
+        return gr.Button(visible=not self.cancellations.end(str(visitor.session_hash)))
 
     def stop(self, visitor: gr.Request) -> None:
         """Cancel the visitor's searches."""
@@ -144,8 +161,19 @@ class SearchHandlers:
 
     def search(self, values: Changes, visitor: gr.Request) -> Iterator[Changes]:
         """Measure an uploaded file of questions, in the visitor's turn."""
-        words, file = self.words(values), values[self.tab.upload]
-        session, number = str(visitor.session_hash), values[self.number]
+        limit = limit_of(values[self.tab.limit])
+        yield from self._search(values, visitor, values[self.tab.upload], {"limit": limit})
+
+    def search_trial(self, values: Changes, visitor: gr.Request) -> Iterator[Changes]:
+        """Measure some of the page's own questions, in the visitor's turn."""
+        asked = {"limit": TRIAL, "metric": SHIPPED_METRIC}
+        yield from self._search(values, visitor, str(SHIPPED_QUESTIONS), asked)
+
+    def _search(
+        self, values: Changes, visitor: gr.Request, file: str | None, asked: dict[str, Any]
+    ) -> Iterator[Changes]:
+        """Measure questions of a file; `asked` are fields of the `SearchConfig` beside those that follow from them."""
+        words, session, number = self.words(values), str(visitor.session_hash), values[self.number]
 
         def cancelled() -> bool:
             return self.cancellations.is_cancelled(session, number)
@@ -160,11 +188,11 @@ class SearchHandlers:
                 note = {"text": words("search.same_file"), "tone": ""}
                 yield {self.tab.result: shipped.with_texts(questions), self.tab.notice: note}
                 return
-            items = questions[:MOST]
-            config = search_config(items, ScoringConfig(early_norm=self._facts(values).preset.early_norm))
-            start = self._starter(items, config, Path(file).name, sha256, cancelled)
-            updates = self.host.in_turn(session, values[self.model], start, cancelled)
-            for changes in self._stream(updates, len(questions), words, cancelled):
+            scoring = ScoringConfig(early_norm=self._facts(values).preset.early_norm)
+            config = search_config(questions, scoring).model_copy(update=asked)
+            start = self._starter(questions, config, Path(str(file)), sha256, values[self.model], cancelled)
+            updates = self.host.in_turn(Visitor.of(visitor), values[self.model], start, cancelled)
+            for changes in progress(self.tab, updates, cancelled, self.host.limits, words):
                 if abandoned():
                     return
                 yield changes
@@ -174,55 +202,40 @@ class SearchHandlers:
                 yield self._failed(sentence)
 
     def _starter(
-        self, items: list[Any], config: SearchConfig, name: str, sha256: str, cancelled: Callable[[], bool]
-    ) -> Callable[[Engine], Generator[SearchUpdate, None, None]]:
-        limits = self.host.limits
-        return lambda engine: run_search(engine, items, config, name, sha256, limits, True, cancelled=cancelled)
-
-    def _stream(
         self,
-        updates: Generator[Waiting | Loading | SearchUpdate, None, None],
-        held: int,
-        words: Language,
+        items: list[Item],
+        config: SearchConfig,
+        file: Path,
+        sha256: str,
+        model: str,
         cancelled: Callable[[], bool],
-    ) -> Iterator[Changes]:
-        """The queue position, the curve while it is measured, and the result at its end or where it was cancelled."""
-        last: SearchUpdate | None = None
-        with closing(updates):
-            for update in updates:
-                if isinstance(update, Waiting | Loading):
-                    yield self._busy(update.message(words))
-                    continue
-                last = update
-                if update.finished or cancelled():
-                    break
-                progress = words("search.reading", done=update.done, of=update.of)
-                curve = curve_card(update.result, update.result.asked.metric, words)
-                shown: Changes = {self.tab.curve: curve, self.tab.charts: gr.Column(visible=True)}
-                yield shown | self._busy(progress)
-        if last is None:  # cancelled before its turn
-            yield {self.tab.notice: None}
-            return
-        text = self._summary(last, held, words, stopped=cancelled())
-        yield {self.tab.result: last.result, self.tab.notice: {"text": text, "tone": ""} if text else None}
+    ) -> Callable[[Engine], Generator[SearchBegun | SearchUpdate, None, None]]:
+        """The search as the host starts it; of the page's own questions it is noted how long they took."""
 
-    def _summary(self, last: SearchUpdate, held: int, words: Language, *, stopped: bool) -> str:
-        """What was left out of a search: questions that were not read before it ended, or that were too many."""
-        data, halt = last.result.data, last.halt or ("stopped" if stopped else None)
-        if halt:
-            text = words("search.kept", done=data.items, of=data.of)
-            return text + (f" {words('error.time', seconds=self.host.limits.seconds)}" if halt == "time" else "")
-        return words("search.cut", done=data.of, of=f"{held:,}") if held > data.of else ""
+        def start(engine: Engine) -> Generator[SearchBegun | SearchUpdate, None, None]:
+            begun = time.monotonic()
+            yield SearchBegun(min(len(items), config.limit or len(items)))
+            updates = run_search(engine, items, config, file.name, sha256, self.host.limits, True, cancelled=cancelled)
+            with closing(updates):
+                for update in updates:
+                    if update.finished and file == SHIPPED_QUESTIONS:
+                        self.tab.pace.record(model, time.monotonic() - begun, update.done)
+                    yield update
+
+        return start
 
     def _facts(self, values: Changes) -> ModelFacts:
         """The facts of the chosen model, or of the first one as long as it is not loaded."""
         return self.host.pool.facts(values[self.model]) or self.host.pool.first
 
-    def _busy(self, text: str) -> Changes:
-        return {self.tab.notice: {"text": text, "tone": "busy"}}
-
     def _failed(self, sentence: str) -> Changes:
         return {self.tab.notice: {"text": sentence, "tone": "error"}}
+
+
+def _with_static(lanes: Sequence[Lane | None], static: DolaStatic) -> list[Lane]:
+    """The lanes of the panes with `static` in the place of the first DoLa-static lane, or of the second lane."""
+    place = next((number for number, lane in enumerate(lanes) if isinstance(lane, DolaStatic)), 1)
+    return [static if number == place else lane or Baseline() for number, lane in enumerate(lanes)]
 
 
 def wire_search(
@@ -237,17 +250,19 @@ def wire_search(
 ) -> None:
     """Connect the tab; `code` is the language switch. What is abandoned in `cancellations` ends unseen."""
     on = SearchHandlers(host, model, tab, tabs, controls, inspector, code, gr.State(0), cancellations)
-    shown: set[Component] = {tab.result, tab.metric, code}
-    inputs = shown | inspector.inputs | {model}
-    outputs = inspector.outputs | {
-        controls.layer,
-        controls.alpha,
-        controls.early_norm,
-        controls.prompt,
-        controls.mode,
-        tabs,
-        tab.notice,
-    }
+    shown: set[Component] = {tab.result, tab.metric, code, model}
+    inputs = shown | inspector.inputs | controls.panes.inputs
+    outputs = (
+        inspector.outputs
+        | controls.panes.outputs
+        | {
+            controls.early_norm,
+            controls.prompt,
+            controls.mode,
+            tabs,
+            tab.notice,
+        }
+    )
     tab.metric.input(on.show_metric, shown, [tab.curve, tab.notice], **QUICK)
     tab.back.click(on.show_shipped, {code, model}, tab.outputs, **QUICK)
     code.change(on.translate, shown, tab.outputs, **QUICK)
@@ -256,15 +271,19 @@ def wire_search(
     tab.harmed.select(on.open_question("baseline"), inputs, outputs, **EVERY_CLICK)
     tab.mended.select(on.open_question("dola"), inputs, outputs, **EVERY_CLICK)
     at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **SILENT}
-    uploaded = tab.upload.upload(on.acknowledge, [code], [on.number, tab.notice], **at_once)
-    searched = uploaded.then(
-        on.search,
-        {tab.upload, code, on.number, model},
-        tab.outputs,
-        concurrency_limit=host.queue.most + SPARE,
-        concurrency_id="model",
-        trigger_mode="multiple",  # else a file that is uploaded while a search still ends would be dropped
-        **SILENT,
-    )
-    searched.then(on.show_result, shown, tab.outputs, **EVERY_CLICK)
+    asked = {code, on.number, model}
+    for listen, search, given in (
+        (tab.upload.upload, on.search, asked | {tab.upload, tab.limit}),
+        (tab.trial.click, on.search_trial, asked),
+    ):
+        searched = listen(on.acknowledge, [code], [on.number, tab.notice, tab.stop], **at_once).then(
+            search,
+            given,
+            tab.outputs,
+            concurrency_limit=host.queue.most + SPARE,
+            concurrency_id="model",
+            trigger_mode="multiple",  # else one that is asked for while a search still ends would be dropped
+            **SILENT,
+        )
+        searched.then(on.show_result, shown, tab.outputs, **EVERY_CLICK).then(on.end, None, [tab.stop], **EVERY_CLICK)
     tab.stop.click(on.stop, **at_once)

@@ -1,7 +1,8 @@
 """A link that brings somebody else to the same settings: readable, short, and nothing but settings.
 
-Prompt, j*, α and the length are always written, the rest where it differs from how the page starts. A link may hold
-anything; values that the controls take come out of it, and what is not understood is ignored.
+Prompt, lanes and the length are always written, the rest where it is not as usual. The baseline beside
+DoLa-static is written as `j` and `a`, other lanes as text: `lanes=plain static:22,beta=0.5`. A link may hold anything;
+values that the controls take come out of it, and what is not understood is ignored.
 """
 
 import math
@@ -14,10 +15,12 @@ import gradio as gr
 from gradio.components import Component
 
 from app.jobs.engine_pool import ModelFacts
-from app.jobs.request import CHAT, COMPLETE
+from app.jobs.request import CHAT, COMPLETE, LEAST_LANES, MOST_LAYERS, RequestError, parsed_lanes
+from dola_core.lanes import DecodingConfig, DolaStatic, Lane, lane_text, parse_lane
 from dola_core.models.loaded_model import well_formed
+from dola_core.trace.step import ALPHA_MIN
 
-ALWAYS = {"prompt": "prompt", "j": "layer", "a": "alpha", "new": "max_new_tokens"}
+ALWAYS = {"prompt": "prompt", "new": "max_new_tokens"}
 """{name in a link: the control it sets} for what every link holds."""
 NAMES = ALWAYS | {
     "t": "temperature",
@@ -36,16 +39,18 @@ NAMES = ALWAYS | {
 }
 FORMER = {"mode": {"0": COMPLETE, "1": CHAT}}
 """{control: what its values were called in links of earlier versions}"""
-OF_MODEL = ("layer", "repetition_penalty", "mode", "system", "template_arguments")
-"""The controls whose range, or whose sense, depends on the model."""
+USUAL: Mapping[str, Any] = DecodingConfig().model_dump(include={*NAMES.values()}) | {"stop_text": ""}
+"""{control: its value where a link does not name it}; of those in `OF_MODEL` it is the model's."""
+OF_MODEL = ("repetition_penalty", "early_norm", "mode", "system", "template_arguments")
+"""The controls whose range, or whose usual value, depends on the model."""
+OF_LANES = ("lanes", "layer", "alpha")
+"""What a link says of the lanes, before it is known for which model."""
 MAX_TEXT = 4000
 """Characters of a prompt that a link carries; longer ones do not fit every address bar."""
 MAX_NAME = 200
-MOST_LAYERS = 255
-"""The largest j* of any model's."""
 
 Components = Mapping[str, Any]
-"""{control: its component}, whose range, choices and start value count."""
+"""{control: its component}, whose range and choices count."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class SharedLink:
     """What a link says, to be compared with the result of running it."""
 
     settings: dict[str, Any]
-    """{control: value}"""
+    """{control: value}, with the lanes as text under `lanes` once they are fitted to a model."""
     model: str = ""
     digest: str = ""
     """Of the result of whoever shared it; empty if they shared settings only."""
@@ -69,25 +74,38 @@ class SharedLink:
         return "page.same_text" if digest == self.digest else "page.other_text"
 
 
-def query(components: Components, settings: Mapping[str, Any], *, model: str, step: int, digest: str) -> str:
-    """The query string for control values, the step looked at, and the digest of their result, if there is one."""
-    parameters = {}
+def query(settings: Mapping[str, Any], facts: ModelFacts, *, step: int, digest: str) -> str:
+    """The query string for control values, the step looked at, and the digest of their result, if there is one.
+
+    The settings hold the lanes as text under `lanes`.
+    """
+    usual = {**USUAL, **_of_model(facts)}
+    parameters = _of_lanes(tuple(map(parse_lane, settings["lanes"])))
     for name, control in NAMES.items():
         value = settings[control]
-        if name == "prompt" or isinstance(value, str):
+        if value is None or isinstance(value, str):  # an empty field holds None
             value = well_formed(value or "")
-        if name in ALWAYS or value != components[control].value:
+        if name in ALWAYS or value != usual[control]:
             parameters[name] = _as_text(value)
     if len(parameters["prompt"]) > MAX_TEXT:
         parameters["prompt"], digest = parameters["prompt"][:MAX_TEXT], ""
-    return urlencode(parameters | {"step": step, "model": model} | ({"hash": digest} if digest else {}))
+    ordered = {"prompt": parameters.pop("prompt")} | parameters
+    return urlencode(ordered | {"step": step, "model": facts.name} | ({"hash": digest} if digest else {}), safe=",:")
+
+
+def _of_lanes(lanes: tuple[Lane, ...]) -> dict[str, Any]:
+    """What a link says of the lanes."""
+    if len(lanes) == 2 and isinstance(static := lanes[1], DolaStatic):
+        layer, alpha = static.layer, static.alpha
+        if [lane_text(lane) for lane in lanes] == ["plain", lane_text(DolaStatic(layer=layer, alpha=alpha))]:
+            return {"j": layer, "a": _as_text(alpha)}
+    return {"lanes": " ".join(map(lane_text, lanes))}
 
 
 def read(components: Components, parameters: Mapping[str, str]) -> SharedLink | None:
     """What a link's parameters say, clamped to what the controls take; None if they say nothing.
 
-    A setting that the link does not mention is as the page starts with it. What depends on the model is not settled
-    before `fitted`.
+    A setting that the link does not mention is as usual. What depends on the model is not settled before `fitted`.
     """
     settings = {}
     for name, control in NAMES.items():
@@ -95,33 +113,74 @@ def read(components: Components, parameters: Mapping[str, str]) -> SharedLink | 
             continue
         text = str(parameters[name])
         text = FORMER.get(control, {}).get(text, text)
-        value = _number(text, 1, MOST_LAYERS, whole=True) if control == "layer" else _value(components[control], text)
+        value = _value(components[control], text)
         if value is not None:
             settings[control] = value
+    settings |= _read_lanes(parameters)
     if not settings:
         return None
-    settings = {control: components[control].value for control in NAMES.values() if control not in OF_MODEL} | settings
+    usual = {"prompt": components["prompt"].value} | {c: value for c, value in USUAL.items() if c not in OF_MODEL}
+    settings = usual | settings
     step = _whole(str(parameters.get("step", "1")))
     model, digest = (well_formed(str(parameters.get(name, "")))[:MAX_NAME] for name in ("model", "hash"))
     return SharedLink(settings, model, digest, max(1, step) if step is not None else 1)
 
 
+def _read_lanes(parameters: Mapping[str, str]) -> dict[str, Any]:
+    """What a link's parameters say of the lanes."""
+    said: dict[str, Any] = {
+        "layer": _number(str(parameters.get("j", "")), 1, MOST_LAYERS - 1, whole=True),
+        "alpha": _number(str(parameters.get("a", "")), ALPHA_MIN, 1.0, whole=False),
+    }
+    texts = str(parameters.get("lanes", ""))[:MAX_TEXT].split()
+    try:
+        lanes = parsed_lanes(texts, MOST_LAYERS)
+        said["lanes"] = tuple(map(lane_text, lanes)) if len(lanes) >= LEAST_LANES else None
+    except RequestError:
+        pass
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def fitted(shared: SharedLink, facts: ModelFacts) -> SharedLink:
     """A link's settings as they are for a model: those that it leaves open, and those beyond the model's range."""
-    penalty = facts.repetition_penalty
-    own: dict[str, Any] = {
-        "layer": facts.preset.layer,
-        "repetition_penalty": penalty,
-        "mode": CHAT if facts.has_chat_template else COMPLETE,
-        "system": "",
-        "template_arguments": "",
-    }
-    settings = own | shared.settings
-    settings["layer"] = min(max(settings["layer"], 1), facts.n_layers - 1)
+    penalty, own = facts.repetition_penalty, _of_model(facts)
+    settings = own | {name: value for name, value in shared.settings.items() if name not in OF_LANES}
+    settings["lanes"] = _fitted_lanes(shared.settings, facts)
     settings["repetition_penalty"] = min(max(settings["repetition_penalty"], min(1.0, penalty)), max(2.0, penalty))
     if not facts.has_chat_template:
         settings |= {name: own[name] for name in ("mode", "system", "template_arguments")}
     return replace(shared, settings=settings, is_fitted=True)
+
+
+def _of_model(facts: ModelFacts) -> dict[str, Any]:
+    """What is usual with a model."""
+    return {
+        "repetition_penalty": facts.repetition_penalty,
+        "early_norm": facts.preset.early_norm,
+        "mode": CHAT if facts.has_chat_template else COMPLETE,
+        "system": "",
+        "template_arguments": "",
+    }
+
+
+def _fitted_lanes(said: Mapping[str, Any], facts: ModelFacts) -> tuple[str, ...]:
+    """The lanes of a link for a model: j* within its layers; the usual lanes if others do not fit it."""
+    plain, static = facts.usual_lanes
+    own = static.model_copy(update={name: said[name] for name in ("layer", "alpha") if name in said})
+    usual = [plain, _within(own, facts.n_layers)]
+    lanes = [_within(parse_lane(text), facts.n_layers) for text in said.get("lanes", ())] or usual
+    try:
+        for lane in lanes:
+            lane.fitted(facts.n_layers, tied=bool(facts.info.tied))
+    except ValueError:
+        lanes = usual
+    return tuple(map(lane_text, lanes))
+
+
+def _within(lane: Lane, n_layers: int) -> Lane:
+    """A lane with its j*, if it has one, within a model's layers."""
+    layer = getattr(lane, "layer", None)
+    return lane if layer is None else lane.model_copy(update={"layer": min(max(layer, 1), n_layers - 1)})
 
 
 def _as_text(value: Any) -> Any:

@@ -1,84 +1,86 @@
 """What a visitor takes along: a link, a trace, a report."""
 
-import json
 import time
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import gradio as gr
 
-from app.compare_tab.controls import Controls
+from app.compare_tab.controls import Controls, settings_of
 from app.compare_tab.inspector import Inspector
-from app.jobs.request import CHAT, COMPLETE
+from app.jobs.engine_pool import EnginePool, ModelFacts
+from app.jobs.request import lane_refused
 from app.sharing import link
 from app.sharing.report import report
-from app.toolbar.components import Toolbar
-from app.ui.events import QUICK, Changes
-from dola_core.trace.schema import Trace
+from app.toolbar.components import SAVES, Toolbar
+from app.ui.events import EVERY_CLICK, QUICK, Changes, event_data
 
 
 @dataclass(frozen=True)
 class SaveHandlers:
     """What the buttons in the page's corner do. Files are put together in the browser, from the outbox's value."""
 
+    pool: EnginePool
     model: gr.Dropdown
     """Its value is the model's name in links."""
     toolbar: Toolbar
     controls: Controls
     inspector: Inspector
     shown_settings: gr.State
-    """The control values that the shown trace was run with, or None."""
+    """The control values that the shown trace was run with; None if it was run on from another, or opened."""
 
     def copy_link(self, values: Changes) -> Changes:
         """Link to the controls' settings, or to those of a trace that was opened or run on from another."""
-        controls, inspector = self.controls, self.inspector
-        layer, alpha, ran = values[controls.layer], values[controls.alpha], values[self.shown_settings]
-        trace, settings = values[inspector.trace], controls.settings(values)
-        inspection = inspector.inspection(values, layer, alpha)
-        if trace and ran is None:
-            settings |= settings_of(trace) | {"layer": layer, "alpha": alpha}
+        words, settings = self.inspector.words(values), self.controls.settings(values)
+        if "lanes" not in settings:
+            return self.toolbar.failed(lane_refused(self._facts(values).n_layers).message(words))
+        return self._hand_over("link", query=self._query(values, settings), words=words.section("toolbar"))
+
+    def _query(self, values: Changes, settings: dict[str, Any]) -> str:
+        inspector = self.inspector
+        ran, trace = values[self.shown_settings], values[inspector.trace]
+        inspection = inspector.inspection(values, self.controls.panes.seen(values))
+        if inspection and ran is None and not inspection.view.origin:  # run on from another, whose settings count
+            settings = settings | settings_of(inspection.trace) | {"lanes": settings["lanes"]}
         digest = trace.digest if trace and ran == settings else ""
         step = inspection.view.index + 1 if inspection else 1
-        query = link.query(vars(controls), settings, model=values[self.model], step=step, digest=digest)
-        return self._hand_over("link", query=query, words=inspector.words(values).section("toolbar"))
+        return link.query(settings, self._facts(values), step=step, digest=digest)
+
+    def _facts(self, values: Changes) -> ModelFacts:
+        return self.pool.facts(values[self.model]) or self.pool.first
+
+    def save(self, values: Changes, event: gr.EventData) -> Changes:
+        """Save what the menu's item names: everything recorded as JSON, or what the page shows as HTML."""
+        by = event_data(event)["by"]
+        is_report = not isinstance(by, bool) and by == SAVES.index("report")
+        return self.save_report(values) if is_report else self.save_trace(values)
 
     def save_trace(self, values: Changes) -> Changes:
         """Save everything recorded as one JSON file."""
         trace = values[self.inspector.trace]
         if trace is None:
-            return self.inspector.failed(self.inspector.words(values)("error.no_trace"))
+            return self.toolbar.failed(self.inspector.words(values)("error.no_trace"))
         return self._hand_over("file", name=f"dola-duet-{trace.digest}.json", text=trace.to_json())
 
     def save_report(self, values: Changes) -> Changes:
         """Save what the page shows as one HTML file."""
-        inspection = self.inspector.inspection(values, values[self.controls.layer], values[self.controls.alpha])
+        lanes = self.controls.panes.seen(values)
+        inspection = self.inspector.inspection(values, lanes)
         if inspection is None:
-            return self.inspector.failed(self.inspector.words(values)("error.no_report"))
-        return self._hand_over("report", **report(inspection))
+            return self.toolbar.failed(self.inspector.words(values)("error.no_report"))
+        settings = self.controls.settings(values)
+        query = self._query(values, settings) if "lanes" in settings else ""
+        return self._hand_over("report", **report(inspection, link=query, date=date.today().isoformat()))
 
     def _hand_over(self, kind: str, **what: Any) -> Changes:
         """Set the outbox, never to the same value twice: the browser acts on a change only."""
-        return {self.toolbar.outbox: {"kind": kind, "at": time.time_ns(), **what}}
-
-
-def settings_of(trace: Trace) -> dict[str, Any]:
-    """The values that the controls would have for a trace; a chat that was run on begins from its first turn."""
-    config = trace.decoding.model_dump()
-    stop, chat = config.pop("stop"), trace.chat
-    arguments = json.dumps(chat.template_arguments, ensure_ascii=False) if chat and chat.template_arguments else ""
-    return config | {
-        "prompt": trace.prompt,
-        "stop_text": stop[0].replace("\n", "\\n") if stop else "",
-        "mode": CHAT if chat else COMPLETE,
-        "system": chat.system if chat else "",
-        "template_arguments": arguments,
-    }
+        return {self.toolbar.outbox: {"kind": kind, "at": time.time_ns(), **what}, self.toolbar.notice: None}
 
 
 def wire_saving(on: SaveHandlers) -> None:
     """Connect the buttons."""
     toolbar, inspector = on.toolbar, on.inspector
     inputs = on.controls.inputs | inspector.inputs | {on.shown_settings, on.model}
-    toolbar.link.click(on.copy_link, inputs, [toolbar.outbox], **QUICK)
-    toolbar.trace.click(on.save_trace, inputs, [toolbar.outbox, inspector.notice], **QUICK)
-    toolbar.report.click(on.save_report, inputs, [toolbar.outbox, inspector.notice], **QUICK)
+    toolbar.link.click(on.copy_link, inputs, [toolbar.outbox, toolbar.notice], **QUICK)
+    toolbar.save.select(on.save, inputs, [toolbar.outbox, toolbar.notice], **EVERY_CLICK)

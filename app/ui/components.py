@@ -4,26 +4,27 @@ No prompt or model text ever enters an HTML or CSS template, because Gradio eval
 templates here are constants; text is passed in `value` and written with `textContent`.
 """
 
+import gzip
 import json
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import gradio as gr
-import plotly
-from plotly.offline import get_plotlyjs_version
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from app.paths import PAGE_FILES
+from app.paths import PAGE_FILES, PICTURES, PLOTLY_JS
 from app.ui.palette import TO_DARK
 
-PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 # Under gradio_api, because every proxy in front of a Gradio app, such as the Node server of SSR, passes that to Python.
 PREFIX = "gradio_api/duet"
-PLOTLY = f"plotly-{get_plotlyjs_version()}.min.js"
-PARTS = ("tools", "parts", "strips", "charts", "files")
+PLOTLY = "plotly-4.1.1.min.js"
+"""Its address names its version, for browsers keep it for a year."""
+PARTS = ("tools", "parts", "strips", "bar", "charts", "guide", "files")
 """The scripts in `assets/page`, in the order in which they need each other; the browser gets them as one, `duet.js`."""
+PREVIEW = f"{PREFIX}/preview.png"
+"""The picture of the page that is shown with a link to it."""
 # Relative addresses, so that they work below a root path.
 HEAD = f'<script src="{PREFIX}/duet.js"></script>'
 COLOURS = json.dumps(TO_DARK)
@@ -35,13 +36,26 @@ def routes() -> list[Route]:
     def serve(request: Request) -> Response:
         name = request.path_params["name"]
         if name == PLOTLY:
-            year = {"Cache-Control": "public, max-age=31536000"}
-            return FileResponse(PLOTLY_JS, media_type="text/javascript", headers=year)
+            headers = {"Cache-Control": "public, max-age=31536000", "Vary": "Accept-Encoding"}
+            if "gzip" not in request.headers.get("accept-encoding", ""):
+                return FileResponse(PLOTLY_JS, media_type="text/javascript", headers=headers)
+            packed = headers | {"Content-Encoding": "gzip"}
+            return Response(_packed_plotly(), media_type="text/javascript", headers=packed)
+        if name == "preview.png":
+            return FileResponse(
+                PICTURES / name, media_type="image/png", headers={"Cache-Control": "public, max-age=3600"}
+            )
         if name != "duet.js":
             return Response(status_code=404)
         return Response(script(), media_type="text/javascript", headers={"Cache-Control": "public, max-age=0"})
 
     return [Route(f"/{PREFIX}/{{name}}", serve)]
+
+
+@cache
+def _packed_plotly() -> bytes:
+    """Plotly, packed once instead of for each visitor."""
+    return gzip.compress(PLOTLY_JS.read_bytes())
 
 
 def script() -> str:
@@ -78,7 +92,8 @@ class _Drawn(gr.HTML):
 
 
 class TokenStrips(_Drawn):
-    """Both token strips (`token_strips`). A click on a token triggers `select` with `lane` and `step`."""
+    """The lanes' texts (`token_strips`). A click on a token triggers `select` with `lane` and `step`, the button of an
+    `invitation` triggers `submit`."""
 
     kind = "strips"
 
@@ -108,7 +123,10 @@ class Outbox(_Drawn):
 
 
 class Inbox(_Drawn):
-    """Reads a file that is chosen or dropped on the page and triggers `upload` with its `text`. Nothing is stored."""
+    """Reads a file that is chosen or dropped on the page and triggers `upload` with its `text`. Nothing is stored.
+
+    A value with `arrive` makes it trigger `submit`; one with a `code` says that the page is ready, in that language.
+    """
 
     kind = "inbox"
 
@@ -120,19 +138,51 @@ class Rows(_Drawn):
     kind = "rows"
 
 
-class StepSlider(gr.Slider):
-    """A slider whose range follows the text shown; a value that was in range a moment ago must not be an error."""
+class StepBar(_Drawn):
+    """The bar under the texts (`app.render.step_bar`). Its buttons trigger `select`: `text` is "step", "difference",
+    with 1 or −1 as `by`, "back", or "reset", with a pane and a field as `custom`."""
 
-    def get_block_name(self) -> str:
-        """The component in the browser: Gradio's own slider."""
-        return "slider"
+    kind = "bar"
 
-    def preprocess(self, payload: float) -> int:
-        """The value unchecked, for `View.within` moves it to a step that exists; 1 if it is no usable number."""
-        return int(payload) if isinstance(payload, int | float) and abs(payload) < 1e9 else 1
+
+class Chips(_Drawn):
+    """What a visitor can try with one click (`app.compare_tab.chips`). A click triggers `select` for what is recorded
+    and `submit` for what is run, with the chip's index as `by`."""
+
+    kind = "chips"
+
+
+class Folds(_Drawn):
+    """Buttons that show and hide parts of the page: `{"items": [[name, text], …]}`, for the elements `fold-<name>`.
+
+    The browser remembers which of them are open, and triggers `select` with their names as `custom` whenever they
+    change, and at first if there are any.
+    """
+
+    kind = "folds"
+
+
+class Lead(_Drawn):
+    """What the page is: `{"title", "text"}`."""
+
+    kind = "lead"
+
+
+class Menu(_Drawn):
+    """A button that opens a short list: `{"title", "items": […]}`. A click on an item triggers `select` with its
+    index as `by`."""
+
+    kind = "menu"
+
+
+class GuideSteps(_Drawn):
+    """How one word was chosen, in three cards (`app.render.guide_steps`). Its button triggers `select` with `lane` and
+    `step`."""
+
+    kind = "guide"
 
 
 class Chart(_Drawn):
-    """A Plotly figure under a title and one grey line: `{"title", "sub", "alt", "figure"}`, redrawn in place."""
+    """A Plotly figure under a title and one grey line, redrawn in place; see `app.render.figures.style.card`."""
 
     kind = "chart"

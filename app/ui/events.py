@@ -11,7 +11,7 @@ Changes = dict[Component, Any]
 NO_CHANGE = gr.skip
 """For one of a handler's outputs where nothing changes: an empty dictionary would not be an answer for every output."""
 
-SILENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+SILENT: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 """No spinner over the page, and no place in the API."""
 QUICK: dict[str, Any] = {"queue": False, **SILENT}
 """For handlers that only read a recorded trace and take milliseconds.
@@ -22,8 +22,8 @@ one; two clicks on charts are further apart than an answer takes.
 """
 EVERY_CLICK: dict[str, Any] = {"trigger_mode": "multiple", **QUICK}
 """For clicks and keys, each of which counts: by "always_last", the first click's data would be sent again."""
-FIELDS = ("lane", "step", "x", "y", "custom", "by", "text", "size")
-"""What the data of an event from our own components may hold."""
+FIELDS = ("lane", "step", "x", "y", "custom", "by", "text", "size", "index")
+"""What the data of an event from our own components, or from the tabs, may hold."""
 
 Handler = Callable[..., Any]
 

@@ -1,7 +1,11 @@
 """The page's colours in light and in dark, for style sheet, theme and charts.
 
-Blue stands for the baseline and vermilion for DoLa, and for nothing else; everything else is grey.
+Each lane has a colour by its place: blue the first, by default the baseline, and vermilion the second, by default DoLa;
+green and purple are for lanes that are added. Everything else is grey.
 """
+
+SIDES = ("base", "dola", "third", "fourth")
+"""What the lanes' colours are called, in the order of the lanes."""
 
 LIGHT = {
     "paper": "#fbfaf8",
@@ -13,6 +17,10 @@ LIGHT = {
     "base-soft": "#0072b21a",
     "dola": "#b8490b",
     "dola-soft": "#d55e001f",
+    "third": "#00745a",
+    "third-soft": "#009e731f",
+    "fourth": "#8a3f83",
+    "fourth-soft": "#aa4fa31f",
     "early": "#8a8f99",
 }
 DARK = {
@@ -25,6 +33,10 @@ DARK = {
     "base-soft": "#5ab4f029",
     "dola": "#ff9a4d",
     "dola-soft": "#ff9a4d2b",
+    "third": "#41cfa3",
+    "third-soft": "#41cfa329",
+    "fourth": "#e293d8",
+    "fourth-soft": "#e293d829",
     "early": "#7b8491",
 }
 

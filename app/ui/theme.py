@@ -1,4 +1,4 @@
-"""Gradio's theme in the page's colours, and the style sheet `assets/page/duet.css` of the page's own parts."""
+"""Gradio's theme in the page's colours, and the style sheets in `assets/page` of the page's own parts."""
 
 import gradio as gr
 
@@ -6,6 +6,8 @@ from app.paths import PAGE_FILES
 from app.ui.palette import DARK, LIGHT, css_variables
 
 SANS = ("Inter", "system-ui", "DejaVu Sans", "sans-serif")
+SHEETS = ("frame", "texts", "charts", "guide", "phone")
+"""The style sheets, in the order in which they count."""
 MONO = ("JetBrains Mono", "ui-monospace", "DejaVu Sans Mono", "monospace")
 
 
@@ -58,7 +60,7 @@ def theme() -> gr.themes.Base:
 
 def css() -> str:
     """The style sheet by itself, with the palette as custom properties; a report holds it as it is."""
-    return css_variables() + (PAGE_FILES / "duet.css").read_text(encoding="utf-8")
+    return css_variables() + "".join((PAGE_FILES / f"{name}.css").read_text(encoding="utf-8") for name in SHEETS)
 
 
 def style() -> str:

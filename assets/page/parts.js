@@ -1,7 +1,7 @@
 // Sentences, messages, tables and the way back to earlier runs.
 (() => {
   if (Duet.sentence) return;
-  const { make, token, onValue } = Duet.tools;
+  const { make, token, onValue, hide } = Duet.tools;
 
   const sentence = (root, props, watch) => {
     root.setAttribute("aria-live", "polite");
@@ -15,14 +15,13 @@
     onValue(props, watch, (value) => {
       root.className = `duet-notice ${value?.tone || ""}`;
       root.textContent = value?.text || "";
-      root.hidden = !value?.text;
+      hide(root, !value?.text);
     });
   };
 
   const rows = (root, props, watch, trigger) => {
     onValue(props, watch, (value) => {
-      root.hidden = !value?.rows.length;
-      if (root.hidden) return;
+      if (hide(root, !value?.rows.length)) return;
       const table = make("table");
       root.tabIndex = 0; // so that the keyboard can scroll it
       root.setAttribute("role", "group");
@@ -51,7 +50,7 @@
   const crumbs = (root, props, watch, trigger) => {
     root.setAttribute("role", "navigation");
     onValue(props, watch, (labels) => {
-      root.hidden = !labels?.length;
+      hide(root, !labels?.length);
       root.replaceChildren(
         ...(labels || []).map((label, number) => {
           const last = number === labels.length - 1;

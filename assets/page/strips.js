@@ -1,9 +1,10 @@
-// The two token strips, and the keys that walk them.
+// The lanes' texts, as running text or token by token, and the keys that walk them.
 (() => {
   if (Duet.strips) return;
-  const { make, token, onValue, fill } = Duet.tools;
+  const { make, token, onValue, hide, button, recall, remember } = Duet.tools;
 
-  const KEYS = { step: "← →", ends: "Home End", difference: "P N", layer: "[ ]", help: "?" };
+  const KEYS = { step: "← →", ends: "Home End", lane: "↑ ↓", difference: "P N", layer: "[ ]", help: "?" };
+  const VIEWS = ["text", "tokens"];
 
   const showHelp = (words) => {
     const dialog = document.querySelector(".duet-help") || document.body.appendChild(make("dialog", "duet-help"));
@@ -12,9 +13,7 @@
     dialog.setAttribute("aria-labelledby", title.id);
     const list = make("dl");
     for (const [name, key] of Object.entries(KEYS)) list.append(make("dt", "", key), make("dd", "", words[name]));
-    const close = make("button", "", words.close);
-    close.addEventListener("click", () => dialog.close());
-    dialog.replaceChildren(title, list, close);
+    dialog.replaceChildren(title, list, button("", words.close, () => dialog.close()));
     dialog.showModal();
   };
 
@@ -22,6 +21,16 @@
     let selected = { lane: 0, index: 0 };
     let data = null;
     let unfolded = false;
+    let reading = VIEWS.find((view) => view === recall("reading")) || VIEWS[0];
+    let wasRunning = false;
+
+    // The style sheet asks the panes what stands in them, and whether they are more than two.
+    const panes = root.closest(".duet-panes");
+    const count = () => panes.toggleAttribute("data-many", panes.querySelectorAll(":scope > .duet-pane").length > 2);
+    if (panes) {
+      count();
+      new MutationObserver(count).observe(panes, { childList: true });
+    }
 
     const mark = () => {
       for (const node of root.querySelectorAll(".t[data-index]")) {
@@ -30,19 +39,6 @@
         node.setAttribute("aria-pressed", here);
         node.tabIndex = here ? 0 : -1;
       }
-      root.querySelectorAll(".lane").forEach((lane, number) => {
-        const chosen = data.lanes[number].tokens[selected.index];
-        const ghost = lane.querySelector(".ghost");
-        ghost.replaceChildren();
-        if (!chosen) return;
-        const other = data.lanes[1 - number].name;
-        const { words } = data;
-        ghost.append(fill(words.step, { step: selected.index + 1 }));
-        if (chosen.again) ghost.append(words.now, token(chosen.again, `voice ${data.lanes[number].side}`), "; ");
-        if (chosen.ghost) ghost.append(fill(words.ghost, { lane: other }), token(chosen.ghost.text, `voice ${chosen.ghost.side}`));
-        else ghost.append(fill(words.agrees, { lane: other }));
-        if (data.fork !== null && selected.index > data.fork) ghost.append(words.contexts);
-      });
     };
 
     // A key moves the selection at once. The server is asked for the rest when its last answer has arrived, and for the
@@ -74,63 +70,151 @@
       ask();
     };
 
-    // The chat template's parts of the prompt are folded away until somebody opens them; then they stay open.
-    const promptNodes = () => {
-      const nodes = data.prompt.map((piece) => {
-        const node = token(piece.text, "t p");
-        node.title = piece.hint;
-        return node;
+    const fold = (text) => {
+      const node = button("fold", text, () => {
+        unfolded = !unfolded;
+        redraw();
       });
+      node.setAttribute("aria-expanded", unfolded);
+      return node;
+    };
+
+    const promptToken = (piece) => {
+      const node = token(piece.text, "t p");
+      node.title = piece.hint;
+      return node;
+    };
+
+    // Token by token, the chat template's parts of the prompt are folded away until somebody opens them.
+    const promptTokens = () => {
+      const nodes = cells(data.prompt, promptToken);
       const parts = [];
       let at = 0;
       for (const part of data.folded) {
-        const button = make("button", "fold", part.text);
-        button.setAttribute("aria-expanded", unfolded);
-        button.addEventListener("click", () => {
-          unfolded = !unfolded;
-          redraw();
-        });
-        parts.push(...nodes.slice(at, part.from), button, ...(unfolded ? nodes.slice(part.from, part.to) : []));
+        const inside = (node) => node.from >= part.from && node.from < part.to;
+        parts.push(...nodes.filter((node) => node.from >= at && node.from < part.from).map((node) => node.node), fold(part.text));
+        if (unfolded) parts.push(...nodes.filter(inside).map((node) => node.node));
         at = part.to;
       }
-      return [...parts, ...nodes.slice(at)];
+      return [...parts, ...nodes.filter((node) => node.from >= at).map((node) => node.node)];
+    };
+
+    // As text, a long prompt or a chat's is folded to one chip, which the first lane shows.
+    const promptText = (number) => {
+      const pieces = data.prompt.map((piece) => piece.plain);
+      if (!data.chip) return [make("span", "p", pieces.slice(...data.own).join(""))];
+      const text = make("span", "p", pieces.join(""));
+      return number ? [] : [fold(data.chip), ...(unfolded ? [text] : [])];
+    };
+
+    // The bytes of one character stand in one dotted cell: the nodes of its tokens, each with its place.
+    const cells = (pieces, draw) => {
+      const made = [];
+      let open = null;
+      pieces.forEach((piece, index) => {
+        const node = draw(piece, index);
+        const begins = piece.text === "…" && !piece.plain; // a character that a later token ends
+        if (!begins && !open) return made.push({ from: index, node });
+        if (!open) {
+          open = make("span", "cell");
+          made.push({ from: index, node: open });
+        }
+        open.append(node);
+        if (!begins) open = null;
+        return undefined;
+      });
+      return made;
+    };
+
+    const textNode = (lane, number, index) => {
+      const piece = lane.tokens[index];
+      const node = reading === "text" ? make("span") : token(piece.text);
+      node.className = ["t", piece.differs && "d", piece.changed && "w", piece.dim && "dim"].filter(Boolean).join(" ");
+      if (piece.level) {
+        node.classList.add("tint");
+        node.style.setProperty("--level", `${Math.round(45 * piece.level)}%`);
+      }
+      node.dataset.lane = number;
+      node.dataset.index = index;
+      node.title = piece.hint;
+      node.setAttribute("role", "button");
+      node.setAttribute("aria-label", `${piece.text}, ${piece.hint}`);
+      return node;
+    };
+
+    const forkMark = () => {
+      const fork = make("span", "fork");
+      fork.title = data.words.part;
+      fork.setAttribute("role", "img");
+      fork.setAttribute("aria-label", data.words.part);
+      return fork;
+    };
+
+    // Running text: the space before a word stands outside of its mark unless the word before is marked, too.
+    const asText = (lane, number) =>
+      lane.tokens.flatMap((piece, index) => {
+        const node = textNode(lane, number, index);
+        if (piece.stops) {
+          node.append(make("span", "stop", data.words.stops));
+          return [index === lane.fork && lane.fork > 0 ? forkMark() : "", node];
+        }
+        const [, space, word] = piece.plain.match(/^(\s*)([\s\S]*)$/);
+        const joined = piece.differs && index && lane.tokens[index - 1].differs && index !== lane.fork;
+        const outside = word && !joined ? space : "";
+        // Of several ends of lines one is shown: empty lines would push the charts out of sight.
+        const before = index ? lane.tokens[index - 1].plain : "";
+        const text = piece.plain.slice(outside.length).replace(/\n\s*\n/g, "\n");
+        node.textContent = /\n\s*$/.test(before) && !word ? text.replaceAll("\n", "") : text;
+        return [index === lane.fork && lane.fork > 0 ? forkMark() : "", outside.replace(/\n\s*\n/g, "\n"), node];
+      });
+
+    const asTokens = (lane, number) =>
+      cells(lane.tokens, (_, index) => textNode(lane, number, index)).flatMap(({ from, node }) => (from === lane.fork ? [forkMark(), node] : [node]));
+
+    const switchOfViews = () => {
+      const group = make("span", "views");
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", data.words.views);
+      for (const view of VIEWS) {
+        const node = button("", data.words[`view_${view}`], () => {
+          reading = view;
+          remember("reading", view);
+          redraw();
+          root.querySelector(`.views button[aria-pressed="true"]`)?.focus();
+        });
+        node.setAttribute("aria-pressed", view === reading);
+        group.append(node);
+      }
+      return group;
     };
 
     const drawLane = (lane, number) => {
-      const card = make("section", `lane ${lane.side}`);
+      const card = make("section", `lane ${lane.side}${lane.as_run ? "" : " other"}`);
       card.setAttribute("aria-label", `${lane.name}: ${lane.text}`);
       const title = make("h2");
-      title.append(lane.name, make("span", "", lane.subtitle));
-      const strip = make("div", "strip");
-      strip.append(...promptNodes());
-      lane.tokens.forEach((piece, index) => {
-        if (index === data.fork) {
-          const fork = make("span", "fork");
-          fork.title = data.words.part;
-          fork.setAttribute("role", "img");
-          fork.setAttribute("aria-label", data.words.part);
-          strip.append(fork);
-        }
-        const node = token(piece.text, ["t", piece.differs && "d", piece.changed && "w", piece.dim && "dim"].filter(Boolean).join(" "));
-        if (piece.level) {
-          node.classList.add("tint");
-          node.style.setProperty("--level", `${Math.round(45 * piece.level)}%`);
-        }
-        node.dataset.lane = number;
-        node.dataset.index = index;
-        node.title = piece.hint;
-        node.setAttribute("role", "button");
-        node.setAttribute("aria-label", `${piece.text}, ${piece.hint}`);
-        strip.append(node);
-      });
+      title.append(make("b", "", lane.name)); // the pane's header names it, too
+      if (number === 0 && data.label) title.append(make("span", "tag", data.label));
+      if (number === 0 && data.label) card.classList.add("tagged");
+      title.append(make("span", "", lane.subtitle));
+      if (lane.end) title.append(make("span", "end", lane.end));
+      if (number === 0) title.append(switchOfViews());
+      const strip = make("div", `strip ${reading}`);
+      if (reading === "text") strip.append(...promptText(number), ...asText(lane, number));
+      else strip.append(...promptTokens(), ...asTokens(lane, number));
       if (lane.running) strip.append(make("span", "caret", ""));
-      if (lane.end) strip.append(make("span", "end", lane.end));
-      card.append(title, strip, make("p", "ghost"));
+      card.append(title, strip);
+      return card;
+    };
+
+    const invite = () => {
+      const card = make("div", "invitation");
+      card.append(make("p", "", data.invitation), button("", data.words.run_this, () => trigger("submit", {})));
       return card;
     };
 
     const redraw = () => {
-      root.replaceChildren(...data.lanes.map(drawLane));
+      root.replaceChildren(...(data.invitation ? [invite()] : data.lanes.map(drawLane)));
+      if (panes) panes.dataset.holds = data.invitation ? "invitation" : "lanes";
       mark();
     };
 
@@ -140,45 +224,73 @@
     });
     // Keys work anywhere on the page except where they have a meaning of their own: in fields, sliders, switches, tabs.
     const busy = "input, textarea, select, [contenteditable], [role=tab], [role=listbox], [role=option], dialog";
-    const differences = () => data.lanes[selected.lane].tokens.flatMap((piece, index) => (piece.differs ? [index] : []));
-    const target = (key, last) => {
-      const at = selected.index;
-      if (key === "n") return differences().find((index) => index > at);
-      if (key === "p") return differences().findLast((index) => index < at);
-      return { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last, Enter: at, " ": at }[key];
+    const nodeAt = ([lane, index]) => root.querySelector(`.t[data-lane="${lane}"][data-index="${index}"]`);
+    const isAfter = ([lane, index]) => lane > selected.lane || (lane === selected.lane && index > selected.index);
+    const isBefore = ([lane, index]) => lane < selected.lane || (lane === selected.lane && index < selected.index);
+    // The choices that are underlined: of the lane looked at all, of the others those that no earlier lane has as well.
+    const underlined = () => {
+      const own = data.lanes[selected.lane].tokens.flatMap((piece, index) => (piece.differs ? [[selected.lane, index]] : []));
+      const others = data.differences.filter(([lane]) => lane !== selected.lane);
+      return [...own, ...others].sort(([a, x], [b, y]) => a - b || x - y);
+    };
+    const beside = (by) => {
+      const lane = selected.lane + by;
+      return [lane, Math.min(selected.index, (data.lanes[lane]?.tokens.length || 0) - 1)];
+    };
+    const target = (key) => {
+      const { lane, index } = selected;
+      const last = data.lanes[lane].tokens.length - 1;
+      if (key === "n") return underlined().find(isAfter);
+      if (key === "p") return underlined().findLast(isBefore);
+      if (key === "ArrowUp" || key === "ArrowDown") return beside(key === "ArrowUp" ? -1 : 1);
+      const to = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: last, Enter: index, " ": index }[key];
+      return to === undefined ? undefined : [lane, to];
     };
 
     document.addEventListener("keydown", (event) => {
       const typed = event.getModifierState("AltGraph"); // [ and ] need it on many keyboards
-      if (!data || !root.checkVisibility() || (!typed && (event.ctrlKey || event.metaKey || event.altKey))) return;
+      if (!data?.lanes.length || !root.querySelector(".lane")?.checkVisibility() || (!typed && (event.ctrlKey || event.metaKey || event.altKey))) return;
       if (event.target.closest(busy) || (event.shiftKey && event.key !== "?")) return;
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
       const here = event.target.closest(".duet-strips .t[data-index]");
-      if ((key === "Enter" || key === " ") && !here) return;
+      if ((["Enter", " ", "ArrowUp", "ArrowDown"].includes(key)) && !here) return; // they scroll the page, or press a button
       if (key === "?") return showHelp(data.keys);
       if (key === "[" || key === "]") {
         by += key === "[" ? -1 : 1;
         return ask();
       }
-      const nodes = root.querySelectorAll(`.t[data-lane="${selected.lane}"][data-index]`);
-      const to = target(key, nodes.length - 1);
+      const to = target(key);
       if (to === undefined) return;
       event.preventDefault();
-      if (nodes[to]) go(nodes[to], Boolean(here));
+      const node = nodeAt(to);
+      if (node) go(node, Boolean(here));
     });
 
+    // The first words of a run come into sight, should they appear below the window's end.
+    const lookAt = () => {
+      const running = data.lanes.some((lane) => lane.running);
+      if (running && !wasRunning) {
+        const top = root.querySelector(".lane")?.getBoundingClientRect().top;
+        if (top > window.innerHeight - 120) document.querySelector(".duet-panes").scrollIntoView({ block: "start", behavior: "smooth" });
+      }
+      wasRunning = running;
+    };
+
     onValue(props, watch, (value) => {
-      root.hidden = !value;
+      document.getElementById("duet-first")?.remove(); // what stood here before the scripts had loaded
+      hide(root, !value);
       if (!value) {
         data = null;
+        panes?.removeAttribute("data-holds");
         root.replaceChildren();
         return;
       }
-      const focused = root.contains(document.activeElement);
+      const focused = root.contains(document.activeElement) && document.activeElement.matches(".t");
       data = value;
       answered();
-      if (!pick && !pending) selected = { ...value.selected };
+      if (!pick && !pending) selected = { ...(value.selected || selected) };
       redraw();
+      lookAt();
       if (focused) root.querySelector(".t.sel")?.focus({ preventScroll: true });
     });
   };

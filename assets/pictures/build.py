@@ -1,6 +1,6 @@
-"""Make the README's pictures from the real page: `make screenshots`.
+"""Make the README's pictures, and the one that is shown with a link to the page: `make screenshots`.
 
-Serves SmolLM2, completes one prompt and photographs it in light, dark and at phone width.
+Serves SmolLM2 and photographs the page as it opens: in light, in dark, at phone width, and small.
 """
 
 import os
@@ -13,12 +13,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.browser.chromium import FLAGS, executable
 from tests.server import ROOT, start
 
-PROMPT = "The capital of Australia is"
-SHOTS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390)}
+SHOTS = {
+    "light": ("light", 1440, 900, False),
+    "dark": ("dark", 1440, 900, False),
+    "phone": ("light", 390, 844, True),
+    "preview": ("light", 1200, 630, False),
+}
+"""{picture: (theme, width, height, whether the whole page is on it)}"""
 
 
 def main() -> None:
-    """Write light.png, dark.png and phone.png beside this file."""
+    """Write the pictures beside this file."""
     models = ("--model", "smollm2", "--model", "atlas-30l")
     command = [sys.executable, "app.py", *models, "--device", "cpu", "--dtype", "float32"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
@@ -27,16 +32,14 @@ def main() -> None:
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=executable(), args=list(FLAGS)) as browser,
     ):
-        for name, (theme, width) in SHOTS.items():
-            page = browser.new_page(viewport={"width": width, "height": 900})
+        for name, (theme, width, height, whole) in SHOTS.items():
+            page = browser.new_page(viewport={"width": width, "height": height})
             page.goto(f"{server.url}?__theme={theme}")
             page.wait_for_selector(".duet-inbox[lang]")
-            page.click("#mode label:has(input[value=complete])")
-            page.fill("#prompt textarea", PROMPT)
-            page.click("#compare")
-            page.wait_for_selector("#changed-by-layer .main-svg")
+            for chart in ("plausible-head", "layers", "map"):
+                page.wait_for_selector(f"#{chart} .main-svg")
             page.wait_for_timeout(1000)
-            page.screenshot(path=str(Path(__file__).with_name(f"{name}.png")), full_page=True)
+            page.screenshot(path=str(Path(__file__).with_name(f"{name}.png")), full_page=whole)
             print(f"assets/pictures/{name}.png")
 
 

@@ -6,7 +6,7 @@ Colours are those of the light palette; in dark mode the browser replaces them. 
 from app.render.figures.changed_by_layer import changed_by_layer_card
 from app.render.figures.divergence import divergence_card
 from app.render.figures.heat import heat_card
-from app.render.figures.layer_search import curve_card, halves_card
+from app.render.figures.layer_search import curve_card, halves_card, sketch_card
 from app.render.figures.plausible_head import plausible_head_card
 from app.render.figures.through_layers import layer_card
 from app.render.figures.what_if_map import map_card
@@ -20,4 +20,5 @@ __all__ = [
     "layer_card",
     "map_card",
     "plausible_head_card",
+    "sketch_card",
 ]

@@ -1,60 +1,64 @@
-"""The chart of how many of DoLa's choices would change with another j*."""
+"""The chart of how many of a lane's choices would change with another j*."""
 
-from typing import Any
-
-from app.render.figures.style import Figure, figure, line_at
+from app.render.figures.style import HEIGHT, Card, Figure, card, colour, figure, layer_axis, line_at, strength
 from app.render.inspection import Inspection
 from app.ui.palette import LIGHT
-from dola_core.trace.what_if import ChangedByLayer, changed_by_layer, static_lane
+from dola_core.trace.what_if import ChangedByLayer, changed_by_layer
 
 
-def changed_by_layer_card(inspection: Inspection) -> dict[str, Any]:
-    """For every j* at the view's α: how many choices would differ from those of the run, for `Chart`."""
-    trace, view, words = inspection.trace, inspection.view, inspection.words
-    changed, ran = changed_by_layer(trace, view.alpha), static_lane(trace)
-    return {
-        "title": words("chart.changed_by_layer"),
-        "sub": words(
-            "chart.changed_by_layer_sub",
-            n=changed.steps,
-            alpha=f"{view.alpha:g}",
-            ran_layer=ran.layer,
-            ran_alpha=f"{ran.alpha:g}",
-            unavailable=words("chart.changed_by_layer_unavailable", n=changed.unavailable)
-            if changed.unavailable
-            else "",
+def changed_by_layer_card(inspection: Inspection) -> Card:
+    """For every fixed j*: how many choices would differ from those of the run on the lane's text."""
+    trace, words, focus = inspection.trace, inspection.words, inspection.focus
+    lane, name = inspection.varied, inspection.names[focus]
+    changed, ran = changed_by_layer(trace, focus, lane), trace.lanes[focus]
+    layer = inspection.contrast_layer(focus, inspection.step) or 1
+    n, unavailable, settings = changed.steps, changed.unavailable, strength(lane)
+    more = [words("chart.changed_by_layer_ran", lane=name, ran=", ".join(ran.settings) or "q_N")]
+    if unavailable:
+        one = words("chart.changed_by_layer_unavailable_one")
+        some = words("chart.changed_by_layer_unavailable", n=unavailable)
+        more.append(one if unavailable == 1 else some)
+    few = words("chart.changed_by_layer_one", lane=name, settings=settings)
+    many = words("chart.changed_by_layer_sub", lane=name, n=n, settings=settings)
+    most = _most(changed)
+    return card(
+        words,
+        words("chart.changed_by_layer"),
+        few if n == 1 else many,
+        alt=words(
+            "chart.changed_by_layer_alt", layer=layer, k=int(changed.counts[layer - 1]), n=n, most=most,
+            at=int(changed.counts.argmax()) + 1, least=int(changed.counts.min()),
         ),
-        "alt": words(
-            "chart.changed_by_layer_alt", layer=view.layer, k=int(changed.counts[view.layer - 1]), most=_most(changed)
-        ),
-        "figure": _chart(inspection, changed),
-    }
+        figure=_chart(inspection, changed, layer),
+        more=more,
+        hints=[words("chart.changed_by_layer_click")],
+    )  # fmt: skip
 
 
-def _chart(inspection: Inspection, changed: ChangedByLayer) -> Figure:
-    view, words = inspection.view, inspection.words
+def _chart(inspection: Inspection, changed: ChangedByLayer, at: int) -> Figure:
+    words, fixed = inspection.words, not inspection.focus_lane.chooses_layer
     layers, most = list(range(1, inspection.trace.model.n_layers)), _most(changed)
     bars = {
         "type": "bar",
         "x": layers,
         "y": changed.counts.tolist(),
         "marker": {
-            "color": [LIGHT["dola"] if layer == view.layer else LIGHT["line"] for layer in layers],
+            "color": [colour(inspection.focus) if layer == at else LIGHT["line"] for layer in layers],
             "line": {"color": LIGHT["early"], "width": 0.5},
         },
         "hovertemplate": f"j* = %{{x}}: %{{y}} {words('chart.would_change')}<extra></extra>",
     }
     return figure(
         [bars],
-        height=300,
-        margin={"l": 46, "r": 14, "t": 22, "b": 40},
-        xaxis={"title": {"text": "j*", "standoff": 4}, "dtick": 5, "tick0": 0, "range": [0.5, layers[-1] + 0.5]},
+        height=HEIGHT,
+        margin={"l": 46, "r": 10, "t": 20, "b": 34},
+        xaxis=layer_axis(words, layers[-1], title="j*"),
         yaxis={
-            "title": {"text": words("chart.changed"), "standoff": 6},
+            "title": {"text": words("chart.changed"), "standoff": 4, "font": {"size": 11}},
             "range": [0, max(most, 1) * 1.08],
             "dtick": max(1, round(most / 5)),
         },
-        **line_at("x", view.layer, text=f"j* = {view.layer}"),
+        **line_at("x", at, text=f"j* = {at}" if fixed else f"M_t = {at}"),
     )
 
 

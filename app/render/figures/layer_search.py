@@ -1,69 +1,128 @@
-"""The charts of a layer search: a metric by layer for every α, and the layers that random halves choose."""
+"""The charts of a layer search: a metric by layer for every α, the layers that random halves choose, and a sketch."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from app.language import Language
-from app.render.figures.style import LEGEND, Figure, figure, line_at
+from app.render.figures.style import Card, Entry, Figure, card, escaped, figure, line_at
 from app.ui.palette import LIGHT
 from dola_core.layer_search.metrics import Metric
 from dola_core.layer_search.result import Interval, SearchResult
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 """Line styles, so that the α can be told apart without colour."""
+CURVE_HEIGHT, HEIGHT = 380, 220
+"""Pixels of the chart of a metric, and of the others."""
 
 
-def curve_card(result: SearchResult, metric: Metric, words: Language) -> dict[str, Any]:
-    """The chart of one metric with its title, its grey line and its text twin, for `Chart`."""
-    data, chosen = result.data, result.chosen
+def curve_card(result: SearchResult, metric: Metric, words: Language) -> Card:
+    """The chart of one metric with its title, its grey line and its text twin, for `Chart`.
+
+    Where there are too few questions to choose a layer by, none is marked.
+    """
+    data, chosen, name = result.data, result.chosen, words(f"metric.{metric}")
     baseline, low, high = (f"{value:.3f}" for value in result.curves[metric].baseline)
-    name, chosen_by = words(f"metric.{metric}"), words(f"metric.{result.asked.metric}")
-    usual = f"α = {result.asked.usual_alpha or 0:g}"
-    return {
-        "title": words("search.curve", metric=name),
-        "sub": words(
-            "search.curve_sub", name=data.name, n=f"{data.items:,}", of=f"{data.of:,}", by=chosen_by, usual=usual
-        ),
-        "alt": words(
-            "search.curve_alt",
-            metric=name,
-            layer=chosen.layer,
-            alpha=f"{chosen.alpha:g}",
-            baseline=baseline,
-            low=low,
-            high=high,
-        ),
-        "figure": _curves(result, metric, words),
-    }
+    told = {"metric": name, "baseline": baseline, "low": low, "high": high}
+    lines = _lines(result, metric, words)
+    beside = _beside(result, metric)
+    by = words("search.curve_by", by=words(f"metric.{result.asked.metric}"))
+    questions = words("search.curve_sub_one" if data.of == 1 else "search.curve_sub", name=data.name,
+                      n=f"{data.items:,}", of=f"{data.of:,}")  # fmt: skip
+    return card(
+        words,
+        words("search.curve", metric=name),
+        questions,
+        alt=words("search.curve_alt", layer=chosen.layer, alpha=f"{chosen.alpha:g}", **told)
+        if result.stability
+        else words("search.curve_alt_few", **told),
+        figure=_curves(result, [*lines, *beside]),
+        more=[
+            words("search.curve_lines"),
+            words("search.curve_beside", usual=f"α = {result.asked.usual_alpha or 0:g}") if beside else "",
+            by if result.stability else "",
+        ],
+        hints=[words("search.curve_click")],
+        key=[_entry(line) for line in [*lines, *beside] if line.get("name")],
+    )
 
 
-def _curves(result: SearchResult, metric: Metric, words: Language) -> Figure:
+def _entry(line: dict[str, Any]) -> Entry:
+    """A line of the chart in its key."""
+    return Entry(line["name"], line["line"]["color"], line["line"].get("dash", "solid"))
+
+
+def _lines(result: SearchResult, metric: Metric, words: Language) -> list[dict[str, Any]]:
     """The baseline and the chosen α with their bands, and a line for every α."""
     curve, layers, alphas = result.curves[metric], list(result.layers), result.asked.alphas
-    best = alphas.index(result.chosen.alpha)
+    best = alphas.index(result.chosen.alpha) if result.stability else None
     baseline = {
         "type": "scatter", "mode": "lines", "name": words("search.baseline"), "x": layers,
         "y": [curve.baseline[0]] * len(layers), "line": {"color": LIGHT["base"], "width": 2},
         "hoverinfo": "skip",
     }  # fmt: skip
-    lines = [
+    return [
         *_band(layers, [curve.baseline] * len(layers), LIGHT["base-soft"]),
         baseline,
-        *_band(layers, [row[best] for row in curve.settings], LIGHT["dola-soft"]),
+        *([] if best is None else _band(layers, [row[best] for row in curve.settings], LIGHT["dola-soft"])),
         *(
             _alpha_line(layers, alpha, [row[n] for row in curve.settings], DASHES[n % len(DASHES)], is_chosen=n == best)
             for n, alpha in enumerate(alphas)
         ),
-        *_beside(result, metric),
     ]
+
+
+def _curves(result: SearchResult, lines: list[dict[str, Any]]) -> Figure:
+    layer = result.chosen.layer
+    mark = line_at("x", layer, text=f"j* = {layer}", inside=layer < max(result.layers) - 3) if result.stability else {}
     return figure(
         lines,
-        height=420,
-        margin={"l": 56, "r": 14, "t": 58, "b": 40},
-        showlegend=True,
-        legend=LEGEND,
-        xaxis={"title": {"text": "j*", "standoff": 4}, "range": [layers[0] - 0.5, layers[-1] + 0.5], "dtick": 2},
+        height=CURVE_HEIGHT,
+        margin={"l": 48, "r": 14, "t": 22, "b": 40},
+        xaxis=_layer_axis(result.layers),
         yaxis={"tickformat": ".3~f"},
-        **line_at("x", result.chosen.layer, text=f"j* = {result.chosen.layer}"),
+        **mark,
+    )
+
+
+def _layer_axis(layers: Sequence[int]) -> dict[str, Any]:
+    """The axis of j*, with few enough numbers for a phone."""
+    return {
+        "title": {"text": "j*", "standoff": 4}, "range": [layers[0] - 0.5, layers[-1] + 0.5], "tick0": 0,
+        "dtick": 5 if len(layers) > 8 else 1,
+    }  # fmt: skip
+
+
+def sketch_card(n_layers: int, words: Language) -> Card:
+    """What the chart of a search will look like, drawn from no measurement and labelled so."""
+    layers = list(range(1, n_layers))
+    rise = [math.exp(-(((layer / n_layers - 0.7) / 0.22) ** 2)) for layer in layers]
+    curve = [round(0.3 + 0.25 * up, 3) for up in rise]
+    plain = [0.45] * len(layers)
+    look = {"type": "scatter", "mode": "lines", "x": layers, "hoverinfo": "skip"}
+    line = {"color": LIGHT["early"], "width": 2}
+    lines = [
+        look | {"name": words("search.baseline"), "y": plain, "line": line},
+        look | {"name": "DoLa-static", "y": curve, "line": line | {"dash": "dash"}},
+    ]
+    note = {
+        "x": 0.2, "y": 0.85, "xref": "paper", "yref": "paper", "showarrow": False, "text": words("search.sketch_mark"),
+        "font": {"size": 24, "color": LIGHT["early"]}, "textangle": -12,
+    }  # fmt: skip
+    return card(
+        words,
+        words("search.sketch"),
+        words("search.sketch_sub"),
+        alt=words("search.sketch_alt"),
+        figure=figure(
+            lines,
+            height=HEIGHT,
+            margin={"l": 20, "r": 14, "t": 8, "b": 40},
+            xaxis=_layer_axis(layers),
+            yaxis={"showticklabels": False, "range": [0.2, 0.65]},
+            annotations=[note],
+        ),
+        key=[_entry(one) for one in lines],
     )
 
 
@@ -90,7 +149,8 @@ def _grey_line(layers: list[int], values: list[Interval], name: str, colour: str
         "type": "scatter", "mode": "lines", "name": name, "x": layers, "y": [value[0] for value in values],
         "customdata": [[None, low, high] for _, low, high in values],  # no setting that a click could take
         "line": {"color": colour, "dash": dash, "width": 1.5},
-        "hovertemplate": f"{name}: %{{y:.3f}} (%{{customdata[1]:.3f}} – %{{customdata[2]:.3f}})<extra></extra>",
+        "hovertemplate": f"{escaped(name)}: "
+        "%{y:.3f} (%{customdata[1]:.3f} – %{customdata[2]:.3f})<extra></extra>",
     }  # fmt: skip
 
 
@@ -122,7 +182,7 @@ def _band(layers: list[int], values: list[Interval], colour: str) -> list[dict[s
     ]
 
 
-def halves_card(result: SearchResult, words: Language) -> dict[str, Any] | None:
+def halves_card(result: SearchResult, words: Language) -> Card | None:
     """How often random halves of the questions choose each layer; None where there are too few questions, or
     nothing to choose."""
     stability = result.stability
@@ -136,14 +196,17 @@ def halves_card(result: SearchResult, words: Language) -> dict[str, Any] | None:
         "marker": {"color": [LIGHT["dola"] if layer == result.chosen.layer else LIGHT["early"] for layer in layers]},
         "hovertemplate": "j* = %{x}: %{y:.1%}<extra></extra>",
     }  # fmt: skip
-    return {
-        "title": words("search.halves"),
-        "sub": words("search.halves_sub", same=same),
-        "alt": words("search.halves_alt", same=same, layer=max(stability.layers, key=stability.layers.__getitem__)),
-        "figure": figure(
+    return card(
+        words,
+        words("search.halves"),
+        words("search.halves_sub"),
+        alt=words("search.halves_alt", same=same, layer=max(stability.layers, key=stability.layers.__getitem__)),
+        figure=figure(
             [bars],
-            height=220,
-            xaxis={"title": {"text": "j*", "standoff": 4}, "range": [layers[0] - 0.5, layers[-1] + 0.5], "dtick": 2},
+            height=HEIGHT,
+            margin={"l": 44, "r": 14, "t": 12, "b": 40},
+            xaxis=_layer_axis(layers),
             yaxis={"tickformat": ".0%", "range": [0, max(1.08 * max(shares), 0.01)]},
         ),
-    }
+        more=[words("search.halves_same", same=same)],
+    )
