@@ -128,4 +128,4 @@ def test_the_hosting_notes_name_settings_with_their_defaults():
     assert len(rows) > 3
     for name, default in rows:
         value = Settings.model_fields[name.lower()].default
-        assert default == ("what the model reads" if value is None else str(value))
+        assert default == ("what the model reads" if value is None else "none" if value in ("", ()) else str(value))

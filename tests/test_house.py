@@ -147,3 +147,10 @@ def test_private_parts_of_gradio_are_touched_in_one_file():
     private = re.compile(r"\b(page|blocks|self)\._(queue|id|updated)\b|state_holder|config_values|blocks_config")
     files = [file for file in python_files("app") if private.search(file.read_text(encoding="utf-8"))]
     assert [file.name for file in files] == ["gradio_internals.py"]
+
+
+def test_tests_begin_no_event_loop_of_their_own():
+    """A browser's loop may be running in the thread: `loops.py` says more. A client is a process of its own."""
+    loops = re.compile(r"\basyncio\.run\(|\brun_until_complete\(|\bnew_event_loop\(")
+    own = [file for file in python_files("tests") if "clients" not in file.parts and file.name != "loops.py"]
+    assert [str(file.relative_to(ROOT)) for file in own if loops.search(file.read_text("utf-8"))] == []

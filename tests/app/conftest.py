@@ -1,15 +1,25 @@
 """Fixtures of the page's tests: the shipped model and comparisons run with it."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
+import gradio as gr
 import pytest
 
+from app.compare_tab.controls import Controls, lay_out_controls
+from app.compare_tab.panes import make_panes
 from app.jobs.comparison import run
+from app.jobs.engine_pool import ModelFacts
 from app.jobs.request import ComparisonRequest
+from app.settings import Settings
+from app.ui.components import Notice
 from dola_core.decoding.engine import Engine
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
 from dola_core.trace.schema import Trace
+from tests.app.loops import run_apart
+
+Part = TypeVar("Part")
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +51,28 @@ def forked(compared: Callable[..., Trace]) -> Trace:
     trace = compared(layer=12, alpha=0.01, decoding={"max_new_tokens": 40})
     assert trace.fork is not None
     return trace
+
+
+def laid_out(facts: ModelFacts) -> Controls:
+    """The controls of a page for a model."""
+
+    def lay_out() -> Controls:
+        with gr.Blocks():
+            panes = make_panes(facts, facts.usual_lanes)
+            panes.lay_out_menus()
+            panes.render_fields()
+            return lay_out_controls(facts, Settings(), Notice(render=False), panes)
+
+    return within_loop(lay_out)
+
+
+def within_loop(lay_out: Callable[[], Part]) -> Part:
+    """What `lay_out` returns, which makes a page of Gradio's.
+
+    Outside of a running loop Gradio would make loops of its own and leave them open; in a thread there is none yet.
+    """
+
+    async def make() -> Part:
+        return lay_out()
+
+    return run_apart(make())

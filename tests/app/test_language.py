@@ -25,21 +25,30 @@ def test_both_languages_hold_the_same_keys_with_the_same_placeholders():
         assert placeholders(text) == placeholders(CHINESE(key)), key
 
 
+COMBINING = {
+    "sentence.settings", "sentence.with_settings", "sentence.stop", "sentence.comma", "sentence.because",
+    "sentence.share", "sentence.percent", "strips.reads", "strips.ended_by",
+    "chart.candidate_alt", "chart.then",
+}  # fmt: skip
+"""Keys that only combine others, or numbers."""
+
+
 def test_nothing_is_left_in_english():
     same = {key for key, text in ENGLISH.words.items() if text == CHINESE(key)}
-    assert same == {"controls.top_p", "option.JSD", "error.plain"}
-    for key in (
-        set(ENGLISH.words) - same - {"sentence.settings", "strips.reads", "strips.ended_by"}
-    ):  # these only combine others
+    assert same == {"controls.top_p", "option.JSD", "error.plain", "pane.static", "pane.dynamic"}
+    for key in set(ENGLISH.words) - same - COMBINING:
         assert re.search(r"[\u4e00-\u9fff]", CHINESE(key)), key
 
 
 BUILT_SECTIONS = {
-    "metric", "option", "outcome", "recorded", "controls", "inspector", "strips", "keys", "toolbar", "file",
+    "metric", "option", "outcome", "recorded", "controls", "inspector", "lane", "pane", "strips", "keys", "toolbar",
+    "file", "bar",
 }  # fmt: skip
 """Sections whose keys are put together from names, or handed to the browser whole."""
 BUILT_KEYS = re.compile(
     r"chart\.(heat|layers)_\w+|error\.prompt_\w+|models\.(finding|reading|proving)|search\.(one_|dynamic_)?(helps|hurts|chance)|search\.(points|nats)"
+    r"|finding\.(helps|hurts|chance)|search\.(broken|mended)_n|search\.unit_(points|nats)"
+    r"|sentence\.(would_|alone_)?(picks|draws|ends|alone)(_many)?|guide\.proposal_(little|clear|far)"
 )
 """Further keys that are put together from names."""
 
@@ -61,7 +70,14 @@ def test_no_words_stand_outside_the_language_files():
         text = re.sub(r'"""[\s\S]*?"""', "", file.read_text(encoding="utf-8"))
         text = re.sub(r"#.*", "", text).replace('"Value error, "', "")  # pydantic's prefix
         for said in re.findall(r'"([A-Z][a-z]+ [a-z]+[^"]*)"', text):
-            assert file.name in ("settings.py", "examples.py", "theme.py", "guard.py", "request_checks.py"), (
+            assert file.name in (
+                "settings.py",
+                "examples.py",
+                "theme.py",
+                "guard.py",
+                "request_checks.py",
+                "allowed.py",
+            ), (
                 file.name,
                 said,
             )

@@ -8,6 +8,7 @@ import torch
 from playwright.sync_api import Browser, BrowserContext, Page
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from tests.browser.driving import arrive
 from tests.server import ROOT, Server, free_port, serve
 
 
@@ -48,15 +49,15 @@ def page(server: Server, profile: BrowserContext) -> Iterator[Page]:
     """The page in a new tab; any error in its console or traceback in the server's log fails the test."""
     seen = len(server.log)
     opened = profile.new_page()
+    # What a visitor prefers is kept by the browser; each test begins with none.
+    opened.add_init_script("if (!sessionStorage.seen) { localStorage.clear(); sessionStorage.seen = 1; }")
     opened.set_default_timeout(60_000)
     opened.errors, opened.requests = [], []
     opened.on("pageerror", lambda error: opened.errors.append(str(error)))
     opened.on("console", lambda message: message.type == "error" and opened.errors.append(message.text))
     opened.on("request", lambda request: opened.requests.append(request.url))
     opened.on("dialog", lambda dialog: (opened.errors.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    opened.goto(server.url)
-    opened.wait_for_selector("#compare")
-    opened.wait_for_selector(".duet-inbox[lang]")  # the page knows its language; leaving before is an error to Gradio
+    arrive(opened, server.url)
     yield opened
     assert opened.errors == []
     assert "Traceback" not in "".join(server.log[seen:])

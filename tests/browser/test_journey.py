@@ -7,21 +7,30 @@ from playwright.sync_api import Browser, Page, expect
 
 from app.language import language
 from app.ui.palette import DARK, LIGHT
-from tests.browser.test_inspector import click_point
-from tests.browser.test_page import compare, finished, set_slider
-from tests.browser.test_sharing import saved, texts
-
-expect.set_options(timeout=30_000)
-STEP = "#step input[type=number]"
+from tests.browser.driving import (
+    arrive,
+    at_step,
+    click_point,
+    compare,
+    drawn,
+    finished,
+    mark_shown,
+    set_slider,
+    texts,
+    unfold,
+)
+from tests.browser.test_sharing import saved
 
 
 def english_in(page: Page) -> list[str]:
     """What the page says in English, of what it says itself."""
     said = page.evaluate(
-        """() => [...document.querySelectorAll('h3, .sub, .duet-sentence, button, label > span, .ghost, .duet-notice')]
-            .filter(n => n.checkVisibility() && !n.closest('.duet-finding, .duet-examples')).map(n => n.textContent)"""
+        """() => [...document.querySelectorAll(
+                'h3, .sub, .duet-sentence, button, label > span, .duet-bar, .duet-notice, .lane h2')]
+            .filter(n => n.checkVisibility() && !n.closest('.duet-chips, .duet-model')).map(n => n.textContent)"""
     )
-    return [text for text in said if re.search(r"\b(the|of|and|step|layer|token|would)\b", text)]
+    own = [re.sub("“[^”]*”", "", text) for text in said]  # without the tokens that are quoted
+    return [text for text in own if re.search(r"\b(the|of|and|step|layer|token|would)\b", text)]
 
 
 def ink(page: Page, chart: str) -> str:
@@ -38,32 +47,33 @@ def test_a_visit_from_a_recorded_run_to_a_shared_one(browser: Browser, server, t
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-    page.goto(f"{server.url}?__theme={theme}")
-    page.wait_for_selector(".duet-inbox[lang]")
+    arrive(page, f"{server.url}?__theme={theme}")
 
     # A recorded run, before any model has run.
-    page.click("#recorded-mended")
+    expect(page.locator(".lane.base .tag")).to_have_text(words("strips.recorded"))
     finished(page)
+    unfold(page)
     differ = page.locator(".lane.dola .t.d").evaluate_all("nodes => nodes.map(n => +n.dataset.index)")
     assert differ
-    expect(page.locator(".lane.dola .ghost")).to_contain_text(words("strips.ghost", lane="Baseline").strip())
+    hint = words("strips.would_say", lane=words("lane.plain"), token="").strip()
+    expect(page.locator(".lane.dola .t.d").first).to_have_attribute("title", re.compile(re.escape(hint)))
     assert ink(page, "#plausible-head") == ink(page, "#heat-dola") == (DARK if theme == "dark" else LIGHT)["ink"]
 
-    # Read the strips, walk the steps.
+    # Read the texts, walk the steps.
     page.locator("#overlay").get_by_text(words("option.entropy"), exact=True).click()
     expect(page.locator(".t.tint").first).to_be_visible()
     page.locator(".lane.dola .t[data-index='0']").click()
-    expect(page.locator(STEP)).to_have_value("1")
+    at_step(page, 1)
     page.keyboard.press("End")
-    expect(page.locator(STEP)).to_have_value(str(page.locator(".lane.dola .t[data-index]").count()))
+    at_step(page, page.locator(".lane.dola .t[data-index]").count())
 
     page.keyboard.press("Home")
-    expect(page.locator(STEP)).to_have_value("1")
+    at_step(page, 1)
 
     # Every layer at every step: to a cell, and its token pinned.
     click_point(page, "#heat-base", 2, 29)
-    expect(page.locator("#layer input[type=number]")).to_have_value("29")
-    expect(page.locator(STEP)).to_have_value("2")
+    expect(page.locator("#layer-2 input[type=number]")).to_have_value("29")
+    at_step(page, 2)
     expect(page.locator("#layers .plot")).to_contain_text("j* = 29")
     click_point(page, "#heat-base", 2, 29)
     expect(page.locator("#force")).to_be_visible()
@@ -72,24 +82,25 @@ def test_a_visit_from_a_recorded_run_to_a_shared_one(browser: Browser, server, t
     expect(page.locator("#force")).to_be_hidden()
 
     # What if, by the map and by the slider.
-    click_point(page, "#map", 5, 7)
-    expect(page.locator("#alpha input[type=number]")).to_have_value("0.5")
-    set_slider(page, "alpha", 1)
-    asked = words("sentence.setting", layer=5, alpha="1")
-    expect(page.locator(".duet-row").first).to_contain_text(asked)
+    click_point(page, "#map", 5, 5)
+    expect(page.locator("#alpha-2 input[type=number]")).to_have_value("0.2")
+    set_slider(page, "alpha-2", 1)
+    expect(page.locator(".duet-bar .what-if")).to_contain_text("α = 1")
     if locale.startswith("zh"):
         assert english_in(page) == []
 
     # Run, force a token, and go back.
-    set_slider(page, "layer", 12)
-    set_slider(page, "alpha", 0.05)
+    set_slider(page, "layer-2", 12)
+    set_slider(page, "alpha-2", 0.05)
     compare(page, "The capital of Australia is")
-    expect(page.locator(".lane.base .t.p", has_text="Australia")).to_be_visible()
     finished(page)
     before = texts(page)
     page.locator(".lane.dola .t[data-index='1']").click()
-    expect(page.locator(STEP)).to_have_value("2")
-    click_point(page, "#plausible-head", 0.0001, 2 - 0.27)
+    at_step(page, 2)
+    last = drawn(page, "#plausible-head").evaluate("plot => plot.data[0].y.length - 1")
+    click_point(page, "#plausible-head", 0.00001, last - 0.27)
+    expect(page.locator("#force")).to_be_visible()
+    mark_shown(page)
     page.locator("#force").click()
     expect(page.locator(".duet-crumbs")).to_be_visible()
     finished(page)
@@ -100,11 +111,11 @@ def test_a_visit_from_a_recorded_run_to_a_shared_one(browser: Browser, server, t
     # Take it along, and look at it again.
     page.click("#link")
     assert page.locator("#outbox input").input_value().startswith(server.url)
-    file = saved(page, "#trace", tmp_path)
+    file = saved(page, "trace", tmp_path)
     assert "</html>" not in file.read_text()
-    assert "Plotly" in saved(page, "#report", tmp_path).read_text()
-    page.goto(f"{server.url}?__theme={theme}")
-    page.wait_for_selector(".duet-inbox[lang]")
+    assert "Plotly" in saved(page, "report", tmp_path).read_text()
+    arrive(page, f"{server.url}?__theme={theme}")
+    mark_shown(page)
     page.locator("#inbox input").set_input_files(file)
     finished(page)
     assert texts(page) == before

@@ -9,7 +9,8 @@ import torch
 from playwright.sync_api import Page, expect
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from tests.browser.test_page import LANES, compare, decoding, finished
+from tests.browser.driving import LANES, as_tokens, compare, decoding, finished, texts
+from tests.browser.test_sharing import saved
 from tests.server import ROOT, Server, serve
 
 ATLAS = ROOT / "assets" / "models" / "atlas-30l"
@@ -65,32 +66,36 @@ def prompt_of(page: Page) -> str:
 
 def test_all_that_depends_on_the_model_changes_with_it(page):
     assert page.locator("#mode").count() == 0
-    compare(page, prompt_of(page))
-    finished(page)
+    expect(page.locator(".lane.base .tag")).to_have_text("recorded")
+    verdict = page.locator("#verdict").inner_text()
     choose(page, "six-layers")
     shown(page, "6 layers")
-    expect(page.locator("#layer input[type=range]")).to_have_attribute("max", "5")
+    expect(page.locator("#layer-2 input[type=range]")).to_have_attribute("max", "5")
     expect(page.locator("#mode")).to_be_visible()
-    assert prompt_of(page) == "The capital of Australia is", "an example of the former model gives way"
-    assert "mended" not in page.locator(".duet-examples").inner_text()
-    expect(page.locator("#recorded-mended")).to_be_hidden()
-    expect(page.locator(".duet-finding").first).to_be_hidden()
+    assert prompt_of(page) == "The capital of Australia is", "the prompt of a recorded run gives way"
+    assert "mended" not in page.locator(".duet-chips").inner_text()
+    expect(page.locator("#verdict")).not_to_have_text(verdict)
     expect(page.locator(".lane")).to_have_count(0)
+    expect(page.locator(".duet-below")).to_be_hidden()
     page.click("[role=tab]:has-text('Choose')")
-    expect(page.locator("#curve")).to_be_hidden()
+    expect(page.locator("#curve .main-svg")).to_have_count(0)
     page.click("[role=tab]:has-text('Compare')")
-    page.fill("#prompt textarea", "Mine:")
     compare(page, "Mine:")
     finished(page)
     choose(page, "Atlas")
     shown(page, "30 layers")
-    expect(page.locator("#layer input[type=range]")).to_have_attribute("max", "29")
+    expect(page.locator("#layer-2 input[type=range]")).to_have_attribute("max", "29")
     expect(page.locator("#mode")).to_be_hidden()
-    expect(page.locator("#recorded-mended")).to_be_visible()
-    expect(page.locator(".duet-finding").first).to_be_visible()
+    expect(page.locator("#verdict")).to_have_text(verdict)
     assert prompt_of(page) == "Mine:", "what a visitor wrote stays"
-    page.click("#recorded-mended")
+    expect(page.locator(".lane")).to_have_count(0)
+    page.locator(".duet-chips .chip").first.click()
     expect(page.locator(".lane")).to_have_count(2)
+    choose(page, "six-layers")
+    shown(page, "6 layers")
+    choose(page, "Atlas")
+    shown(page, "30 layers")
+    expect(page.locator(".lane.base .tag")).to_have_text("recorded")  # it opens as at first
 
 
 def test_a_run_under_way_is_not_shown_under_another_model(page):
@@ -101,8 +106,8 @@ def test_a_run_under_way_is_not_shown_under_another_model(page):
     expect(page.locator(".lane.dola .t[data-index]").nth(3)).to_be_visible()
     choose(page, "Atlas")
     shown(page, "30 layers")
-    assert page.locator(".lane.dola .end").count() == 0, "the run was over before the model changed"
     expect(page.locator(".lane")).to_have_count(0)
+    expect(page.locator("#compare")).to_be_visible()
     page.wait_for_timeout(3000)  # the former run's next updates would have come by now
     assert page.locator(".lane").count() == 0
     compare(page, "The capital of Japan is")
@@ -111,8 +116,8 @@ def test_a_run_under_way_is_not_shown_under_another_model(page):
 
 def test_a_model_that_cannot_be_loaded_is_said_without_its_path_and_the_page_stays_as_it_was(page, server):
     choose(page, "gone")
-    expect(page.locator(".duet-notice")).to_contain_text("cannot be loaded here")
-    assert SECRET not in page.locator(".duet-notice").inner_text()
+    expect(page.locator(".duet-notice.error")).to_contain_text("cannot be loaded here")
+    assert SECRET not in page.locator(".duet-notice.error").inner_text()
     expect(page.locator("#model input")).to_have_value("Atlas-30L")
     shown(page, "30 layers")
     compare(page, "The capital of Japan is")
@@ -125,14 +130,22 @@ def test_a_chat_folds_its_template_away_and_takes_a_system_prompt_and_arguments(
     shown(page, "6 layers")
     compare(page, "Who are you?")
     finished(page)
+    strip = page.locator(f"{LANES[0]} .strip")
+    chip = page.locator(".lane .fold")
+    expect(chip).to_have_count(1)  # the prompt is shown once
+    expect(chip).to_contain_text("⟨prompt, ")
+    assert "Who" not in strip.inner_text()
+    chip.click()
+    expect(strip).to_contain_text("Answer")
+    expect(chip).to_have_attribute("aria-expanded", "true")
+    chip.click()
+    as_tokens(page)
     before = page.locator(f"{LANES[0]} .fold")
     expect(before.first).to_contain_text("template, ")
-    assert "Answer" not in page.locator(f"{LANES[0]} .strip").inner_text()
+    assert "Answer" not in strip.inner_text()
     before.first.click()
-    strip = page.locator(f"{LANES[0]} .strip")
     expect(strip).to_contain_text("Answer")
-    expect(before.first).to_have_attribute("aria-expanded", "true")
-    page.click("text=Decoding")
+    page.locator("#decoding > button").click()
     page.fill("#system textarea, #system input", "Be a poet.")
     page.fill("#template-arguments input, #template-arguments textarea", '{"calm": true}')
     compare(page, "Who are you?")
@@ -146,22 +159,38 @@ def test_a_chat_folds_its_template_away_and_takes_a_system_prompt_and_arguments(
     assert SECRET not in url
     page.fill("#template-arguments input, #template-arguments textarea", "calm")
     page.click("#compare")
-    expect(page.locator(".duet-notice")).to_contain_text("JSON object")
+    expect(page.locator(".duet-notice.error")).to_contain_text("JSON object")
     page.click("#mode label:has-text('Complete')")
     compare(page, "Who are you?")
     finished(page)
     expect(page.locator(f"{LANES[0]} .fold")).to_have_count(0)
 
 
+def test_a_trace_of_another_model_of_the_menu_brings_its_model(page, tmp_path):
+    choose(page, "six-layers")
+    shown(page, "6 layers")
+    compare(page, "Mine:")
+    finished(page)
+    file, before = saved(page, "trace", tmp_path), texts(page)
+    choose(page, "Atlas")
+    shown(page, "30 layers")
+    page.locator("#inbox input").set_input_files(file)
+    shown(page, "6 layers")
+    finished(page)
+    assert texts(page) == before
+    assert prompt_of(page) == "Mine:"
+    expect(page.locator(".lane.base .tag")).to_have_text("opened")
+
+
 def test_a_link_across_models_loads_its_model_and_sets_what_it_says(page, server):
     page.goto(f"{server.url}?prompt={quote('Who?')}&j=4&a=0.3&new=5&chat=chat&system=Hm&model=six-layers")
     shown(page, "6 layers")
-    expect(page.locator(".duet-notice")).to_contain_text("come from a link")
+    expect(page.locator(".invitation")).to_contain_text("nothing was run yet")
     assert prompt_of(page) == "Who?"
-    assert page.locator("#layer input[type=number]").input_value() == "4"
-    assert page.locator("#alpha input[type=number]").input_value() == "0.3"
+    assert page.locator("#layer-2 input[type=number]").input_value() == "4"
+    assert page.locator("#alpha-2 input[type=number]").input_value() == "0.3"
     expect(page.locator("#mode label.selected")).to_have_text("Chat")
-    page.click("#compare")
+    page.click(".invitation button")
     finished(page)
     expect(page.locator(f"{LANES[1]} h2")).to_contain_text("j* = 4")
     page.fill("#prompt textarea", "Mine:")
@@ -174,6 +203,6 @@ def test_a_link_across_models_loads_its_model_and_sets_what_it_says(page, server
 
 def test_a_link_to_a_model_that_is_not_here_says_so_and_keeps_its_settings(page, server):
     page.goto(f"{server.url}?prompt=x&j=7&a=0.3&new=5&model=owner%2Fother")
-    expect(page.locator(".duet-notice")).to_contain_text("shared from the model owner/other")
-    assert page.locator("#layer input[type=number]").input_value() == "7"
+    expect(page.locator(".invitation")).to_contain_text("shared from the model owner/other")
+    assert page.locator("#layer-2 input[type=number]").input_value() == "7"
     shown(page, "30 layers")

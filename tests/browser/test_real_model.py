@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from app.inputs.known_model import TITLES
-from tests.browser.test_models import choose, prompt_of, shown
-from tests.browser.test_page import compare, finished, set_slider
-from tests.browser.test_sharing import texts
+from tests.browser.driving import choose, compare, finished, set_slider, texts
+from tests.browser.test_models import prompt_of, shown
 from tests.server import Server, serve
 
 expect.set_options(timeout=60_000)  # a traced step takes a tenth of a second with one thread
@@ -43,64 +41,66 @@ def link_of(page: Page) -> str:
 
 
 def test_a_newcomers_visit(page, server, profile):
-    # What is here, before anything has run.
-    shown(page, "Q4_1, dequantised")
-    expect(page.locator("#badge")).to_contain_text("30 layers · 49,152 tokens")
+    # What is here, before anything has run: a finished comparison, and what was measured.
+    shown(page, "30 layers")
+    expect(page.locator(".duet-finding").first).to_contain_text("Q4_1, dequantised")
     assert page.locator("#model input").input_value() == "SmolLM2-135M-Instruct"
-    assert mode(page) == "chat"
-    for title in TITLES:
-        expect(page.locator(f"#recorded-{title}")).to_be_visible()
-    assert "mended: The capital of Australia is" in page.locator(".duet-examples").inner_text()
-
-    # A recorded run is this model's own.
-    page.click("#recorded-mended")
+    expect(page.locator(".lane.base .tag")).to_have_text("recorded")
     finished(page)
-    assert [text.strip("␣ ").split(".")[0].split()[0] for text in texts(page)] == ["Sydney", "Canberra"]
+    assert first_words(page) == ["Sydney", "Canberra"]
+    assert (prompt_of(page), mode(page)) == (DEFAULT, "complete"), "the next run is what is shown"
+    expect(page.locator(".duet-say .duet-sentence")).to_contain_text("Plain picks “Sydney” (36 %).")
+    expect(page.locator("#layers .key")).to_contain_text("␣ (led layer 21)")  # what the contrast suppresses
+    said = re.search(r"on ([\d,]+) questions .* (\d+) .* (\d+)", page.locator("#verdict").inner_text())
+    for number in said.groups():
+        assert number in page.locator(".duet-finding").first.inner_text()
 
-    # A chat, whose template is folded away.
+    # The same run, here.
+    compare(page)
+    finished(page)
+    assert first_words(page) == ["Sydney", "Canberra"]
+    set_slider(page, "layer-2", 3)
+    expect(page.locator("#layers .plot")).to_contain_text("j* = 3")
+
+    # A chat, whose prompt is folded away.
+    page.click("#mode label:has(input[value=chat])")
     compare(page, "What is the capital of Australia?")
-    expect(page.locator(".lane.base .t.p", has_text="What")).to_be_visible()  # the recorded run has gone
     finished(page)
     assert "Canberra" in texts(page)[1]
     assert "SmolLM, trained by" not in page.locator(".lane.base").inner_text()
 
-    # An example is completed, and the slider says what would change.
-    page.click(".duet-examples button:has-text('mended: The capital of Australia is')")
-    expect(page.locator("#prompt textarea")).to_have_value(DEFAULT)
-    expect(page.locator("#mode input[value=complete]")).to_be_checked()
-    compare(page)
-    expect(page.locator(".lane.base")).to_contain_text("Sydney")  # the chat's text has gone
-    finished(page)
-    assert [text.strip("␣ ").split(".")[0] for text in texts(page)] == ["Sydney", "Canberra"]
-    set_slider(page, "layer", 3)
-    expect(page.locator("#plausible-head .sub")).to_contain_text("q_3")
-    expect(page.locator("#layers .plot")).to_contain_text("j* = 3")
-
-    # What was found about its layers.
-    page.click("[role=tab]:has-text('Choose')")
+    # What was found about its layers says the same.
+    page.click("#verdict")
     expect(page.locator("#curve .main-svg").first).to_be_visible()
-    expect(page.get_by_text("validation.jsonl: 1,842 of 1,842 questions").first).to_be_visible()
+    panel = page.locator("[role=tabpanel]:visible").inner_text()
+    for number in said.groups():
+        assert number in panel
     page.click("[role=tab]:has-text('Compare')")
 
     # Another model and back; its runs are its own.
-    choose(page, "Atlas-30L")
-    shown(page, "6,144 tokens")
+    choose(page, "model", "Atlas-30L")
+    expect(page.locator(".duet-finding").first).to_contain_text("6,144 tokens")
     expect(page.locator("#mode")).to_be_hidden()
     compare(page, DEFAULT)
     finished(page)
-    assert texts(page)[1].strip("␣ ").startswith("Canberra")
+    assert first_words(page)[1] == "Canberra"
     link = link_of(page)
-    choose(page, "SmolLM2-135M-Instruct")
-    shown(page, "49,152 tokens")
+    choose(page, "model", "SmolLM2-135M-Instruct")
+    expect(page.locator(".duet-finding").first).to_contain_text("49,152 tokens")
     expect(page.locator("#mode")).to_be_visible()
 
     # A link leads back to the other one.
     visitor = profile.new_page()
     visitor.goto(link)
-    shown(visitor, "6,144 tokens")
+    expect(visitor.locator(".duet-finding").first).to_contain_text("6,144 tokens")
     assert prompt_of(visitor) == DEFAULT
     visitor.close()
     assert [url for url in page.requests if not url.startswith((server.url, "data:", "blob:"))] == []
+
+
+def first_words(page: Page) -> list[str]:
+    """The first word of each text."""
+    return [re.findall(r"\w+", text)[0] for text in texts(page)]
 
 
 def test_without_a_cache_it_is_converted_in_memory_and_the_badge_says_so(smollm2_cache):

@@ -5,6 +5,7 @@ import pytest
 from app.inputs.examples import NEUTRAL
 from app.inputs.known_model import TITLES, KnownModel
 from app.render.plausible_head import PlausibleHead
+from dola_core.lanes import DolaDynamic
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +21,14 @@ def traces(recorded):
 def test_there_are_as_many_files_as_titles_and_all_are_of_the_shipped_model(traces, recorded, loaded):
     assert {file.stem for file in recorded[0].file.parent.glob("*.json")} == set(traces) == set(TITLES)
     for trace in traces.values():
-        assert trace.model == loaded.info.model_copy(update={"tied": None})  # which the first schema did not say
+        assert trace.model == loaded.info
         assert trace.prompt_ids == tuple(loaded.encode(trace.prompt)), "recorded with another tokenizer"
+
+
+def test_each_tells_what_a_dynamic_lane_would_choose(traces):
+    for trace in traces.values():
+        lane = DolaDynamic(bucket="high", alpha=0.5).fitted(trace.model.n_layers, tied=trace.model.tied)
+        assert trace.what_if(1, 0, lane) in trace.pieces
 
 
 def test_one_is_mended_and_one_harmed(traces):
@@ -34,7 +41,7 @@ def test_one_has_a_head_of_one_token_throughout(traces):
     trace = traces["one-token"]
     ran = trace.lanes[1]
     for step in trace.lane_steps(1):
-        assert PlausibleHead.of(step, ran.layer, ran.alpha, trace.decoding).size == 1
+        assert PlausibleHead.of(step, ran, trace.decoding).size == 1
     assert trace.texts[0] == trace.texts[1]
 
 

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.inputs.question_file import LONGEST, MAX_LINES, MOST_ANSWERS, QuestionsError, questions_of
+from app.inputs.question_file import (
+    LONGEST,
+    MAX_LINES,
+    MOST,
+    MOST_ANSWERS,
+    USUAL,
+    QuestionsError,
+    limit_of,
+    questions_of,
+)
 from app.language import language
 from dola_core.layer_search.questions.dataset import FACTOR_COLUMNS, TRUTHFULQA_COLUMNS, Item
 from tests.dola_core.layer_search.questions import INVALID
@@ -127,3 +136,23 @@ def test_without_a_file_there_is_a_sentence_as_well(tmp_path):
     for file in (None, "", str(tmp_path), str(tmp_path / "gone.csv")):
         with pytest.raises(QuestionsError):
             questions_of(file)
+
+
+def test_a_question_that_is_too_long_is_told_wherever_it_stands_since_any_may_be_drawn(tmp_path):
+    file = tmp_path / "x.jsonl"
+    file.write_text(f"{json.dumps(ONE)}\n" * (MOST + 7) + json.dumps(ONE | {"prompt": "a" * (LONGEST + 1)}))
+    with pytest.raises(QuestionsError, match=f"Question {MOST + 8} holds a text"):
+        questions_of(str(file))
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit"),
+    [(200, 200), (7.9, 7), (1, 1), (0, 1), (-3, 1), (MOST + 1, MOST), (1e300, MOST), (float("inf"), MOST)],
+)
+def test_as_many_questions_are_measured_as_were_asked_for_within_bounds(asked, limit):
+    assert limit_of(asked) == limit
+
+
+@pytest.mark.parametrize("asked", [None, "", "9", [9], {"n": 9}, True, float("nan")])
+def test_what_is_no_number_asks_for_the_usual_one(asked):
+    assert limit_of(asked) == USUAL

@@ -70,7 +70,6 @@ SPOILED = {
     "another version": (lambda d: d.update(schema=3), "another version"),
     "an unknown field": (lambda d: d.update(more=1), "more"),
     "no lanes": (lambda d: d.update(lanes=[]), "not a trace"),
-    "two baselines": (lambda d: d.update(lanes=[d["lanes"][0]] * 2), "does not compare"),
     "a layer that is none": (lambda d: d["lanes"][1].update(layer=30), "layer must be"),
     "a token beyond the vocabulary": (lambda d: d["prompt_ids"].append(10**9), "outside the vocabulary"),
     "a step missing": (lambda d: d["steps"].pop(0), "none may be missing"),

@@ -18,6 +18,7 @@ from app.render.inspection import Inspection
 from app.render.plausible_head import PlausibleHead
 from app.render.sentences import difference_sentence, step_sentence
 from app.render.token_strips import running_strips, token_strips
+from dola_core.lanes import BUCKETS
 from dola_core.trace.step import Step
 from dola_core.trace.what_if import what_if_choice
 from tests.app.looking import inspecting, looking
@@ -55,27 +56,30 @@ def test_a_whole_view_works_out_every_choice_and_the_plausible_head_once(forked,
     heat_card(inspection, 1)
     assert inspection.forced is None
     recorded = sum(step.exact_alpha <= 0.3 for step in forked.steps)
-    assert counted == {"choices": recorded, "plausible heads": 1}
+    buckets = len(BUCKETS) - 1  # in the map; of the embeddings, with which one begins, nothing is recorded
+    assert counted == {"choices": recorded + buckets, "plausible heads": 1}
 
 
 def test_strips_of_a_running_comparison_work_out_no_what_if(forked, counted):
-    running_strips(inspecting(forked, layer=5, alpha=0.3))
+    running_strips(inspecting(forked, lanes=forked.lanes))
     assert not counted
 
 
 @pytest.mark.parametrize("settings", [{}, {"layer": 5, "alpha": 0.3}, {"layer": 20, "alpha": 0.01}, {"alpha": 1.0}])
 def test_choices_differences_and_changes_are_those_of_the_trace(forked, settings):
     inspection = inspecting(forked, **settings)
-    layer, alpha = inspection.view.layer, inspection.view.alpha
+    lane_now = inspection.view.lanes[1]
     for lane, steps in enumerate(inspection.lane_steps):
         assert steps == forked.lane_steps(lane)
-        chosen = [what_if_choice(step, layer, alpha, forked.decoding) for step in forked.lane_steps(lane)]
-        assert inspection.dola_choices[lane] == chosen
+        told = [what_if_choice(forked, step, lane_now) for step in steps]
+        chosen = [step.choices[1].id if a is None else a for a, step in zip(told, steps, strict=True)]
+        assert [inspection.choice(1, step) for step in steps] == chosen
         differing = [s.index for s, dola in zip(steps, chosen, strict=True) if dola != s.choices[0].id]
         assert inspection.differing[lane] == differing
-    dola = zip(inspection.lane_steps[1], inspection.dola_choices[1], strict=True)
-    assert inspection.changed == [s.index for s, now in dola if now != s.choices[1].id]
-    assert inspection.unavailable == sum(s.exact_alpha > alpha for s in forked.lane_steps(1))
+    steps = forked.lane_steps(1)
+    assert inspection.changed == ([], [s.index for s in steps if inspection.choice(1, s) != s.choices[1].id])
+    unknown = sum(s.exact_alpha > lane_now.alpha for s in steps) if settings else 0
+    assert inspection.unavailable == (0, unknown)
     assert inspection.as_run == (not settings)
 
 
@@ -87,7 +91,8 @@ def test_choices_at_the_step_are_both_lanes_own_in_the_run(forked):
 def test_a_view_is_moved_within_the_trace(forked):
     inspection = Inspection.of(forked, looking(forked, 10**6, layer=99, alpha=7.0))
     assert inspection.step is forked.lane_steps(1)[-1]
-    assert (inspection.view.layer, inspection.view.alpha) == (forked.model.n_layers - 1, 1.0)
+    lane = inspection.view.lanes[1]
+    assert (lane.layer, lane.alpha) == (forked.model.n_layers - 1, 1.0)
     assert inspection.at(looking(forked, -5, lane=0)).step is forked.lane_steps(0)[0]
 
 

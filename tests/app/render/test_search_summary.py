@@ -3,7 +3,7 @@
 import pytest
 
 from app.language import ENGLISH, language
-from app.render.search_summary import domain_rows, error_rows, errors_of, verdict
+from app.render.search_summary import domain_rows, error_rows, errors_of, take_label, verdict
 from dola_core.layer_search.questions.dataset import PREAMBLE
 from dola_core.layer_search.result import (
     Candidate,
@@ -53,10 +53,10 @@ BOTH = pytest.mark.parametrize("words", [ENGLISH, language("zh")], ids=lambda wo
 
 @BOTH
 def test_the_verdict_says_of_which_sample_it_is(words):
-    said = verdict(RESULT, words)
+    said = verdict(RESULT, words).whole
     assert said.endswith(words("search.sample", n="40", of="1,842", seed=7))
     whole = RESULT.model_copy(update={"data": RESULT.data.model_copy(update={"of": 1842})})
-    assert verdict(whole, words) == said.removesuffix(words("search.sample", n="40", of="1,842", seed=7))
+    assert verdict(whole, words).whole == said.removesuffix(words("search.sample", n="40", of="1,842", seed=7))
 
 
 def test_questions_with_texts_have_rows_that_open():
@@ -73,7 +73,7 @@ def test_questions_without_texts_have_their_numbers_and_open_nothing(words):
         table = error_rows(bare, right, words)
         assert table["rows"] == [[words("search.number", n=number), "", "", ""]]
         assert not table["open"]
-        assert table["sub"] == words("search.errors_sub_numbers")
+        assert table["sub"] == words("search.errors_numbers")
         assert errors_of(bare, right) == []
     assert error_rows(bare, "dola", ENGLISH)["rows"][0][0] == "question 17"
 
@@ -116,7 +116,7 @@ def test_the_verdict_says_whether_choosing_the_layer_at_each_step_is_better_and_
     words, gain, effect
 ):
     dynamic = DynamicChoice(lane="dynamic:high", value=ONE, difference=ONE, gain=gain)
-    said = verdict(COMPARED.model_copy(update={"dynamic": dynamic}), words)
+    said = verdict(COMPARED.model_copy(update={"dynamic": dynamic}), words).whole
     change = words("search.points", mean=f"{100 * gain.mean:+.1f}".replace("-", "−"), low="LOW", high="HIGH")
     assert words(f"search.dynamic_{effect}", lane="dynamic:high", gain="GAIN").partition("GAIN")[0] in said
     assert change.partition("LOW")[0] in said
@@ -127,9 +127,9 @@ def test_the_verdict_says_whether_choosing_the_layer_at_each_step_is_better_and_
 
 @BOTH
 def test_where_it_was_not_measured_nothing_is_claimed_of_it(words):
-    assert words("search.no_dynamic") in verdict(COMPARED, words)
+    assert words("search.no_dynamic") in verdict(COMPARED, words).whole
     agreeing = tuple(domain.model_copy(update={"disagrees": False}) for domain in DOMAINS)
-    assert words("search.no_dynamic") not in verdict(COMPARED.model_copy(update={"domains": agreeing}), words)
+    assert words("search.no_dynamic") not in verdict(COMPARED.model_copy(update={"domains": agreeing}), words).whole
 
 
 @BOTH
@@ -139,3 +139,41 @@ def test_the_table_of_domains_has_a_column_for_it_only_if_it_was_measured(words)
     assert with_it["head"] == [*without["head"], words("search.dynamic_gain")]
     assert [len(row) for row in with_it["rows"]] == [5, 5]
     assert [len(row) for row in without["rows"]] == [4, 4]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("gain", "text"),
+    [
+        (GAIN, {"en": "Take j* = 22, α = 0.1", "zh": "采用 j* = 22，α = 0.1"}),
+        (Interval(-0.03, -0.05, -0.01), {"en": "Use j* = 22 anyway", "zh": "仍然使用 j* = 22"}),
+        (Interval(0.0, -0.02, 0.02), {"en": "Use j* = 22 anyway", "zh": "仍然使用 j* = 22"}),
+    ],
+)
+def test_the_button_recommends_a_layer_only_where_it_helps_beyond_chance(words, gain, text):
+    found = COMPARED.model_copy(update={"stability": STABLE.model_copy(update={"gain": gain})})
+    assert take_label(found, words) == text[words.code]
+    assert take_label(RESULT, words) is None
+
+
+@BOTH
+def test_what_the_best_setting_changed_is_counted_where_it_is_known(words):
+    counted = COMPARED.chosen.model_copy(update={"mended": 1203, "broken": 64})
+    said = verdict(COMPARED.model_copy(update={"chosen": counted}), words).whole
+    assert words("search.changed", mended="1,203", broken="64") in said
+    assert (
+        words("search.changed", mended="MENDED", broken="BROKEN").partition("MENDED")[0]
+        not in verdict(COMPARED, words).whole
+    )
+
+
+@BOTH
+def test_a_table_says_how_many_questions_there_are_of_which_it_lists_some(words):
+    counted = RESULT.chosen.model_copy(update={"mended": 1203, "broken": 1})
+    result = RESULT.model_copy(update={"chosen": counted})
+    mended, broken = (error_rows(result, right, words) for right in ("dola", "baseline"))
+    assert mended["title"] == words("search.mended_n", n="1,203")
+    assert mended["sub"].endswith(words("search.errors_shown", shown=1))
+    assert broken["title"] == words("search.broken_n", n="1")
+    assert broken["sub"] == words("search.errors_open")
+    assert error_rows(RESULT, "dola", words)["title"] == words("search.mended")

@@ -11,7 +11,7 @@ def test_the_strips_hold_every_token_of_both_lanes(forked):
     for number, lane in enumerate(drawn["lanes"]):
         assert len(lane["tokens"]) == len(forked.lane_ids(number))
     assert len(drawn["prompt"]) == len(forked.prompt_ids)
-    assert drawn["fork"] == forked.fork
+    assert [lane["fork"] for lane in drawn["lanes"]] == [forked.fork] * 2
 
 
 def test_lanes_are_alike_up_to_the_fork_and_differ_at_it(forked):
@@ -24,8 +24,8 @@ def test_lanes_are_alike_up_to_the_fork_and_differ_at_it(forked):
 
 def test_a_ghost_at_the_fork_is_the_other_lanes_token(forked):
     a, b = (lane["tokens"][forked.fork] for lane in token_strips(inspecting(forked))["lanes"])
-    assert a["ghost"] == {"side": "dola", "text": b["text"]}
-    assert b["ghost"] == {"side": "base", "text": a["text"]}
+    assert a["ghosts"] == [{"side": "dola", "name": "DoLa-static", "text": b["text"]}]
+    assert b["ghosts"] == [{"side": "base", "name": "Plain", "text": a["text"]}]
 
 
 def test_every_lane_says_why_it_ended(forked):
@@ -36,8 +36,9 @@ def test_a_running_lane_has_a_caret_and_no_end(forked):
     running = forked.model_copy(update={"ends": (None, "eos")})
     a, b = running_strips(inspecting(running))["lanes"]
     assert (a["running"], a["end"]) == (True, None)
-    last = token(forked, forked.lane_ids(1)[-1])
-    assert (b["running"], b["end"]) == (False, f"end of text ({last})")
+    assert (b["running"], b["end"]) == (False, "end of text")
+    assert [bool(piece.get("stops")) for piece in b["tokens"][-2:]] == [False, True]
+    assert not any(piece.get("stops") for piece in a["tokens"])
 
 
 def test_another_setting_marks_what_would_change_and_dims_what_follows(forked):
@@ -62,7 +63,7 @@ def test_ghosts_follow_the_settings(forked):
         if step.exact_alpha <= 0.2:
             dola = step.what_if(DolaStatic(layer=25, alpha=0.2), forked.decoding)
             assert shown["differs"] == (dola != step.choices[0].id)
-            assert not shown["differs"] or shown["ghost"]["text"] == token(forked, dola)
+            assert not shown["differs"] or shown["ghosts"][0]["text"] == token(forked, dola)
 
 
 @pytest.mark.parametrize("overlay", ["probability", "entropy", "JSD"])
@@ -72,8 +73,14 @@ def test_overlays_tint_by_a_fixed_range_and_say_the_number(forked, overlay):
         assert all(0 <= level <= 1 for level in levels)
         assert len(set(levels)) > 1
         assert all(overlay in t["hint"] for t in lane["tokens"])
-        if overlay == "probability":
-            assert levels == [s.choices[number].p for s in forked.lane_steps(number)]
+        if overlay == "probability":  # dark is decided, as in the heatmaps
+            by_p = sorted(zip([s.choices[number].p for s in forked.lane_steps(number)], levels, strict=True))
+            assert [level for _, level in by_p] == sorted(levels)
+        if overlay == "entropy":
+            by_entropy = sorted(
+                zip([s.choices[number].entropy for s in forked.lane_steps(number)], levels, strict=True)
+            )
+            assert [level for _, level in by_entropy] == sorted(levels, reverse=True)
     assert not any(t["level"] for lane in token_strips(inspecting(forked))["lanes"] for t in lane["tokens"])
 
 
@@ -84,3 +91,21 @@ def test_characters_of_several_tokens_are_shown_whole(compared, prompt):
     assert "".join(shown).replace("…", "") == prompt
     assert len(shown) == len(trace.prompt_ids) - 1
     assert "\ufffd" not in "".join(shown)
+
+
+def test_what_differs_is_what_is_underlined_with_a_shared_row_counted_once(forked):
+    inspection = inspecting(forked)
+    drawn = token_strips(inspection)
+    underlined = {
+        (number, index) for number, lane in enumerate(drawn["lanes"]) for index, t in enumerate(lane["tokens"])
+        if t["differs"]
+    }  # fmt: skip
+    shared = {(1, index) for index in range(forked.fork + 1)}
+    assert set(map(tuple, drawn["differences"])) == underlined - shared
+    assert len(underlined & shared) == 1, "only the choice at which they part differs on the common text"
+
+
+def test_a_long_prompt_is_folded_to_a_chip_and_a_short_one_is_read(forked, compared):
+    assert token_strips(inspecting(forked))["chip"] == ""
+    long = compared("The capital of Australia is Canberra. " * 6)
+    assert token_strips(inspecting(long))["chip"] == f"⟨prompt, {len(long.prompt_ids)} tokens⟩"

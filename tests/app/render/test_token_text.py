@@ -1,5 +1,7 @@
 """Tokens of a trace as text."""
 
+from types import SimpleNamespace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,12 +17,27 @@ def test_a_token_is_shown_by_its_text_or_else_by_its_id(forked):
 def test_bytes_of_one_character_show_it_at_the_last(forked):
     pieces = {n: f"<0x{byte:02X}>" for n, byte in enumerate("é".encode())} | {9: "x"}
     trace = forked.model_copy(update={"pieces": pieces})
-    assert running_text(trace, [0, 1, 9]) == ["…", "é", "x"]
+    assert running_text(trace, [0, 1, 9]) == [("…", ""), ("é", "é"), ("x", "x")]
 
 
 def test_bytes_that_are_no_character_are_shown_as_bytes(forked):
     trace = forked.model_copy(update={"pieces": {0: "<0xFF>", 1: "<0xC3>", 2: "x"}})
-    assert running_text(trace, [0, 0, 1, 2]) == ["<0xFF>", "<0xFF>", "…", "x"]
+    assert [piece.text for piece in running_text(trace, [0, 0, 1, 2])] == ["<0xFF>", "<0xFF>", "…", "x"]
+
+
+def test_as_text_spaces_and_line_ends_are_as_they_are_and_nothing_else_is_unseen(forked):
+    trace = forked.model_copy(update={"pieces": {0: " a", 1: "\n\n", 2: "\x07", 3: "\u202e", 4: "…"}})
+    assert [piece.plain for piece in running_text(trace, range(5))] == [" a", "\n\n", "\\x07", "\\x202e", "…"]
+
+
+@given(st.text(max_size=30))
+def test_the_pieces_of_a_text_read_as_the_text(text):
+    """Whatever the bytes of its characters are split into."""
+    raw = text.encode("utf-8", "ignore")
+    pieces = {n: f"<0x{byte:02X}>" for n, byte in enumerate(raw)}
+    trace = SimpleNamespace(pieces=pieces)
+    read = "".join(piece.plain for piece in running_text(trace, range(len(raw))))
+    assert read == "".join(running_text(SimpleNamespace(pieces={0: c}), [0])[0].plain for c in raw.decode())
 
 
 @given(st.data())

@@ -16,7 +16,7 @@ from app.jobs.request import Limits
 from app.jobs.run_queue import Waiting
 from app.language import ENGLISH, language
 from app.render.figures import curve_card, halves_card
-from app.render.search_summary import domain_rows, error_rows, verdict
+from app.render.search_summary import domain_rows, error_rows, take_label, verdict
 from app.search_tab.components import SearchTab
 from app.search_tab.handlers import SearchHandlers
 from dola_core.errors import DATASET_ERRORS
@@ -74,14 +74,16 @@ def test_the_shipped_search_and_the_models_evaluation_measured_the_same(loaded):
 
 def test_the_curves_are_the_results_and_a_point_knows_its_alpha(found):
     for metric in found.curves:
-        figure = go.Figure(curve_card(found, metric, ENGLISH)["figure"])
+        card = curve_card(found, metric, ENGLISH)
+        figure = go.Figure(card["figure"])
+        assert [entry["text"] for entry in card["key"]] == [line.name for line in figure.data if line.name]
         lines = [line for line in figure.data if line.name and line.name.startswith("α")]
         assert len(lines) == len(CONFIG.alphas)
         for n, (line, alpha) in enumerate(zip(lines, CONFIG.alphas, strict=True)):
             assert list(line.x) == list(found.layers)
             np.testing.assert_allclose(line.y, [row[n][0] for row in found.curves[metric].settings])
             assert {point[0] for point in line.customdata} == {alpha}
-        assert [line.y[0] for line in figure.data if line.name == "baseline"] == [found.curves[metric].baseline[0]]
+        assert [line.y[0] for line in figure.data if line.name == "plain"] == [found.curves[metric].baseline[0]]
 
 
 def test_the_halves_are_shares_of_all_layers(found):
@@ -90,26 +92,51 @@ def test_the_halves_are_shares_of_all_layers(found):
     assert halves_card(found.model_copy(update={"stability": None}), ENGLISH) is None
 
 
+def test_below_twenty_questions_no_layer_is_marked_and_none_is_to_be_taken(found):
+    few = found.model_copy(update={"stability": None})
+    enough, less = (curve_card(one, "mc1", ENGLISH) for one in (found, few))
+    chosen = f"j* = {found.chosen.layer}"
+    assert [mark["text"] for mark in enough["figure"]["layout"]["annotations"]] == [chosen]
+    assert not less["figure"]["layout"].get("shapes")
+    assert not less["figure"]["layout"].get("annotations")
+    assert chosen in enough["alt"]
+    assert chosen not in less["alt"]
+    assert len({line["opacity"] for line in less["figure"]["data"] if "opacity" in line}) == 1
+    assert (take_label(found, ENGLISH) is None, take_label(few, ENGLISH)) == (False, None)
+
+
+def test_a_chart_has_one_short_line_and_tells_the_rest_where_it_is_asked_for(found):
+    card = curve_card(found, "mc1", ENGLISH)
+    assert card["sub"] == f"{found.data.name}: 42 of 42 questions"
+    assert len(card["more"]) == 2
+    assert card["hints"] == [ENGLISH("search.curve_click")]
+    assert len(halves_card(found, ENGLISH)["more"]) == 1
+    one = found.model_copy(update={"data": found.data.model_copy(update={"items": 1, "of": 1})})
+    assert curve_card(one, "mc1", ENGLISH)["sub"].endswith("1 of 1 question")
+
+
 @pytest.mark.parametrize("words", [ENGLISH, CHINESE], ids=lambda words: words.code)
 def test_the_verdict_says_what_the_core_says(found, words):
-    said = verdict(found, words)
+    said = verdict(found, words).whole
     assert f"j* = {found.chosen.layer}, α = {found.chosen.alpha:g}" in said
     gain = f"{100 * found.stability.gain[0]:+.1f}".replace("-", "−")
     assert gain in said
     assert gain in found.verdict
     if words is ENGLISH:
-        assert said.startswith(found.verdict.partition(":")[0])
-    assert verdict(found.model_copy(update={"stability": None}), words) == words("search.few", fewest=MIN_CLUSTERS)
+        assert said.startswith(found.verdict.partition(":")[0].replace("the baseline", "plain decoding"))
+    assert verdict(found.model_copy(update={"stability": None}), words).whole == words(
+        "search.few", fewest=MIN_CLUSTERS
+    )
 
 
 @pytest.mark.parametrize("words", [ENGLISH, CHINESE], ids=lambda words: words.code)
 def test_of_a_setting_that_was_chosen_before_no_choice_is_shown(found, words):
     asked = {"layers": (found.layers[0],), "alphas": found.asked.alphas[:1]}
     alone = found.model_copy(update={"layers": asked["layers"], "asked": found.asked.model_copy(update=asked)})
-    said, difference = verdict(alone, words), found.chosen.difference
+    said, difference = verdict(alone, words).whole, found.chosen.difference
     assert f"{100 * difference.mean:+.1f}".replace("-", "−") in said
     assert f"j* = {found.chosen.layer}, α = {found.chosen.alpha:g}" in said
-    assert said != verdict(found, words)
+    assert said != verdict(found, words).whole
     assert halves_card(alone, words) is None
 
 
@@ -119,13 +146,11 @@ def test_domains_that_disagree_are_named(found):
         "fixed": (0.4, 0.3, 0.5), "own": (0.7, 0.6, 0.8), "gain": (0.3, 0.1, 0.5), "disagrees": True,
     }  # fmt: skip
     other = SearchResult.model_validate(found.model_dump() | {"domains": [domain]})
-    said = verdict(other, ENGLISH)
+    said = verdict(other, ENGLISH).whole
     assert (
         "on odd it loses 30.0 points (95 % interval +10.0 to +50.0) to a setting chosen there, such as j* = 3" in said
     )
-    assert domain_rows(other, ENGLISH)["rows"] == [
-        ["odd", "40", "3 (2–5)", "+30.0 points (95 % interval +10.0 to +50.0)"]
-    ]
+    assert domain_rows(other, ENGLISH)["rows"] == [["odd", "40", "3 (2–5)", "+30.0 (+10.0 to +50.0)"]]
 
 
 def test_every_error_has_its_row(erring):
@@ -196,9 +221,9 @@ def test_the_file_of_a_result_without_texts_fills_them_in_and_another_file_is_me
         pool=SimpleNamespace(facts=lambda name: facts, first=facts), in_turn=in_turn, limits=Limits(),
         queue=SimpleNamespace(),
     )  # fmt: skip
-    tab = SimpleNamespace(upload="upload", result="result", notice="notice")
+    tab = SimpleNamespace(upload="upload", limit="limit", result="result", notice="notice")
     on = SearchHandlers(host, "model", tab, None, None, None, "language", "number", Cancellations())
-    values = {"upload": str(file), "model": "m", "language": "en", "number": 0}
+    values = {"upload": str(file), "limit": 200, "model": "m", "language": "en", "number": 0}
     changes = list(on.search(values, SimpleNamespace(session_hash="someone")))
     assert bool(measured) != same
     if same:
@@ -230,9 +255,15 @@ def test_a_search_under_way_is_not_shown_under_another_model(tmp_path, found, fa
 
     pool = SimpleNamespace(facts=lambda name: facts, first=facts, release=lambda: None)
     host = SimpleNamespace(pool=pool, in_turn=in_turn, limits=Limits())
-    tab = SimpleNamespace(upload="upload", result="result", notice="notice")
+    tab = SimpleNamespace(upload="upload", limit="limit", result="result", notice="notice")
     on = SearchHandlers(host, "model", tab, None, None, None, "language", "number", cancellations)
-    values = {"upload": str(file), "model": "m", "language": "en", "number": cancellations.register("someone")}
+    values = {
+        "upload": str(file),
+        "limit": 200,
+        "model": "m",
+        "language": "en",
+        "number": cancellations.register("someone"),
+    }
     assert len(list(on.search(values, SimpleNamespace(session_hash="someone")))) == 1
 
 
