@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict
 
 from app.paths import SETTINGS_FILE
+from dola_core.errors import plain_mistake
 
 PLACE = re.compile(r"(\[[0-9a-f:.]+]|[0-9a-z_-]+(?:\.[0-9a-z_-]+)*\.?)(?::([1-9][0-9]{0,4}))?", re.IGNORECASE)
 """A host, as a name or an address, and perhaps a port; the groups are the two."""
@@ -126,8 +127,9 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     try:
         return CliApp.run(Settings, cli_args=list(arguments))
     except ValidationError as error:
-        for mistake in error.errors():
-            name = ".".join(str(part) for part in mistake["loc"]).replace("_", "-")
-            text = mistake["msg"].removeprefix("Value error, ")
-            print(f"app.py: {name}: {text} (got {mistake['input']!r})" if name else f"app.py: {text}", file=sys.stderr)
+        for details in error.errors():
+            mistake = plain_mistake(details)
+            name = mistake.name.replace("_", "-")
+            said = f"{name}: {mistake.message} (got {details['input']!r})" if name else mistake.message
+            print(f"app.py: {said}", file=sys.stderr)
         raise SystemExit(2) from None

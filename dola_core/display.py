@@ -1,9 +1,15 @@
 """How tokens and numbers are written for people: on the page, in the terminal and in reports."""
 
+import unicodedata
+
 WHITESPACE = {" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"}
 """White space → the mark that stands for it."""
 EMPTY = "∅"
 """Stands for a token without text."""
+LONGEST = 60
+"""Characters of a token that are shown; some tokenizers have ones of hundreds."""
+MOST_MARKS = 8
+"""Marks that belong to one letter, at most, in any language."""
 _MARKS = str.maketrans(WHITESPACE)
 
 
@@ -12,9 +18,25 @@ def mark_whitespace(text: str) -> str:
     return text.translate(_MARKS)
 
 
-def visible_token(text: str) -> str:
-    """The text of one token with white space marked and unprintable characters as `\\x…`; never empty."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in mark_whitespace(text)) or EMPTY
+def cut(text: str, most: int = LONGEST) -> str:
+    """`text` if it has at most `most` characters, else its beginning and `…`; no letter loses its marks.
+
+    Cut first and escape afterwards: a cut entity of HTML would show its letters.
+    """
+    if len(text) <= most:
+        return text
+    end = most - 1
+    for _ in range(min(MOST_MARKS, end)):
+        if not unicodedata.combining(text[end]):
+            break
+        end -= 1
+    return text[:end] + "…"
+
+
+def visible_token(text: str, most: int = LONGEST) -> str:
+    """One token on one line: white space marked, unprintable characters as `\\x…`, cut to `most`; never empty."""
+    shown = mark_whitespace(text[: most + MOST_MARKS])
+    return cut("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown), most) or EMPTY
 
 
 def format_number(value: float) -> str:

@@ -1,10 +1,12 @@
 """What can go wrong by what a user asks for. Each message is one sentence that says what to do."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:  # the command line answers --help without importing pydantic
     from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 
 class LoadError(RuntimeError):
@@ -140,16 +142,69 @@ class Mistake(NamedTuple):
     field: str
     """The path to the wrong field, such as "lanes.0.alpha"; empty if the input as a whole is wrong."""
     message: str
-    """What is wrong, without a full stop."""
+    """What is wrong, in plain words, without a full stop: "must be at most 10"."""
+    name: str
+    """The field as people call it, such as "lane 1, alpha": entries of a list are counted from 1."""
 
     @property
     def text(self) -> str:
-        """Field and message, without a full stop."""
-        return f"{self.field}: {self.message}" if self.field else self.message
+        """Name and message, without a full stop."""
+        return f"{self.name}: {self.message}" if self.name else self.message
+
+
+SINGULAR = {
+    "alphas": "alpha", "choices": "choice", "ends": "end", "lanes": "lane", "prompt_ids": "prompt id",
+    "questions": "question", "steps": "step", "texts": "text",
+}  # fmt: skip
+"""{field that is a list: what one of its entries is called}"""
+WHOLE, NUMBER, TEXT, LIST = "must be a whole number", "must be a number", "must be a text", "must be a list"
+TRUTH, OBJECT = "must be true or false", "must be an object with named fields"
+MESSAGES = {
+    "missing": "is missing", "extra_forbidden": "is not known here", "literal_error": "must be {expected}",
+    "greater_than": "must be above {gt:,}", "greater_than_equal": "must be at least {ge:,}",
+    "less_than": "must be below {lt:,}", "less_than_equal": "must be at most {le:,}",
+    "finite_number": "must be a finite number",
+    "string_too_short": "must have at least {min_length:,} characters",
+    "string_too_long": "must have at most {max_length:,} characters",
+    "too_short": "must have at least {min_length:,} entries", "too_long": "must have at most {max_length:,} entries",
+    "int_type": WHOLE, "int_parsing": WHOLE, "int_from_float": WHOLE, "int_parsing_size": WHOLE,
+    "float_type": NUMBER, "float_parsing": NUMBER, "bool_type": TRUTH, "bool_parsing": TRUTH,
+    "string_type": TEXT, "string_sub_type": TEXT, "string_unicode": TEXT,
+    "tuple_type": LIST, "list_type": LIST, "set_type": LIST,
+    "dict_type": OBJECT, "mapping_type": OBJECT, "model_type": OBJECT, "model_attributes_type": OBJECT,
+}  # fmt: skip
+"""{pydantic's name of an error: what it says here}; its own sentences speak to programmers."""
 
 
 def first_mistake(error: "ValidationError") -> Mistake:
     """The first mistake of a `ValidationError`, for a message of one sentence."""
-    first = error.errors(include_url=False, include_input=False)[0]  # the input may have megabytes
-    message = first["msg"].removeprefix("Value error, ").removesuffix(".")
-    return Mistake(first["type"], ".".join(str(part) for part in first["loc"]), message)
+    return plain_mistake(error.errors(include_url=False, include_input=False)[0])  # the input may have megabytes
+
+
+def plain_mistake(details: "ErrorDetails") -> Mistake:
+    """One of the mistakes that a `ValidationError` lists, in plain words."""
+    kind, path = details["type"], details["loc"]
+    own = details["msg"].removeprefix("Value error, ").removesuffix(".")
+    bounds = {name: _plain_number(value) for name, value in details.get("ctx", {}).items()}
+    message = MESSAGES[kind].format(**bounds) if kind in MESSAGES else own
+    if message.startswith("Input should be "):
+        message = "must be " + message.removeprefix("Input should be ")
+    if message.endswith(" 1 characters"):
+        message = message.removesuffix("s")
+    return Mistake(kind, ".".join(map(str, path)), message, _name(path))
+
+
+def _plain_number(value: Any) -> Any:
+    """A whole number without its decimals: 10 rather than 10.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _name(path: Sequence[int | str]) -> str:
+    """A path as people call it; an entry of a list is named after the list, and counted from 1."""
+    names: list[str] = []
+    for part in path:
+        if isinstance(part, int):
+            names[-1:] = [f"{SINGULAR.get(names[-1], names[-1]) if names else 'entry'} {part + 1}"]
+        else:
+            names.append(part)
+    return ", ".join(name.replace("_", " ") if name in SINGULAR.values() else name for name in names)

@@ -24,7 +24,7 @@ from transformers.utils import ModelOutput
 
 from dola_core.contrast import check_alpha, check_layer
 from dola_core.errors import UnsupportedModelError
-from dola_core.lanes import DolaStatic, Lane, PenaltyPosition
+from dola_core.lanes import MIN_TEMPERATURE, DolaStatic, Lane, PenaltyPosition
 from dola_core.logits_processors import ContrastProcessor, ReadLastLayer, RowwisePenalty, TakeStates
 from dola_core.models.preset import Preset
 from dola_core.models.reading.parts import close, model_name, probe_ids
@@ -211,6 +211,10 @@ def _decoding_config(model: PreTrainedModel, kwargs: dict[str, Any]) -> Generati
         raise ValueError("DoLa does not run generation code from the Hub; drop custom_generate.")
     if config.guidance_scale not in (None, 1, 1.0) and model.config.model_type != "janus":
         raise ValueError("DoLa cannot be combined with classifier-free guidance; drop guidance_scale.")
+    if config.do_sample and config.temperature is not None and 0 < config.temperature < MIN_TEMPERATURE:
+        raise ValueError(
+            f"temperature must be at least {MIN_TEMPERATURE:.6f}, or scores overflow; drop do_sample to be greedy."
+        )
     mode = config.get_generation_mode()
     if mode not in SUPPORTED_MODES:
         raise ValueError(f"DoLa works with greedy search, sampling and beam search, not with {mode.value}.")

@@ -152,8 +152,8 @@ def test_the_page_takes_the_options_that_make_hands_on_and_refuses_a_mistake(cap
     settings = read_settings(shlex.split(given))
     assert (settings.names, settings.port) == (("HuggingFaceTB/SmolLM2-135M",), 7900)
     for mistake, message in (
-        (given.replace("7900", "x"), "port: Input should be a valid integer"),
-        (given.replace("7900", "70000"), "port: Input should be less than or equal to 65535"),
+        (given.replace("7900", "x"), "port: must be a whole number"),
+        (given.replace("7900", "70000"), "port: must be at most 65,535"),
         (given.replace("--port", "--colour"), "unrecognized arguments: --colour 7900"),
     ):
         with pytest.raises(SystemExit) as refused:

@@ -6,6 +6,7 @@ from typing import Any
 from app.inputs.examples import Example
 from app.inputs.known_model import KnownModel, RecordedTrace
 from app.language import Language
+from dola_core.display import cut
 
 FEW = 4
 """Chips that are shown at first; "more" is the last on their line."""
@@ -73,4 +74,4 @@ def drawn_chips(known: KnownModel, words: Language) -> dict[str, Any]:
 
 def _shortened(prompt: str) -> str:
     """A prompt that fits a chip."""
-    return prompt if len(prompt) <= LONGEST else prompt[: LONGEST - 1].rstrip() + "…"
+    return cut(prompt, LONGEST)

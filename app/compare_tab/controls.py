@@ -30,7 +30,7 @@ from app.render.inspection import Inspection
 from app.settings import Settings
 from app.ui.components import Chips, Notice
 from app.ui.events import Changes
-from dola_core.lanes import MAX_SEED, DecodingConfig, lane_text, parse_lane
+from dola_core.lanes import MAX_SEED, MIN_TEMPERATURE, DecodingConfig, lane_text, parse_lane
 from dola_core.trace.schema import Trace
 
 LABELLED = (
@@ -288,7 +288,7 @@ def _summary(values: Mapping[str, Any], words: Language) -> str:
     how = words("strips.greedy")
     if beams and beams > 1:
         how = words("strips.beams", n=beams)
-    elif temperature:
+    elif temperature and temperature >= MIN_TEMPERATURE:
         how = words("controls.sampled_at", temperature=f"{temperature:g}")
     return f"{size} · {how}"
 

@@ -95,7 +95,7 @@ def _as_trace_error(error: ValidationError) -> TraceError:
     if mistake.field == "schema":
         return TraceError("error.other_version", version=SCHEMA)
     # Whoever wrote the file chose the names of its fields.
-    where = ".".join(" ".join(part.split())[:MAX_FIELD] for part in mistake.field.split(".")[:MAX_FIELDS])
+    where = ", ".join(" ".join(part.split())[:MAX_FIELD] for part in mistake.name.split(", ")[:MAX_FIELDS])
     reason = mistake.message[:MAX_REASON]
     reason = f"{where}: {reason}" if where else reason
     return TraceError("error.no_such_trace", reason=reason[:1].lower() + reason[1:])

@@ -111,7 +111,7 @@ class ComparisonRequest(BaseModel):
             mistake = first_mistake(error)
             if mistake.kind == "beams_sample":
                 raise RequestError("error.beams_sample") from error
-            name = mistake.field.rpartition(".")[2].replace("_", " ")
+            name = mistake.name.removeprefix("decoding, ").replace("_", " ")
             text = f"{name}: {mistake.message}." if name else f"{mistake.message}."
             raise RequestError("error.plain", text=text) from error
 

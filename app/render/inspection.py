@@ -8,6 +8,7 @@ from typing import Self
 from app.language import Language
 from app.render.plausible_head import PlausibleHead
 from app.render.view_state import View
+from dola_core.display import cut
 from dola_core.lanes import DolaStatic, Lane, distinct_names, lane_text
 from dola_core.trace.schema import Trace
 from dola_core.trace.step import Step
@@ -245,10 +246,14 @@ class Inspection:
         return pinned[-1] if pinned and pinned[-1] in self.step.tokens else None
 
 
+LONGEST_NAME = 32
+"""Characters of a lane's name, which in a file may be any text."""
+
+
 def lane_name(lane: Lane, words: Language) -> str:
     """What a lane is called: in the visitor's language, unless it has a name of its own."""
     usual = type(lane).model_fields["name"].default
-    return words.words.get(f"lane.{lane.kind}", lane.name) if lane.name == usual else lane.name
+    return words.words.get(f"lane.{lane.kind}", lane.name) if lane.name == usual else cut(lane.name, LONGEST_NAME)
 
 
 def _parting(one: list[int], other: list[int]) -> int | None:

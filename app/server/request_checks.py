@@ -106,7 +106,7 @@ def check_call(page: gr.Blocks, path: str, document: Any) -> None:
         raise UnfitError(422, f"{mistake.field.partition('.')[0]}: {mistake.message}.") from None
     session = getattr(body, "session_hash", None)
     if session is not None and not SESSION.fullmatch(session):
-        raise UnfitError(422, "session_hash: Input should be up to 64 letters and digits.")
+        raise UnfitError(422, "session_hash: must be up to 64 letters and digits.")
     number = getattr(body, "fn_index", None)
     if number is None and name is not None:
         _parameters(page, name)
@@ -118,7 +118,7 @@ def _check_named(page: gr.Blocks, name: str, document: dict[str, Any]) -> None:
     parameters = _parameters(page, name)
     needed = {each["parameter_name"] for each in parameters if not each["parameter_has_default"]}
     for missing in sorted(needed - document.keys()):
-        raise UnfitError(422, f"{missing}: Field required.")
+        raise UnfitError(422, f"{missing}: is missing.")
     if document.keys() - {each["parameter_name"] for each in parameters}:
         raise UnfitError(422, f"/{name} takes nothing but {', '.join(each['parameter_name'] for each in parameters)}.")
 

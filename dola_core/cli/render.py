@@ -13,7 +13,7 @@ from rich.color import ColorSystem
 from rich.style import Style
 
 from dola_core.cli.texts import LaneTexts, TokenText
-from dola_core.display import EMPTY, format_number, mark_whitespace
+from dola_core.display import EMPTY, LONGEST, cut, format_number, mark_whitespace
 
 if TYPE_CHECKING:
     from dola_core.lanes import DecodingConfig, Lane
@@ -85,7 +85,7 @@ def _is_control(c: str) -> bool:
 
 def token_label(piece: str) -> str:
     """One token by itself, with its white space made visible; never empty."""
-    return visible(mark_whitespace(piece)) or EMPTY
+    return cut(visible(mark_whitespace(piece)), LONGEST) or EMPTY
 
 
 def heading(label: str, lanes: Sequence["Lane"], config: "DecodingConfig") -> list[Fragment]:

@@ -5,7 +5,14 @@ the project knows of it.
 """
 
 from dola_core.lanes.buckets import BUCKETS
-from dola_core.lanes.decoding_config import MAX_PENALTY, MAX_SEED, MIN_PENALTY, DecodingConfig, PenaltyPosition
+from dola_core.lanes.decoding_config import (
+    MAX_PENALTY,
+    MAX_SEED,
+    MIN_PENALTY,
+    MIN_TEMPERATURE,
+    DecodingConfig,
+    PenaltyPosition,
+)
 from dola_core.lanes.kinds import Baseline, DolaDynamic, DolaStatic, LinearContrast
 from dola_core.lanes.lane import AnyLane, Lane, Reading, distinct_names, lane_kinds, lane_scores
 from dola_core.lanes.sampling import apply_repetition_penalty, gumbel_noise, select_tokens
@@ -16,6 +23,7 @@ __all__ = [
     "MAX_PENALTY",
     "MAX_SEED",
     "MIN_PENALTY",
+    "MIN_TEMPERATURE",
     "AnyLane",
     "Baseline",
     "DecodingConfig",

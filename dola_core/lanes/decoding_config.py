@@ -2,12 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 PenaltyPosition = Literal["before", "after"]
 """Where a repetition penalty acts: on the mature logits before the contrast, or on `F` after it."""
 MAX_SEED = 2**32 - 1
+MIN_TEMPERATURE = 1e-6
+"""Below, a draw differs from the greedy choice only where scores are equal but for rounding, and what is divided by
+less and less overflows in the end."""
 MIN_PENALTY, MAX_PENALTY = 0.1, 10.0
 
 
@@ -27,7 +30,7 @@ class DecodingConfig(BaseModel):
     repetition_penalty: float = Field(1.0, ge=MIN_PENALTY, le=MAX_PENALTY, allow_inf_nan=False)
     """1 is none, also for a model whose own generation config brings one."""
     temperature: float = Field(0.0, ge=0.0, le=10.0, allow_inf_nan=False)
-    """0 decodes greedily."""
+    """0 decodes greedily, and so does what is below `MIN_TEMPERATURE`, which becomes 0."""
     top_k: int = Field(0, ge=0)
     """0 keeps every token."""
     top_p: float = Field(1.0, gt=0.0, le=1.0, allow_inf_nan=False)
@@ -39,6 +42,11 @@ class DecodingConfig(BaseModel):
         tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], FailFast(), Field(max_length=8)
     ] = ()
     """A lane ends when its new text contains one of these."""
+
+    @field_validator("temperature")
+    @classmethod
+    def _greedy_where_draws_could_not_differ(cls, temperature: float) -> float:
+        return temperature if temperature >= MIN_TEMPERATURE else 0.0
 
     @model_validator(mode="after")
     def _beams_do_not_sample(self) -> "DecodingConfig":

@@ -52,8 +52,8 @@ def test_allowed_hosts_make_a_list_however_they_are_given(monkeypatch):
     ("arguments", "said"),
     [
         *((["--allowed-hosts", host], "allowed-hosts: name hosts as in example.org") for host in WRONG_HOSTS),
-        (["--port", "99999"], "port: Input should be less than or equal to 65535"),
-        (["--port", "x"], "port: Input should be a valid integer"),
+        (["--port", "99999"], "port: must be at most 65,535"),
+        (["--port", "x"], "port: must be a whole number"),
         (["--dtype", "int3"], "int3"),
         (["--nonsense", "1"], "nonsense"),
     ],

@@ -1,8 +1,12 @@
 """How tokens and numbers are written."""
 
-import pytest
+import unicodedata
 
-from dola_core.display import format_number, format_signed, mark_whitespace, visible_token
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dola_core.display import LONGEST, MOST_MARKS, cut, format_number, format_signed, mark_whitespace, visible_token
 
 
 @pytest.mark.parametrize(
@@ -20,6 +24,28 @@ from dola_core.display import format_number, format_signed, mark_whitespace, vis
 )
 def test_every_token_can_be_seen(text, shown):
     assert visible_token(text) == shown
+
+
+TEXTS = st.text(st.one_of(st.characters(), st.sampled_from("&<>\"' \n\u0301\u202e\u2028")), max_size=200)
+
+
+@given(TEXTS, st.integers(1, 9))
+def test_any_token_is_one_line_of_a_readable_length(text, times):
+    shown = visible_token(text * times)
+    assert 1 <= len(shown) <= LONGEST
+    assert shown.isprintable()
+    assert not set(shown) & set(" \n\t")
+    if not shown.endswith("…"):
+        assert shown == visible_token(text * times, most=10**6)
+
+
+@given(TEXTS, st.integers(1, 80))
+def test_a_text_is_cut_between_letters(text, most):
+    shown = cut(text, most)
+    assert len(shown) <= most
+    assert shown == text or text.startswith(shown.removesuffix("…"))
+    if shown != text and len(shown) > most - MOST_MARKS:
+        assert not unicodedata.combining(text[len(shown) - 1])
 
 
 def test_marking_white_space_changes_nothing_else():

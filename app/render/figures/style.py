@@ -8,6 +8,7 @@ from app.language import Language
 from app.render.inspection import Inspection
 from app.render.token_text import token
 from app.ui.palette import LIGHT, SCALE, SIDES
+from dola_core.display import cut
 from dola_core.lanes import Lane, PenaltyPosition
 from dola_core.trace.schema import Trace
 
@@ -135,7 +136,7 @@ def escaped(text: str) -> str:
 
 def short(text: str, most: int = LONGEST) -> str:
     """A token cut to fit. Cut before it is escaped, for a cut entity would show its letters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return cut(text, most)
 
 
 def colour(lane: int) -> str:

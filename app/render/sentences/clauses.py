@@ -4,6 +4,7 @@ from app.render.inspection import Inspection
 from app.render.sentences.numbers import is_end, lead, rise
 from app.render.sentences.writing import times
 from app.render.token_text import BYTES, token
+from dola_core.display import cut
 from dola_core.trace.schema import Trace
 
 SAME = 0.05
@@ -29,7 +30,7 @@ def _plain(trace: Trace, token_id: int) -> str:
     if BYTES.fullmatch(text):
         return "…"
     seen = text and text == text.strip() and text.isprintable()
-    return text if seen else token(trace, token_id)
+    return cut(text) if seen else token(trace, token_id)
 
 
 def layer_name(inspection: Inspection) -> str:

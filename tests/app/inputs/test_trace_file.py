@@ -87,22 +87,22 @@ SPOILED = {
     "sampled, but without noise": (lambda d: d["decoding"].update(temperature=1.0), "hold noise"),
     "more steps than asked for": (lambda d: d["decoding"].update(max_new_tokens=1), "more steps than were asked for"),
     "a name of a megabyte": (lambda d: d["lanes"][0].update(name="x" * 10**6), "at most 100 characters"),
-    "a token of a megabyte": (lambda d: d["pieces"].update({"0": "x" * 10**6}), "at most 1000 characters"),
+    "a token of a megabyte": (lambda d: d["pieces"].update({"0": "x" * 10**6}), "at most 1,000 characters"),
     "a hundred thousand lanes": (lambda d: d["steps"][0].update(lanes=[0] * 10**5), "lanes do not fit"),
     "one lane twice": (lambda d: d["steps"][0].update(lanes=[0, 0]), "lanes do not fit"),
     "a token twice": (lambda d: d["steps"][0].update(tokens=array([1] * 15, "<u4")), "do not fit together"),
-    "a hundred thousand stop strings": (lambda d: d["decoding"].update(stop=["x"] * 10**5), "at most 8 items"),
+    "a hundred thousand stop strings": (lambda d: d["decoding"].update(stop=["x"] * 10**5), "at most 8 entries"),
     "a hundred thousand bad ids": (lambda d: d.update(prompt_ids=["a"] * 10**5), "not a trace"),
     "a field with a long name": (lambda d: d.update({"x" * 10**6: 1}), "not a trace"),
     "a prompt too long to show": (
         lambda d: (d["pieces"].update({"5": "x" * 1000}), d.update(prompt_ids=[5] * 2000)), "too long to be shown"
     ),
-    "a hundred thousand bad texts": (lambda d: d.update(texts=[1] * 10**5), "texts.0: Input should be"),
-    "a hundred thousand bad tokens": (lambda d: d["steps"][0].update(taken=["a"] * 10**5), "steps.0.taken.0: "),
-    "a hundred thousand bad choices": (lambda d: d["steps"][0].update(choices=[{}] * 10**5), "choices.0: Field"),
+    "a hundred thousand bad texts": (lambda d: d.update(texts=[1] * 10**5), "text 1: must be"),
+    "a hundred thousand bad tokens": (lambda d: d["steps"][0].update(taken=["a"] * 10**5), "step 1, taken 1: "),
+    "a hundred thousand bad choices": (lambda d: d["steps"][0].update(choices=[{}] * 10**5), "choice 1, id: is"),
     "many values": (lambda d: d.update(texts=[[]] * 10**6), "too long to be shown"),
     "many mistakes": (lambda d: d["pieces"].update({f"a{n}": 1 for n in range(2000)}), "it has 4,000 mistakes"),
-    "a name of several lines": (lambda d: d.update({"a\n\nb": 1}), "a b: Extra inputs"),
+    "a name of several lines": (lambda d: d.update({"a\n\nb": 1}), "a b: is not known"),
     "too many tokens asked for": (lambda d: d["decoding"].update(max_new_tokens=10**9), "not a trace"),
 }  # fmt: skip
 

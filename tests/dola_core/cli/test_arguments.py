@@ -47,7 +47,7 @@ def refused(given: list[str], capsys) -> tuple[int, str]:
         ([PROMPT, "--layer", "ten"], "argument --layer: invalid int value: 'ten'"),
         ([PROMPT, "--alpha", "2"], "alpha must be a number from 0 to 1; got 2.0"),
         ([PROMPT, "--alpha", "nan"], "alpha must be a number from 0 to 1"),
-        ([PROMPT, "--max-new-tokens", "0"], "--max-new-tokens: Input should be greater than or equal to 1 (got 0)"),
+        ([PROMPT, "--max-new-tokens", "0"], "--max-new-tokens: must be at least 1 (got 0)"),
         ([PROMPT, "--top-p", "0"], "--top-p: "),
         ([PROMPT, "--min-p", "2"], "--min-p: "),
         ([PROMPT, "--temperature", "-1"], "--temperature: "),

@@ -164,6 +164,7 @@ class TestUnsupportedCalls:
             ({"cache_implementation": "paged"}, "continuous batching"),
             ({"custom_generate": "transformers-community/dola"}, "custom_generate"),
             ({"guidance_scale": 2.0}, "guidance_scale"),
+            ({"do_sample": True, "temperature": 1e-9}, "at least 0.000001"),
             ({"penalty_alpha": 0.6, "top_k": 4}, "not with contrastive"),
             ({"dola_layers": "high"}, "not with dola"),
             ({"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5}, "not with group"),

@@ -5,10 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dola_core.lanes import (
     MAX_SEED,
+    MIN_TEMPERATURE,
     DecodingConfig,
     DolaStatic,
     apply_repetition_penalty,
@@ -110,6 +113,25 @@ class TestChoice:
         assert torch.equal(gumbel_noise(first, 7, 50), gumbel_noise(second, 7, 50))
         assert not torch.equal(gumbel_noise(first, 7, 50), gumbel_noise(first, 8, 50))
         assert not torch.equal(gumbel_noise(first, 7, 50), gumbel_noise(DecodingConfig(temperature=1.0, seed=2), 7, 50))
+
+    @given(exponent=st.floats(-320, 1), warpers=st.sampled_from(WARPERS), seed=st.integers(0, 99))
+    def test_whatever_the_temperature_a_possible_token_is_drawn(self, exponent, warpers, seed):
+        """The scores are those of a sharp and of a flat distribution, some impossible, as far apart as any are."""
+        decoding = DecodingConfig(**(warpers | {"temperature": 10**exponent}), seed=seed)
+        spread = torch.tensor([[0.1], [5.0], [80.0]])
+        scores = spread * torch.randn(3, 20, generator=torch.Generator().manual_seed(seed))
+        scores[:, ::4] = -torch.inf
+        for row in scores.log_softmax(-1):
+            chosen = select_tokens(decoding, row[None], gumbel_noise(decoding, 0, 20)).item()
+            assert row[chosen] > -torch.inf
+            if exponent < -6:
+                assert chosen == row.argmax()
+
+    @pytest.mark.parametrize("temperature", [1e-45, 1e-38, 1e-9, 9.99e-7])
+    def test_a_temperature_too_small_to_draw_with_is_that_of_greedy_decoding(self, temperature):
+        decoding = DecodingConfig(temperature=temperature, num_beams=2)
+        assert (decoding.temperature, decoding.samples) == (0.0, False)
+        assert DecodingConfig(temperature=MIN_TEMPERATURE).samples
 
     def test_the_largest_seed_works(self):
         assert gumbel_noise(DecodingConfig(temperature=1.0, seed=MAX_SEED), 0, 4).isfinite().all()

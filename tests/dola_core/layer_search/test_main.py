@@ -102,11 +102,11 @@ def test_resuming_from_a_damaged_file_ends_with_a_message(data, capsys, content)
         (("--task", "generate", "--metric", "mc1"), "mc1 is no metric of the task generate"),
         (("--format", "factor"), "line 1: the column"),
         (("--limit", "0"), "--limit must be a number of questions."),
-        (("--seed", "-1"), "seed: Input should be greater"),
+        (("--seed", "-1"), "seed: must be at least 0"),
         (("--few-shot", "42"), "There are 42 questions, too few for 42 solved examples beside them; ask for fewer."),
         (("--few-shot", "2", "--chat"), "leave out few_shot, or else chat and preamble."),
         (("--few-shot", "2", "--preamble"), "leave out few_shot, or else chat and preamble."),
-        (("--task", "generate", "--max-new-tokens", "0"), "max_new_tokens: Input should be greater"),
+        (("--task", "generate", "--max-new-tokens", "0"), "max_new_tokens: must be at least 1"),
     ],
 )
 def test_a_wrong_option_ends_with_a_message_before_the_model_is_loaded(data, monkeypatch, capsys, more, message):
@@ -207,7 +207,7 @@ def test_a_result_is_shown_with_no_other_file(bare, data, capsys):
          f"{sha256}."),
         (bare, nowhere, "nowhere.json cannot be read: No such file or directory."),
         (nowhere, data, f"{nowhere} cannot be read: No such file or directory."),
-        (broken, data, f"{broken} is no result of a layer search (schema: Input should be 1)."),
+        (broken, data, f"{broken} is no result of a layer search (schema: must be 1)."),
     ):  # fmt: skip
         with pytest.raises(SystemExit) as ended:
             show(result, file)

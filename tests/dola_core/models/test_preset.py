@@ -67,7 +67,7 @@ class TestRecordedLayer:
             (lambda file: file.write_bytes(b"\xff\xfe{"), "is not UTF-8 text"),
             (lambda file: file.mkdir(), "cannot be read: Is a directory"),
             (lambda file: file.write_text('{"layer": 3, "identity": "mine"}'), "identity: String should match"),
-            (lambda file: file.write_text('{"layer": 3, "beta": 1}'), "beta: Extra inputs are not permitted"),
+            (lambda file: file.write_text('{"layer": 3, "beta": 1}'), "beta: is not known here"),
         ],
     )
     def test_a_file_that_is_no_preset_is_called_what_it_is_when_a_model_is_loaded(self, tmp_path, spoil, said):

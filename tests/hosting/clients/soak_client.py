@@ -18,7 +18,7 @@ from tests.hosting.clients.visitor import (
     job_events,
     request_json,
 )
-from tests.hosting.soak_report import SoakReport, UnexpectedError
+from tests.hosting.load.soak_report import SoakReport, UnexpectedError
 
 FULL = re.compile(r"The queue is full, with \d+ waiting; try again in a minute\.")
 """The answer to a run for which the queue has no room."""
@@ -33,10 +33,10 @@ BAD_CALLS = (
     ({"prompt": ""}, "The prompt is empty"),
     ({"prompt": "a long story " * 5000}, "Shorten it"),
     ({"prompt": "Gold is", "layer": 30}, "choose j* from 1 to 29"),
-    ({"prompt": "Gold is", "alpha": 7}, "alpha: Input should be"),
+    ({"prompt": "Gold is", "alpha": 7}, "alpha: must be"),
     ({"prompt": "Gold is", "max_new_tokens": -1}, "max_new_tokens must be a number"),
     ({"prompt": "Gold is", "num_beams": 2, "temperature": 1.0}, "Beam search does not sample"),
-    ({"prompt": 5}, "prompt: Input should be a valid string."),
+    ({"prompt": 5}, "prompt: must be a text."),
     ({"prompt": "\ud800"}, ""),
 )
 """Arguments of /compare, and a part of the sentence that refuses them."""
