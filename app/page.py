@@ -19,6 +19,7 @@ from app.render.view_state import View
 from app.search_tab.components import lay_out_search_tab
 from app.search_tab.handlers import wire_search
 from app.server.api import offer_api
+from app.server.gate import Gate
 from app.server.gradio_internals import GuardedBlocks
 from app.settings import Settings
 from app.toolbar.arrival_handlers import ArrivalHandlers, wire_arrival
@@ -54,7 +55,8 @@ def build(pool: EnginePool, settings: Settings, listeners: Listeners | None = No
         Limits(settings.max_new_tokens, settings.max_prompt_tokens, settings.time_limit),
         listeners,
     )
-    with GuardedBlocks(title=NAME, analytics_enabled=False, delete_cache=UPLOADS_DELETED) as page:
+    gate = Gate(model_runs=host.queue.is_running)
+    with GuardedBlocks(gate, title=NAME, analytics_enabled=False, delete_cache=UPLOADS_DELETED) as page:
         with gr.Row(elem_classes="duet-head"):
             gr.HTML(TITLE, apply_default_css=False)
             menu = lay_out_model_menu(facts, pool.titles)

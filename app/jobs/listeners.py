@@ -49,9 +49,16 @@ class Listeners:
 
     def is_deserted(self, session: str) -> bool:
         """Whether nobody has listened to a session for some seconds, since it asked for its last run."""
+        return self.alone_for(session) > PATIENCE
+
+    def alone_for(self, session: str) -> float:
+        """For how many seconds nobody has listened to a session, since it asked for its last run; 0 if somebody does.
+
+        The first time that it is asked of a session, that counts as the beginning.
+        """
         with self._lock:
             known = self._of(session)
-            return known.streams == 0 and time.monotonic() - known.since > PATIENCE
+            return 0.0 if known.streams else time.monotonic() - known.since
 
     def _of(self, session: str) -> _Session:
         known = self._sessions.setdefault(session, _Session(since=time.monotonic()))

@@ -132,6 +132,11 @@ class RunQueue:
                 self._sort()
             return entry.started is not None
 
+    def is_running(self) -> bool:
+        """Whether any run is under way."""
+        with self._changed:
+            return any(entry.started is not None for entry in self._entries)
+
     def outlook(self, entry: QueueEntry) -> Waiting:
         """How long `entry` still has to wait."""
         with self._changed:

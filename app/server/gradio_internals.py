@@ -7,6 +7,7 @@ changes one of them. Nothing outside this file touches Gradio's private attribut
 import inspect
 import logging
 import traceback
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,19 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import Block, Blocks
 from gradio.state_holder import SessionState
+from starlette.types import Scope
 
 from app.jobs.visitor import Visitor
 from app.language import ENGLISH
+from app.server.bounds.answers import Unread
+from app.server.bounds.memory import memory_of
+from app.server.bounds.sessions import Sessions
 from app.server.gate import BusyError, Gate
 
 LOG = logging.getLogger(__name__)
 GRADIO = Path(gr.__file__).parent
 APP = Path(__file__).resolve().parents[1]
-LONGEST_MESSAGE = 120
-"""Characters of Gradio's message about a number out of its range, which repeats the number."""
+NOBODY = Visitor("", "")
 VALUE_LIMITS = "minimum", "maximum", "step", "choices"
 """Attributes that decide which values a component accepts."""
 
@@ -35,9 +39,11 @@ class GuardedBlocks(gr.Blocks):
     and would print what a visitor sent, prompts included, into the log.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.gate = Gate()
+    def __init__(self, gate: Gate | None = None, **kwargs: Any) -> None:
+        """`gate` is for what runs no model."""
+        super().__init__(**kwargs)
+        self.gate = gate or Gate()
+        self.sessions = Sessions()
 
     async def process_api(
         self, block_fn: Any, inputs: list[Any], state: SessionState | None = None, *args: Any, **kwargs: Any
@@ -47,16 +53,16 @@ class GuardedBlocks(gr.Blocks):
         What runs no model waits at a gate. What does is a generator, which waits in the queue before the model.
         """
         request = kwargs.get("request", args[0] if args else None)
-        address = Visitor.of(request).address if isinstance(request, gr.Request) else ""
-        waits = nullcontext() if inspect.isgeneratorfunction(block_fn.fn) else self.gate.turn(address)
+        visitor = Visitor.of(request) if isinstance(request, gr.Request) else NOBODY
+        waits = nullcontext() if inspect.isgeneratorfunction(block_fn.fn) else self.gate.turn(visitor.address)
         try:
             async with waits:
                 return await super().process_api(block_fn, inputs, state, *args, **kwargs)
         except BusyError as error:
             raise gr.Error(error.message(ENGLISH), print_exception=False) from error
         except gr.Error as error:
-            if GRADIO in Path(_frame(error).filename).parents and not _is_out_of_range(error):
-                raise gr.Error(ENGLISH("error.unfit"), print_exception=False) from error
+            if GRADIO in Path(_frame(error).filename).parents:
+                raise gr.Error(_sentence_for(error), print_exception=False) from error
             error.print_exception = False  # the visitor sees it, and nobody else can do anything about it
             raise
         except Exception as error:
@@ -69,19 +75,39 @@ class GuardedBlocks(gr.Blocks):
             raise gr.Error(sentence if _is_ours(error) else ENGLISH("error.unfit"), print_exception=False) from error
         finally:
             drop_session_copies(state, self)
+            self._remember(visitor, state)
+
+    def _remember(self, visitor: Visitor, state: SessionState | None) -> None:
+        """Note how much is remembered of a visitor, and forget others where it is too much in all."""
+        if state is None or not visitor.session:
+            return
+        self.sessions.use(visitor.session, visitor.address, lambda: _memory_of_state(state, self))
+        holder = self.state_holder
+        for name in self.sessions.surplus(lambda name: name not in holder or holder.session_data[name].is_closed):
+            holder.session_data.pop(name, None)
+            holder.time_last_used.pop(name, None)
+
+
+def _memory_of_state(state: SessionState, page: Blocks) -> int:
+    """Bytes of what a session has that not all others have, too."""
+    common = {key: getattr(page.blocks.get(key), "value", None) for key in state.state_data}
+    return sum(memory_of(value) for key, value in state.state_data.items() if value is not common[key])
 
 
 def _frame(error: BaseException) -> traceback.FrameSummary:
     return traceback.extract_tb(error.__traceback__)[-1]
 
 
-def _is_out_of_range(error: gr.Error) -> bool:
-    """Whether Gradio refused a number that a component does not take, in a message that is short enough to be shown.
+def _sentence_for(error: gr.Error) -> str:
+    """What to say for an error of Gradio's own, whose message repeats what was sent, as Python writes it.
 
-    Its other messages repeat what was sent, however long, as Python writes it.
+    Where a number was out of the range of a component, its bounds are named; Gradio tells them nowhere else.
     """
-    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return codes[-1] is gr.Number.raise_if_out_of_bounds.__code__ and len(error.message) <= LONGEST_MESSAGE
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    least, most = frame.f_locals.get("minimum"), frame.f_locals.get("maximum")
+    if frame.f_code is not gr.Number.raise_if_out_of_bounds.__code__ or least is None or most is None:
+        return ENGLISH("error.unfit")
+    return ENGLISH("error.number", least=least, most=most)
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -102,6 +128,35 @@ def is_known_event(page: gr.Blocks, name: str) -> bool:
         or name in queue.event_ids_to_events
         or any(name in events for events in sessions.values())
     )
+
+
+def pending_event(page: gr.Blocks, scope: Scope) -> str | None:
+    """The event that the request of an ASGI scope has begun, if it is not over yet."""
+    events = page._queue.event_ids_to_events
+    return next((name for name, event in events.items() if event.request.scope is scope), None)
+
+
+def is_pending(page: gr.Blocks, event: str) -> bool:
+    """Whether an event is not over yet."""
+    return event in page._queue.event_ids_to_events
+
+
+def unread_answers(page: gr.Blocks, alone_for: Callable[[str], float]) -> list[Unread]:
+    """What sessions have not fetched to which nobody listens; `alone_for` is for how many seconds that is so."""
+    queue, waiting = page._queue, []
+    going_on = {event.session_hash for event in queue.event_ids_to_events.values()}
+    for name, messages in list(queue.pending_messages_per_session.items()):
+        if messages._queue and name not in going_on and (alone := alone_for(name)):
+            address = page.sessions.address_of(name) if isinstance(page, GuardedBlocks) else ""
+            waiting.append(Unread(name, address, alone, memory_of(list(messages._queue))))
+    return waiting
+
+
+def drop_answers(page: gr.Blocks, session: str) -> None:
+    """Forget what a session has not fetched."""
+    queue = page._queue
+    queue.pending_messages_per_session.pop(session, None)
+    queue.pending_event_ids_session.pop(session, None)
 
 
 def session_of(page: gr.Blocks, name: str) -> str:

@@ -4,6 +4,7 @@ Gradio opens more routes than this page uses, takes uploads of any kind and answ
 those routes are closed, and every request is bounded and checked before Gradio reads it.
 """
 
+import asyncio
 import re
 
 import gradio as gr
@@ -16,6 +17,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.inputs.trace_file import MAX_CHARACTERS
+from app.jobs.visitor import address_of
+from app.server.bounds.bounds import Bounds
+from app.server.bounds.budget import FullError
 from app.server.gradio_internals import is_known_event
 from app.server.request_checks import UnfitError, check_call, check_upload, parsed
 
@@ -37,19 +41,28 @@ RESPONSE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "str
 """On every response. None of them forbids a frame: a Space stands in one."""
 
 
+RETRY = {"Retry-After": "5"}
+"""Seconds after which a request that found no room may find some."""
+NO_ROOM = "So much of what was sent is being worked on that there is no room for more. Try again in some seconds."
+NO_OWN_ROOM = "So much of what you sent is being worked on that there is no room for more. Try again in some seconds."
+
+
 class Guard:
     """The middleware."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, bounds: Bounds | None = None) -> None:
+        """`bounds` are those of the page."""
+        self.app, self.bounds = app, bounds or Bounds()
+        self._keeping: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                self._keeping = asyncio.get_running_loop().create_task(self.bounds.keep_up(scope["app"].get_blocks))
             await self.app(scope, receive, send)
             return
-        path, page = scope["path"].removeprefix(scope.get("root_path", "")), scope["app"].get_blocks()
-        has_begun = False
+        path, has_begun = scope["path"].removeprefix(scope.get("root_path", "")), False
 
         async def with_headers(message: Message) -> None:
             nonlocal has_begun
@@ -61,20 +74,42 @@ class Guard:
             await send(message)
 
         try:
-            _check_address(page, path, Request(scope))
-            if scope["method"] in ("POST", "PUT", "PATCH"):
-                receive = await _checked_body(page, path, Headers(scope=scope), receive)
+            with self.bounds.requests.take(address_of(scope), 1):
+                await self._answer(scope, path, receive, with_headers)
         except UnfitError as error:
             await JSONResponse({"detail": str(error)}, error.status)(scope, receive, with_headers)
-            return
-        try:
-            await self.app(scope, receive, with_headers)
+        except FullError as error:
+            status, sentence = (429, NO_OWN_ROOM) if error.is_own else (503, NO_ROOM)
+            await JSONResponse({"detail": sentence}, status, RETRY)(scope, receive, with_headers)
         except (HTTPException, RuntimeError, KeyError):
             if not (has_begun and EVENTS.fullmatch(path)):
                 raise
             # Gradio raises this in a stream when another client of the same session has gone. The response has begun,
             # so all that is left is to end it.
             await send({"type": "http.response.body", "body": b""})
+
+    async def _answer(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
+        """Pass on a request that is fit; raises `UnfitError` and `FullError`."""
+        page = scope["app"].get_blocks()
+        _check_address(page, path, Request(scope))
+        if scope["method"] not in ("POST", "PUT", "PATCH"):
+            await self.app(scope, receive, send)
+        elif path.rstrip("/") == "/gradio_api/upload":
+            async with self.bounds.upload(scope, receive, MAX_UPLOAD) as (body, keep):
+                await check_upload(Headers(scope=scope), body)
+
+                async def kept(message: Message) -> None:
+                    if message["type"] == "http.response.start" and message["status"] == 200:
+                        keep()
+                    await send(message)
+
+                await self.app(scope, _replay(body, receive), kept)
+        elif "json" not in Headers(scope=scope).get("content-type", "").lower():
+            raise UnfitError(415, "Only JSON is taken here.")
+        else:
+            async with self.bounds.body(scope, receive, MAX_BODY) as body:
+                await run_in_threadpool(lambda: check_call(page, path, parsed(body)))
+                await self.app(scope, _replay(body, receive), send)
 
 
 def _check_address(page: gr.Blocks, path: str, request: Request) -> None:
@@ -91,34 +126,6 @@ def _check_address(page: gr.Blocks, path: str, request: Request) -> None:
                 httpx.URL(host if "//" in host else f"http://{host}")
             except (httpx.InvalidURL, ValueError):
                 raise UnfitError(400, f"{header} names no host.") from None
-
-
-async def _checked_body(page: gr.Blocks, path: str, headers: Headers, receive: Receive) -> Receive:
-    """Read and check the body of a request; returns what hands it out again. Raises `UnfitError`."""
-    is_upload = path.rstrip("/") == "/gradio_api/upload"
-    body = await _read(receive, MAX_UPLOAD if is_upload else MAX_BODY)
-    if is_upload:
-        await check_upload(headers, body)
-    elif "json" not in headers.get("content-type", "").lower():
-        raise UnfitError(415, "Only JSON is taken here.")
-    else:
-        await run_in_threadpool(lambda: check_call(page, path, parsed(body)))
-    return _replay(body, receive)
-
-
-async def _read(receive: Receive, most: int) -> bytes:
-    """The body of a request; raises `UnfitError` if it is larger than `most` bytes."""
-    parts: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            break
-        parts.append(message.get("body", b""))
-        size, more = size + len(parts[-1]), message.get("more_body", False)
-        if size > most:
-            raise UnfitError(413, "What was sent is too large.")
-    return b"".join(parts)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

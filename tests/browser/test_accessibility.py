@@ -39,8 +39,8 @@ def test_every_chart_has_a_text_twin_and_the_step_is_read_out(page):
 def test_the_tab_how_it_works_has_its_steps_and_its_formulas(page):
     page.get_by_role("tab", name="How it works").click()
     expect(page.locator(".duet-how .katex").first).to_be_visible()
-    assert page.locator(".duet-how table").count() == 3
-    assert page.locator(".duet-guide .steps > li").count() == 3
+    expect(page.locator(".duet-how table")).to_have_count(3)
+    expect(page.locator(".duet-guide .steps > li")).to_have_count(3)
 
 
 def test_the_drawn_steps_lead_to_their_word_in_the_comparison(page):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.hosting.clients.visitor import Connection, SoakVisitor, api_client, begin_call
+from tests.hosting.load.soak import soak
+from tests.hosting.load.soak_report import SoakEnd
 from tests.hosting.pages.watched_page import counts, first_token_seconds, settled_counts, watched_page
-from tests.hosting.soak import soak
-from tests.hosting.soak_report import SoakEnd
 from tests.server import Server
 
 AT_LENGTH = {"alpha": 0.01, "temperature": 2}

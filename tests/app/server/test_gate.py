@@ -95,3 +95,51 @@ def test_who_goes_away_leaves_no_place_taken():
             for gone in itertools.combinations(range(4), size):
                 done = run_apart(leave(gone, late=late))
                 assert set(done) >= set(range(4)) - set(gone)
+
+
+def test_while_a_model_runs_one_goes_on_at_a_time_and_the_model_has_as_long_between_them():
+    async def work(*, model_runs: bool) -> tuple[int, float]:
+        gate, going, most = Gate(at_once=2, model_runs=lambda: model_runs), 0, 0
+
+        async def piece(address: str) -> None:
+            nonlocal going, most
+            async with gate.turn(address):
+                going += 1
+                most = max(most, going)
+                await asyncio.sleep(0.05)
+                going -= 1
+
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await asyncio.gather(*map(piece, "ABAB"))
+        return most, loop.time() - begun
+
+    most, seconds = run_apart(work(model_runs=False))
+    assert most == 2
+    most, slowly = run_apart(work(model_runs=True))
+    assert (most, slowly > 2.5 * seconds) == (1, True)
+
+
+def test_places_are_filled_when_the_model_has_ended():
+    async def work() -> int:
+        runs, going, held = True, 0, asyncio.Event()
+        gate = Gate(at_once=2, model_runs=lambda: runs)
+
+        async def piece(address: str) -> None:
+            nonlocal going
+            async with gate.turn(address):
+                going += 1
+                await held.wait()
+
+        tasks = [asyncio.create_task(piece(address)) for address in "ABC"]
+        await settled()
+        assert going == 1
+        runs = False
+        tasks.append(asyncio.create_task(piece("D")))
+        await settled()
+        held.set()
+        await asyncio.gather(*tasks)
+        assert (gate._going, len(gate._waiting)) == (0, 0)
+        return going
+
+    assert run_apart(work()) == 4

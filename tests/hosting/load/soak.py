@@ -14,9 +14,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from tests.hosting.clients.soak_client import SoakClient
 from tests.hosting.clients.visitor import api_client
+from tests.hosting.load.soak_report import FinalState, SoakEnd, SoakReport, mistakes, table
 from tests.hosting.pages.watched_page import (
     counts,
     first_token_seconds,
@@ -25,7 +26,6 @@ from tests.hosting.pages.watched_page import (
     trim,
     watched_page,
 )
-from tests.hosting.soak_report import FinalState, SoakEnd, SoakReport, mistakes, table
 from tests.server import Server
 
 

@@ -1,0 +1,128 @@
+"""A budget of bytes, or of anything else that is counted, which strangers share by their addresses.
+
+Nobody knows beforehand how many addresses will come. So an address may hold as much as is still free: one alone gets
+half of the budget, two get a third each, and whoever comes next always finds something left.
+"""
+
+import asyncio
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import Self
+
+MOST_WAITING, MOST_OWN = 64, 8
+"""Who may wait for room, in all and from one address."""
+
+
+class FullError(Exception):
+    """There is no room now."""
+
+    def __init__(self, *, is_own: bool) -> None:
+        """`is_own` says that the address itself holds what is missing, and not others."""
+        super().__init__("there is no room")
+        self.is_own = is_own
+
+
+@dataclass(eq=False)
+class Held:
+    """A part of a budget, until it is released or the body of a `with` ends."""
+
+    budget: "Budget"
+    address: str
+    size: int
+    is_held: bool = field(default=True, init=False)
+
+    def release(self) -> None:
+        """Give it back. Nothing happens the second time."""
+        if self.is_held:
+            self.is_held = False
+            self.budget._give_back(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class Budget:
+    """The budget. It belongs to one thread, and `wait` to one event loop."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.held = total, 0
+        self._of: Counter[str] = Counter()
+        """{address: what it holds}"""
+        self._waiting: OrderedDict[str, deque[tuple[int, asyncio.Future[Held]]]] = OrderedDict()
+        """{address: what it waits for}; the address whose turn is next comes first"""
+
+    @property
+    def free(self) -> int:
+        """What nobody holds."""
+        return self.total - self.held
+
+    def take(self, address: str, size: int) -> Held:
+        """Hold `size` of the budget for an address; raises `FullError`."""
+        if self._of[address] + size > self.free:
+            raise FullError(is_own=size <= self.free)
+        return self._hold(address, size)
+
+    async def wait(self, address: str, size: int, patience: float) -> Held:
+        """As `take`, but wait up to `patience` seconds for room, in which addresses take turns."""
+        if not self._waiting:
+            try:
+                return self.take(address, size)
+            except FullError:
+                pass
+        own = self._waiting.setdefault(address, deque())
+        if len(own) >= MOST_OWN or sum(map(len, self._waiting.values())) >= MOST_WAITING:
+            self._tidy(address)
+            raise FullError(is_own=len(own) >= MOST_OWN)
+        turn: asyncio.Future[Held] = asyncio.get_running_loop().create_future()
+        own.append((size, turn))
+        self._serve()
+        try:
+            return await asyncio.wait_for(asyncio.shield(turn), patience)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if turn.done():
+                turn.result().release()  # it came in the moment of leaving
+            else:
+                turn.cancel()
+                self._waiting[address].remove((size, turn))
+                self._tidy(address)
+                self._serve()
+            if isinstance(error, TimeoutError):
+                raise FullError(is_own=size <= self.free) from None
+            raise
+
+    def _hold(self, address: str, size: int) -> Held:
+        self.held += size
+        self._of[address] += size
+        return Held(self, address, size)
+
+    def _give_back(self, part: Held) -> None:
+        self.held -= part.size
+        self._of[part.address] -= part.size
+        if self._of[part.address] <= 0:
+            del self._of[part.address]
+        self._serve()
+
+    def _tidy(self, address: str) -> None:
+        if not self._waiting[address]:
+            del self._waiting[address]
+
+    def _serve(self) -> None:
+        """Give room to those who wait, by turns. One for whom there is too little in all keeps the others waiting,
+        since room for much would else never come together."""
+        while address := self._next():
+            size, turn = self._waiting[address].popleft()
+            self._waiting.move_to_end(address)
+            self._tidy(address)
+            turn.set_result(self._hold(address, size))
+
+    def _next(self) -> str | None:
+        for address, own in self._waiting.items():
+            size, _ = own[0]
+            if self._of[address] + size <= self.free:
+                return address
+            if size > self.free:
+                return None
+        return None
