@@ -33,6 +33,7 @@ from app.jobs.listeners import Listeners  # noqa: E402
 from app.jobs.run_queue import SPARE  # noqa: E402
 from app.jobs.zero_gpu import ZERO_GPU  # noqa: E402
 from app.page import FRAME, NAME, build, first_paints  # noqa: E402
+from app.server import log_lines  # noqa: E402
 from app.server.allowed import Allowed, Hosts  # noqa: E402
 from app.server.bounds.bounds import Bounds  # noqa: E402
 from app.server.bounds.connections import install as bound_connections  # noqa: E402
@@ -96,6 +97,7 @@ def launch(settings: Settings, *, block: bool = True) -> str:
 
     Raises `LoadError` if the first model cannot be loaded, and `UnsupportedModelError` if it cannot be compiled.
     """
+    log_lines.install()
     limit_heaps()
     # From here uvicorn takes whose X-Forwarded-For it believes: by itself, that of every program on this machine.
     os.environ["FORWARDED_ALLOW_IPS"] = settings.trusted_proxies or os.environ.get("FORWARDED_ALLOW_IPS", "")

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
-from app.inputs.trace_file import most_values
+from app.inputs.trace_file import MAX_VALUES, most_values
 from app.jobs.allocator import release_memory
 from app.jobs.listeners import Listeners
 from app.jobs.visitor import address_of
@@ -40,9 +40,10 @@ def document_cost(body: bytes) -> int:
     """How many bytes it takes at most to parse a JSON document and to answer it, copies included.
 
     A single character beyond U+FFFF makes a text take four bytes for each, and two copies are needed at a time. Each
-    value is an object of its own, in some of which others lie.
+    value is an object of its own, in some of which others lie. One of more than `MAX_VALUES` is never parsed.
     """
-    return 10 * len(body) + 250 * most_values(body.decode("utf-8", "replace")) + 64 * 2**10
+    values = min(most_values(body.decode("utf-8", "replace")), MAX_VALUES)
+    return 10 * len(body) + 250 * values + 64 * 2**10
 
 
 @dataclass

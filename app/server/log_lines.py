@@ -1,0 +1,96 @@
+"""What the log of a served page may hold: one line for each record, of bounded length, and no text of strangers.
+
+Such a text is a prompt that nobody should read, or line breaks and escape codes that forge other lines or control the
+terminal of whoever reads them. Libraries that answer requests log and print what they were sent, so all records and
+tracebacks of the program are made here, whoever makes them.
+"""
+
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any
+
+MOST = 300
+"""Characters of a line."""
+ANSWERING = (
+    "anyio", "asyncio", "fastapi", "gradio", "gradio_client", "httpx", "mcp", "python_multipart", "starlette",
+)  # fmt: skip
+"""Loggers whose messages repeat what was sent. Of them the log tells the place alone."""
+ACCESS = "uvicorn.access"
+"""The logger whose formatter needs the parts of its message apart."""
+LOG = logging.getLogger(__name__)
+
+MakeRecord = Callable[..., logging.LogRecord]
+
+
+def one_line(text: str, most: int = MOST) -> str:
+    r"""`text` on one line of at most `most` characters, with what cannot be printed spelled out, as `\x1b`."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: most + 1].strip())
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def kind_and_place(error: BaseException) -> str:
+    """What an error is and where it was raised, such as `ValueError at trace_file.py:81`, without its message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
+
+
+def made_safe(record: logging.LogRecord) -> logging.LogRecord:
+    """The record as it may be written; a traceback becomes a few words, and is kept, line by line, for DEBUG."""
+    if record.name == ACCESS and isinstance(record.args, tuple):
+        record.args = tuple(one_line(part) if isinstance(part, str) else part for part in record.args)
+        return record
+    error = record.exc_info[1] if record.exc_info else None
+    if record.levelno <= logging.DEBUG and error is not None:
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        record.exc_text = "\n".join(f"| {one_line(line)}" for line in lines)
+    told = [_message(record), f"({kind_and_place(error)})" if error else ""]
+    record.msg, record.args = one_line(" ".join(filter(None, told))), ()
+    record.exc_info = record.stack_info = None
+    return record
+
+
+def _message(record: logging.LogRecord) -> str:
+    if record.name.partition(".")[0] in ANSWERING:
+        return f"{record.name} has something to say at {PurePath(record.pathname).name}:{record.lineno}"
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):  # its arguments do not fit its text
+        return str(record.msg)
+
+
+def install() -> Callable[[], None]:
+    """From now on make every record safe, and turn tracebacks that are printed into records; returns what ends that."""
+    make = logging.getLogRecordFactory()
+    former = traceback.print_exc, threading.excepthook
+
+    def safely(*args: Any, **more: Any) -> logging.LogRecord:
+        return made_safe(make(*args, **more))
+
+    def print_exc(*_: object, **__: object) -> None:
+        _told(sys.exception())
+
+    def of_thread(failed: threading.ExceptHookArgs) -> None:
+        _told(failed.exc_value)
+
+    logging.setLogRecordFactory(safely)
+    logging.captureWarnings(True)
+    # Gradio prints the traceback of an event that fails outside of the page's own code.
+    traceback.print_exc = print_exc
+    threading.excepthook = of_thread
+
+    def end() -> None:
+        logging.setLogRecordFactory(make)
+        logging.captureWarnings(False)
+        traceback.print_exc, threading.excepthook = former
+
+    return end
+
+
+def _told(error: BaseException | None) -> None:
+    if error is not None and not isinstance(error, SystemExit):
+        LOG.error("something failed that nobody has seen to", exc_info=error)
