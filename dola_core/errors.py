@@ -157,13 +157,17 @@ SINGULAR = {
     "questions": "question", "steps": "step", "texts": "text",
 }  # fmt: skip
 """{field that is a list: what one of its entries is called}"""
+BY_NUMBER = frozenset({"pieces", "weights"})
+"""Fields with an entry for a number, such as a layer's or a token's, which is no place in a list."""
+KEY = "[key]"
+"""What pydantic puts behind the name of an entry to say that the name itself is wrong."""
 WHOLE, NUMBER, TEXT, LIST = "must be a whole number", "must be a number", "must be a text", "must be a list"
 TRUTH, OBJECT = "must be true or false", "must be an object with named fields"
 MESSAGES = {
     "missing": "is missing", "extra_forbidden": "is not known here", "literal_error": "must be {expected}",
     "greater_than": "must be above {gt:,}", "greater_than_equal": "must be at least {ge:,}",
     "less_than": "must be below {lt:,}", "less_than_equal": "must be at most {le:,}",
-    "finite_number": "must be a finite number",
+    "finite_number": "must be a finite number", "string_pattern_mismatch": "must match {pattern}",
     "string_too_short": "must have at least {min_length:,} characters",
     "string_too_long": "must have at most {max_length:,} characters",
     "too_short": "must have at least {min_length:,} entries", "too_long": "must have at most {max_length:,} entries",
@@ -191,6 +195,10 @@ def plain_mistake(details: "ErrorDetails") -> Mistake:
         message = "must be " + message.removeprefix("Input should be ")
     if message.endswith(" 1 characters"):
         message = message.removesuffix("s")
+    if path and path[-1] == KEY:
+        path, message = path[:-2], f"a name in it {message}"  # the name is whatever somebody wrote
+    elif path:
+        message = message.removeprefix(f"{path[-1]} ")  # a check of ours that names its field
     return Mistake(kind, ".".join(map(str, path)), message, _name(path))
 
 
@@ -202,9 +210,13 @@ def _plain_number(value: Any) -> Any:
 def _name(path: Sequence[int | str]) -> str:
     """A path as people call it; an entry of a list is named after the list, and counted from 1."""
     names: list[str] = []
-    for part in path:
+    for part in map(_as_named, path, ("", *path)):
         if isinstance(part, int):
             names[-1:] = [f"{SINGULAR.get(names[-1], names[-1]) if names else 'entry'} {part + 1}"]
         else:
             names.append(part)
     return ", ".join(name.replace("_", " ") if name in SINGULAR.values() else name for name in names)
+
+
+def _as_named(part: int | str, parent: int | str) -> int | str:
+    return str(part) if parent in BY_NUMBER else part

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,10 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parents[1]
 ADDRESS = r"Running on local URL:\s+(http://[\w.:]+)"
 """The line in which Gradio prints where the page is served."""
+
+
+FAULT = re.compile(r"Traceback|\(\w+ at [\w.-]+:\d+\)")
+"""What the log holds where something failed that nobody has seen to: a served page tells the kind and the place alone."""
 
 
 @dataclass
@@ -28,6 +32,11 @@ class Server:
     log: list[str] = field(default_factory=list)
     """The lines that it has printed so far."""
 
+    @property
+    def faults(self) -> list[str]:
+        """The lines about what failed."""
+        return faults(self.log)
+
     def read(self, until: str | None = None) -> None:
         """Copy what it prints to `log`, up to the line that matches `until`, or to its end."""
         for line in self.process.stdout:
@@ -35,6 +44,11 @@ class Server:
             if until and (match := re.search(until, line)):
                 self.url = f"{match[1].rstrip('/')}/"
                 return
+
+
+def faults(log: Iterable[str]) -> list[str]:
+    """The lines of a log about what failed that nobody has seen to."""
+    return [line for line in log if FAULT.search(line)]
 
 
 @contextmanager

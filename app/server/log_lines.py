@@ -6,6 +6,7 @@ tracebacks of the program are made here, whoever makes them.
 """
 
 import logging
+import re
 import sys
 import threading
 import traceback
@@ -15,10 +16,15 @@ from typing import Any
 
 MOST = 300
 """Characters of a line."""
-ANSWERING = (
-    "anyio", "asyncio", "fastapi", "gradio", "gradio_client", "httpx", "mcp", "python_multipart", "starlette",
-)  # fmt: skip
-"""Loggers whose messages repeat what was sent. Of them the log tells the place alone."""
+SPEAKING = frozenset((
+    "__main__", "accelerate", "app", "bitsandbytes", "dola_core", "huggingface_hub", "peft", "ray", "spaces", "torch",
+    "transformers", "uvicorn",
+))  # fmt: skip
+"""Whose messages are written: ours, and those of libraries that see no request, or say nothing of what is in it. Of all
+others the log tells the place alone, for they repeat what they were sent."""
+WARNINGS = "py.warnings"
+WARNED = re.compile(r"[^\n]*?:\d+: \w+")
+"""The place and the kind of a warning, whose text may repeat a value."""
 ACCESS = "uvicorn.access"
 """The logger whose formatter needs the parts of its message apart."""
 LOG = logging.getLogger(__name__)
@@ -55,7 +61,9 @@ def made_safe(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def _message(record: logging.LogRecord) -> str:
-    if record.name.partition(".")[0] in ANSWERING:
+    if record.name == WARNINGS and (warned := WARNED.match(record.getMessage())):
+        return warned[0]
+    if record.name.partition(".")[0] not in SPEAKING:
         return f"{record.name} has something to say at {PurePath(record.pathname).name}:{record.lineno}"
     try:
         return record.getMessage()

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.browser.driving import arrive
-from tests.server import ROOT, Server, free_port, serve
+from tests.server import ROOT, Server, faults, free_port, serve
 
 
 @pytest.fixture(scope="session")
@@ -60,5 +60,5 @@ def page(server: Server, profile: BrowserContext) -> Iterator[Page]:
     arrive(opened, server.url)
     yield opened
     assert opened.errors == []
-    assert "Traceback" not in "".join(server.log[seen:])
+    assert faults(server.log[seen:]) == []
     opened.close()

@@ -5,10 +5,11 @@ import re
 from typing import Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from dola_core.errors import first_mistake
-from dola_core.lanes import DecodingConfig
+from dola_core.errors import BY_NUMBER, first_mistake
+from dola_core.lanes import DecodingConfig, LinearContrast, lane_kinds
+from dola_core.trace.schema import Trace
 
 
 class SamplePart(BaseModel):
@@ -25,6 +26,15 @@ class SampleWhole(BaseModel):
     name: str = Field("a", min_length=1, max_length=20_000)
     pieces: dict[int, str] = {}
     number: float = Field(1, ge=1, le=4294967295)
+    code: str = Field("a", pattern="^[a-z]+$")
+    ratio: float = 0.5
+
+    @field_validator("ratio")
+    @classmethod
+    def _half(cls, ratio: float) -> float:
+        if ratio != 0.5:
+            raise ValueError("ratio must be a half.")
+        return ratio
 
 
 @pytest.mark.parametrize(
@@ -42,6 +52,10 @@ class SampleWhole(BaseModel):
         ({"lanes": [5]}, "lane 1: must be an object with named fields"),
         ({"lanes": [{}] * 4}, "lanes: must have at most 3 entries"),
         ({"lanes": 5}, "lanes: must be a list"),
+        ({"pieces": {"x\nforged": ""}}, "pieces: a name in it must be a whole number"),
+        ({"pieces": {3: 5}}, "pieces, 3: must be a text"),
+        ({"code": "!"}, "code: must match ^[a-z]+$"),
+        ({"ratio": 2}, "ratio: must be a half"),
         ({"name": ""}, "name: must have at least 1 character"),
         ({"name": "a" * 30_000}, "name: must have at most 20,000 characters"),
         ({"name": 5}, "name: must be a text"),
@@ -70,3 +84,14 @@ def test_no_setting_of_any_kind_gets_a_sentence_of_programmers(field, wrong):
         assert text.startswith(field)
         assert not re.search(r"Input should|valid (tuple|dict|string)|\de[+-]?\d|^\d", text), text
         assert len(text) < 120
+
+
+@pytest.mark.parametrize("model", [Trace, DecodingConfig, *lane_kinds().values()], ids=lambda model: model.__name__)
+def test_an_entry_for_a_number_is_not_counted_from_one(model):
+    assert {name for name, field in model.model_fields.items() if "dict[int" in str(field.annotation)} <= BY_NUMBER
+
+
+def test_the_layer_of_a_weight_is_named():
+    with pytest.raises(ValidationError) as found:
+        LinearContrast(weights={3: math.inf})
+    assert first_mistake(found.value).text == "weights, 3: must be a finite number"

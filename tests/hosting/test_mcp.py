@@ -7,13 +7,29 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import httpx
 import pytest
 
 from dola_core.lanes import DolaStatic
 from dola_core.trace.schema import Trace
-from tests.server import ROOT, free_port, serve
+from tests.hosting.clients.attack import MARK
+from tests.server import ROOT, faults, free_port, serve
 
 EXTRA = ROOT / "requirements-mcp.txt"
+
+
+ACCEPTED = {"Accept": "application/json, text/event-stream"}
+FORGED = f"evil\nINFO: all is well\r\x1b[2J{MARK}"
+"""A name with which somebody would write a line of the log."""
+HOSTILE = [
+    {"method": "tools/call", "params": {"name": FORGED, "arguments": {}}},
+    {"method": "tools/call", "params": {"name": "compare", "arguments": {FORGED: FORGED, "prompt": 5}}},
+    {"method": "tools/call", "params": {"name": "compare", "arguments": FORGED}},
+    {"method": "resources/read", "params": {"uri": f"file:///{MARK}"}},
+    {"method": FORGED, "params": {FORGED: FORGED}},
+    {"method": "prompts/get", "params": {"name": FORGED}},
+    {"method": "initialize", "params": {"clientInfo": {"name": FORGED, "version": FORGED}}},
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +58,10 @@ def session(python: str) -> dict:
     with serve("--mcp", python=python, GRADIO_SERVER_PORT=str(free_port())) as server:
         command = [python, ROOT / "tests" / "hosting" / "clients" / "mcp_client.py", f"{server.url}gradio_api/mcp/"]
         client = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ, timeout=120)
+        for call in HOSTILE:
+            httpx.post(f"{server.url}gradio_api/mcp/", json={"jsonrpc": "2.0", "id": 1} | call, headers=ACCEPTED)
     assert client.returncode == 0, client.stderr
-    assert "Traceback" not in "".join(server.log)
-    return json.loads(client.stdout)
+    return json.loads(client.stdout) | {"log": server.log}
 
 
 def document(session: dict, name: str) -> dict:
@@ -66,6 +83,14 @@ def test_the_tools_are_the_three_of_the_api_with_descriptions(session):
         assert ",," not in description
         assert all(parameter.get("description") for parameter in schema["properties"].values())
     assert session["tools"]["compare"][1]["required"] == ["prompt"]
+
+
+def test_no_call_writes_into_the_log_what_it_holds(session):
+    log = "".join(session["log"])
+    assert faults(session["log"]) == []
+    assert MARK not in log
+    assert "all is well" not in log
+    assert all(line.rstrip("\n").isprintable() for line in session["log"] if "Loading weights" not in line)
 
 
 def test_a_comparison_is_json_with_its_trace(session):

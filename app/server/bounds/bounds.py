@@ -73,7 +73,8 @@ class Bounds:
         What it takes is held until the request is answered, and its event is over if it has begun one. Raises
         `UnfitError` and `FullError`.
         """
-        address = address_of(scope)
+        # A page inside of this one, such as that of the Model Context Protocol, would take its place in the scope.
+        page, address = scope["app"].get_blocks(), address_of(scope)
         with self.bodies.take(address, declared_size(Headers(scope=scope), most)):
             body = await read_body(receive, most)
             cost = document_cost(body) if len(body) < MEGABYTE else await run_in_threadpool(document_cost, body)
@@ -81,7 +82,7 @@ class Bounds:
         try:
             yield body
         finally:
-            self._release_when_over(held, scope)
+            self._release_when_over(held, page, scope)
 
     @asynccontextmanager
     async def upload(
@@ -125,8 +126,7 @@ class Bounds:
             self._released = 0
             await run_in_threadpool(release_memory)
 
-    def _release_when_over(self, held: Held, scope: Scope) -> None:
-        page = scope["app"].get_blocks()
+    def _release_when_over(self, held: Held, page: gr.Blocks, scope: Scope) -> None:
         event = pending_event(page, scope)
         if event is None:
             self._release(held)

@@ -6,7 +6,7 @@ Charts are SVG and there is no script, so the page opens anywhere and can be sen
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from dola_core.display import format_signed, visible_token
+from dola_core.display import cut, format_signed, visible_token
 from dola_core.files import Writer
 from dola_core.layer_search.arguments import repeating_command
 from dola_core.layer_search.metrics import Metric
@@ -17,6 +17,8 @@ from dola_core.layer_search.result import Candidate, Curve, Domain, ErrorCase, I
 REPORT = "report.html"
 """The report's file in the folder of a search."""
 UNITS = {"margin": "nats"}
+LONGEST_TEXT, LONGEST_NAME = 1000, 60
+"""Characters that are shown of a question and of its answers, and of a domain's name."""
 STYLE = """
 :root { --paper: #fbfaf8; --card: #fff; --ink: #1d2129; --mute: #5f6672; --line: #e6e3dd; --base: #0072b2;
   --dola: #b8490b; }
@@ -187,7 +189,7 @@ def _choice_card(result: SearchResult) -> str:
 def _domain_card(domains: Sequence[Domain], unit: str) -> str:
     rows = [
         (
-            domain.name,
+            cut(domain.name, LONGEST_NAME),
             f"{domain.items:,}",
             _value(domain.baseline),
             _value(domain.fixed),
@@ -227,13 +229,13 @@ def _lines(text: str) -> str:
 
 
 def _error_case(case: ErrorCase) -> str:
-    domain = f" ({case.domain})" if case.domain else ""
+    domain = f" ({cut(case.domain, LONGEST_NAME)})" if case.domain else ""
     if not case.prompt:
         return f"<p>question {case.item + 1:,}{escape(domain)}</p>"
-    instead = f", not “{escape(case.wrong)}”" if case.wrong else ""
+    instead = f", not “{_text(case.wrong)}”" if case.wrong else ""
     summary = (
-        f"question {case.item + 1:,}: {escape(case.prompt.removeprefix(PREAMBLE))} … "
-        f"<b>{escape(' / '.join(case.answers))}</b>{instead}"
+        f"question {case.item + 1:,}: {_text(case.prompt.removeprefix(PREAMBLE))} … "
+        f"<b>{_text(' / '.join(case.answers))}</b>{instead}"
     )
     if not case.q_N:
         return f"<p>{summary}</p>"
@@ -241,11 +243,16 @@ def _error_case(case: ErrorCase) -> str:
         (_token(last), f"{last.p:.3f}", _token(early), f"{early.p:.3f}")
         for last, early in zip(case.q_N, case.q_J, strict=True)
     ]
-    after = f" after “{case.common}”" if case.common else ""
+    after = f" after “{_text(case.common)}”" if case.common else ""
     return (
-        f"<details><summary>{summary}</summary><p class='sub'>{escape(f'the deciding token{after}')}</p>"
+        f"<details><summary>{summary}</summary><p class='sub'>the deciding token{after}</p>"
         f"{_table(('last layer', 'q_N', 'layer j*', 'q_j*'), rows, escaped=True)}</details>"
     )
+
+
+def _text(text: str) -> str:
+    """A text of a question, or of an answer to it, as HTML."""
+    return escape(cut(text, LONGEST_TEXT))
 
 
 def _token(candidate: Candidate) -> str:

@@ -1,12 +1,14 @@
 """The HTML report of a search: well-formed, safe against markup in names, and complete."""
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.report.html_report import html_report
+from dola_core.layer_search.result import Candidate, ErrorCase
 from dola_core.layer_search.search import search_layers
 from dola_core.layer_search.search_config import SearchConfig
 
@@ -63,3 +65,16 @@ def test_the_report_contains_what_the_result_contains(result):
         assert f"{domain.items:,}" in text
     assert "Interrupted" not in text
     assert "Interrupted" in html_report(result.model_copy(update={"complete": False}))
+
+
+@pytest.mark.parametrize("long", ["&<" * 5000, "a\n" * 5000, "e" + "\u0301" * 9000], ids=["markup", "lines", "marks"])
+def test_no_text_of_a_question_fills_the_report(result, long):
+    token = (Candidate(text=long, p=0.5),)
+    texts = {"prompt": long, "answers": (long, long), "wrong": long, "common": long, "domain": long}
+    case = ErrorCase(item=3, right="dola", q_N=token, q_J=token, **texts)
+    domains = tuple(domain.model_copy(update={"name": long}) for domain in result.domains)
+    page = html_report(result.model_copy(update={"errors": (case,), "domains": domains}))
+    shown = [unescape(text) for text in re.split(r"<[^>]+>", page.partition("</style>")[2])]
+    assert max(map(len, shown)) < 2200
+    assert "…" in "".join(shown)
+    TagChecker().feed(page)

@@ -66,7 +66,7 @@ class TestRecordedLayer:
         [
             (lambda file: file.write_bytes(b"\xff\xfe{"), "is not UTF-8 text"),
             (lambda file: file.mkdir(), "cannot be read: Is a directory"),
-            (lambda file: file.write_text('{"layer": 3, "identity": "mine"}'), "identity: String should match"),
+            (lambda file: file.write_text('{"layer": 3, "identity": "mine"}'), "identity: must match"),
             (lambda file: file.write_text('{"layer": 3, "beta": 1}'), "beta: is not known here"),
         ],
     )

@@ -30,7 +30,7 @@ from app.server.bounds.bounds import Bounds
 from tests.app.loops import run_apart
 from tests.hosting.clients.attack import MARK, Target
 from tests.hosting.clients.hostile_kinds import KINDS, Attacker
-from tests.server import ROOT, Server, serve
+from tests.server import ROOT, Server, faults, serve
 
 TRACE = ROOT / "assets" / "models" / "atlas-30l" / "traces" / "sampled.json"
 HONEST = {"prompt": "The capital of Peru is", "max_new_tokens": 24, "alpha": 0.01, "temperature": 1.5}
@@ -71,7 +71,7 @@ class Measured:
     """{kind of request: {what became of it: how often}}"""
     connections: int = 0
     """Connections that the server still has some seconds after the attackers have gone."""
-    log: str = ""
+    log: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -210,7 +210,7 @@ def attack(
         run(target)
         time.sleep(5)
         found.settled_memory, found.connections = memory(server), connections(server)
-    found.log, found.seconds = "".join(server.log), time.monotonic() - begun
+    found.log, found.seconds = server.log, time.monotonic() - begun
     return found
 
 
@@ -232,8 +232,8 @@ def judged(found: Measured) -> list[tuple[str, str, str, bool]]:
         ("its wait for its turn", _seconds(waits), "", True),
         ("honest runs refused", f"{len(found.failed)} of {len(found.failed) + len(found.runs)}", "0", not found.failed),
         ("connections left", f"{found.connections}", f"≤ {FEW}", found.connections <= FEW),
-        ("tracebacks in the log", f"{found.log.count('Traceback')}", "0", "Traceback" not in found.log),
-        ("prompts in the log", f"{found.log.count(MARK)}", "0", MARK not in found.log),
+        ("failures in the log", f"{len(faults(found.log))}", "0", not faults(found.log)),
+        ("prompts in the log", f"{''.join(found.log).count(MARK)}", "0", MARK not in "".join(found.log)),
     ]
     for kind in ("pages elsewhere", "other names"):
         answered = sum(found.outcomes[kind].values()) - found.outcomes[kind]["403"]

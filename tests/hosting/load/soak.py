@@ -78,7 +78,7 @@ def main() -> None:
         first_token = first_token_seconds(api_client(server.url))
         trim(server)
         trimmed = memory(server)
-    state = FinalState(before, after, size, trimmed, first_token, sum("Traceback" in line for line in server.log))
+    state = FinalState(before, after, size, trimmed, first_token, len(server.faults))
     seconds = time.monotonic() - began
     runs = f"{report.runs} by {options.clients} clients in {seconds:.0f} s, {queue_size} places in the queue"
     rows, wrong = table(report, state, runs), mistakes(report, state)

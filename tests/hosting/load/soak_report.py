@@ -97,8 +97,8 @@ class FinalState:
     """Bytes in use: what is left once the allocator has returned the rest."""
     first_token: float
     """Seconds to the first token of one more run."""
-    tracebacks: int
-    """Tracebacks in the log of the page."""
+    faults: int
+    """Lines about failures in the log of the page."""
 
 
 def memory_growth(memory: Sequence[tuple[int, int]]) -> tuple[int, int, float] | None:
@@ -119,8 +119,8 @@ def mistakes(report: SoakReport, state: FinalState) -> list[str]:
     """One sentence for everything that must not be."""
     found = list(report.failures)
     growth = memory_growth(report.memory)
-    if state.tracebacks:
-        found.append(f"{state.tracebacks} tracebacks in the log of the page")
+    if state.faults:
+        found.append(f"{state.faults} failures in the log of the page")
     if state.after["hooks"] != state.before["hooks"] or state.after["runs"]:
         found.append(f"not everything was given back: {state.after}, in the beginning {state.before}")
     if growth and growth[2] > MAX_GROWTH:
@@ -142,7 +142,7 @@ def table(report: SoakReport, state: FinalState, runs: str) -> dict[str, str]:
         "memory grew by": f"{growth[2]:.1%}, budget {MAX_GROWTH:.0%}" if growth else "–",
         "held at the end": ", ".join(f"{count} {name}" for name, count in state.after.items()),
         "first token of one more run": f"{1000 * state.first_token:.0f} ms",
-        "tracebacks": str(state.tracebacks),
+        "failures in the log": str(state.faults),
     }
 
 
