@@ -19,7 +19,7 @@ ADDRESS = r"Running on local URL:\s+(http://[\w.:]+)"
 
 
 FAULT = re.compile(r"Traceback|\(\w+ at [\w.-]+:\d+\)")
-"""What the log holds where something failed that nobody has seen to: a served page tells the kind and the place alone."""
+"""What the log holds where something failed that nobody has seen to: a served page tells its kind and place alone."""
 
 
 @dataclass
