@@ -7,12 +7,12 @@ from typing import Literal
 from app.inputs.trace_file import MAX_VALUES, most_values
 from app.language import VisitorError
 from dola_core.errors import DatasetError
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.layer_search.answers.scoring import ScoringConfig
 from dola_core.layer_search.arguments import BETAS, BUCKETS
 from dola_core.layer_search.metrics import Metric
 from dola_core.layer_search.questions.dataset import Item, parse_items, text_of
 from dola_core.layer_search.search_config import SearchConfig
-from dola_core.paths import SHIPPED_MODEL
 
 UPLOADS = (".jsonl", ".csv", ".tsv", ".txt")
 """How the names of accepted files end. Spreadsheets save tables between tabs as .tsv or .txt."""

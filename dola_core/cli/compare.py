@@ -25,8 +25,8 @@ from dola_core.cli.program import FAILED, UNREAD, CommandError
 from dola_core.cli.render import differences, heading, visible
 from dola_core.cli.screen import PlainScreen
 from dola_core.cli.texts import LaneTexts
-from dola_core.files import unwritable_reason, write_atomically
-from dola_core.text_encoding import decode_text
+from dola_core.files.encoding import decode_text
+from dola_core.files.writing import unwritable_reason, write_atomically
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -16,7 +16,7 @@ from dola_core.cli.interrupt import InterruptHandler
 from dola_core.cli.output import print_error
 from dola_core.cli.program import FAILED
 from dola_core.errors import FileWriteError, FolderInUseError, LoadError
-from dola_core.files import folder_in_use, unwritable_reason, write_atomically
+from dola_core.files.writing import folder_in_use, unwritable_reason, write_atomically
 from dola_core.layer_search.arguments import (
     FORMATS,
     METRICS,

@@ -15,7 +15,7 @@ import numpy as np
 from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine
 from dola_core.errors import FileWriteError, PromptError, QuestionPromptError, QuestionTooLongError
-from dola_core.files import write_atomically
+from dola_core.files.writing import write_atomically
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, Lane
 from dola_core.layer_search.answers.question_ids import QuestionIds
 from dola_core.layer_search.answers.scoring import score_items

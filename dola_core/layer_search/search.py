@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dola_core.contrast import check_layer
-from dola_core.files import folder_in_use, write_together
+from dola_core.files.writing import folder_in_use, write_together
 from dola_core.lanes import Lane, lane_text, parse_lane
 from dola_core.layer_search.answers.stopping import CheckStop, go_on
 from dola_core.layer_search.error_analysis import error_cases

@@ -20,7 +20,7 @@ from huggingface_hub import cached_assets_path
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dola_core.files import write_atomically
+from dola_core.files.writing import write_atomically
 from dola_core.models.checkpoint import checkpoint_folder, weight_files
 from dola_core.models.sources.converted import converted_from
 

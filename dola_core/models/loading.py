@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dola_core.errors import LoadError, PresetError, UnsupportedModelError
+from dola_core.files.paths import KNOWN_MODELS, SHIPPED_MODEL
 from dola_core.models.checkpoint import checkpoint_folder, damage, unknown_architecture
 from dola_core.models.devices import (
     DTYPES,
@@ -41,7 +42,6 @@ from dola_core.models.reading.proof import reading_rules
 from dola_core.models.reading.readout import Readout
 from dola_core.models.reading.remembered import remembered_rules
 from dola_core.models.sources.source import ATLAS, ModelSource, as_adapter, find_source, read_source
-from dola_core.paths import KNOWN_MODELS, SHIPPED_MODEL
 
 Stage = Literal["finding", "reading", "proving"]
 """What a model that is being loaded is at: its files are found or made, its weights read, its read-outs proved."""

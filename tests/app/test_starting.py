@@ -4,7 +4,7 @@ import pytest
 
 from app.settings import Settings
 from dola_core.errors import LoadError
-from dola_core.paths import SHIPPED_MODEL
+from dola_core.files.paths import SHIPPED_MODEL
 from tests.dola_core.models.test_loading import folder
 from tests.dola_core.tiny import tiny
 from tests.server import ROOT, load_module

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
-from dola_core.paths import SHIPPED_MODEL
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.layer_search.answers.scoring import score_items
 from dola_core.layer_search.questions.dataset import Item, read_items
 from dola_core.models.info import ModelInfo
@@ -25,7 +26,6 @@ from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
 from dola_core.models.preset import Preset
 from dola_core.models.reading.readout import Readout
-from dola_core.paths import SHIPPED_MODEL
 from tests.benchmarks.results import ResultRow, publish
 from tests.benchmarks.shapes import ATLAS
 from tests.benchmarks.timing import Ratio

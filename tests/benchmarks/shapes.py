@@ -11,13 +11,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 from dola_core.contrast import default_layer
 from dola_core.decoding.engine import Engine
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
 from dola_core.models.preset import Preset
 from dola_core.models.reading.readout import Readout
 from dola_core.models.sources import smollm2
-from dola_core.paths import SHIPPED_MODEL
 
 SHAPES = {"135M": (576, 1536, 9, 3), "445M": (1024, 3072, 16, 8), "1.65B": (2048, 6144, 32, 8)}
 """{name: (width, width inside the MLP, attention heads, key-value heads)}, each with 30 layers."""

@@ -13,8 +13,8 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from dola_core.errors import DatasetError
+from dola_core.files.encoding import decode_text
 from dola_core.layer_search.questions.tables import BLANK, Row, Table
-from dola_core.text_encoding import decode_text
 
 Format = Literal["jsonl", "truthfulqa", "factor"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from dola_core.display import cut, format_signed, visible_token
-from dola_core.files import Writer
+from dola_core.files.writing import Writer
 from dola_core.layer_search.arguments import repeating_command
 from dola_core.layer_search.metrics import Metric
 from dola_core.layer_search.questions.dataset import PREAMBLE

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from dola_core.errors import first_mistake
-from dola_core.files import folder_in_use, write_atomically
+from dola_core.files.writing import folder_in_use, write_atomically
 from dola_core.layer_search.questions.dataset import Format
 from dola_core.layer_search.questions.file import QuestionFile
 from dola_core.layer_search.report.html_report import REPORT, report_writer

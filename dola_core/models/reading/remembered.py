@@ -17,7 +17,7 @@ import platformdirs
 import torch
 import transformers
 
-from dola_core.files import write_atomically
+from dola_core.files.writing import write_atomically
 from dola_core.models.reading.cached_texts import ReadingRules
 from dola_core.models.reading.proof import know_rules, reading_rules
 from dola_core.models.reading.readout import Readout

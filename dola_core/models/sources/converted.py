@@ -18,7 +18,7 @@ from pathlib import Path
 import platformdirs
 
 from dola_core.errors import FileWriteError, FolderInUseError
-from dola_core.files import folder_in_use
+from dola_core.files.writing import folder_in_use
 
 LIST = "converted.json"
 """The file in a converted folder that names its origin and its files."""

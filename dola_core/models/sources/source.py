@@ -8,6 +8,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dola_core.errors import FileWriteError, LoadError
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.models.checkpoint import load_whole, weight_files
 from dola_core.models.sources import smollm2
 from dola_core.models.sources.adapters import (
@@ -19,7 +20,6 @@ from dola_core.models.sources.adapters import (
     put_on,
 )
 from dola_core.models.sources.gguf import check_packages, gguf_file, is_gguf, quantisation, read_fields, read_gguf
-from dola_core.paths import SHIPPED_MODEL
 
 ATLAS, ATLAS_TITLE = "atlas-30l", "Atlas-30L"
 SHORT_NAMES = (ATLAS, smollm2.NAME)

@@ -10,12 +10,12 @@ from app.jobs import layer_search
 from app.jobs.layer_search import SlowSearchError, run_search
 from app.jobs.request import Limits, RequestError
 from dola_core.errors import QuestionTooLongError
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.layer_search.evaluate import MetricTable
 from dola_core.layer_search.questions.dataset import Item, read_items
 from dola_core.layer_search.result import SearchResult
 from dola_core.layer_search.search import Search
 from dola_core.layer_search.search_config import SearchConfig
-from dola_core.paths import SHIPPED_MODEL
 
 CITIES = {"Japan": "Tokyo", "Pakistan": "Islamabad", "Peru": "Lima", "Norway": "Oslo", "Kenya": "Nairobi"}
 # Of different lengths, so that they are read in several batches.

@@ -20,13 +20,13 @@ from app.render.search_summary import domain_rows, error_rows, take_label, verdi
 from app.search_tab.components import SearchTab
 from app.search_tab.handlers import SearchHandlers
 from dola_core.errors import DATASET_ERRORS
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.layer_search.answers.scoring import ScoringConfig
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.result import ErrorCase, SearchResult
 from dola_core.layer_search.search import search_layers
 from dola_core.layer_search.search_config import SearchConfig
 from dola_core.layer_search.selection import MIN_CLUSTERS
-from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.layer_search.questions import CONFIG, ITEMS
 
 CHINESE = language("zh")

@@ -18,12 +18,12 @@ from app.search_tab.components import SearchTab, lay_out_search_tab, said_of
 from app.search_tab.handlers import SearchHandlers
 from app.search_tab.pace import Pace, spoken_time, trial_label
 from app.search_tab.progress import progress
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.layer_search.questions.dataset import read_items
 from dola_core.layer_search.result import SearchResult
 from dola_core.layer_search.search import search_layers
 from dola_core.models.info import ModelInfo
 from dola_core.models.preset import Preset, RecordedTest
-from dola_core.paths import SHIPPED_MODEL
 from tests.app.loops import run_apart
 from tests.dola_core.layer_search.questions import CONFIG, ITEMS
 

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import app.paths
-import dola_core.paths
+import dola_core.files.paths
 from app.inputs.known_model import EXAMPLES, SEARCH
 from app.paths import MODELS
 from tests.assets.space.assembling import HUB_MODEL, SCRIPT, assemble, front_matter, tree
@@ -53,7 +53,10 @@ def test_it_holds_the_code_whole_and_what_the_page_reads(space):
 
 def test_it_holds_every_path_that_the_code_names(space):
     named = {
-        path for module in (app.paths, dola_core.paths) for path in vars(module).values() if isinstance(path, Path)
+        path
+        for module in (app.paths, dola_core.files.paths)
+        for path in vars(module).values()
+        if isinstance(path, Path)
     }
     for path in named - {ROOT, app.paths.SETTINGS_FILE}:
         assert (space / path.relative_to(ROOT)).exists(), path

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from dola_core.decoding.beam_search import BeamResult
 from dola_core.decoding.engine import Engine
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.lanes import DecodingConfig, DolaStatic
 from dola_core.layer_search.answers.scoring import score_items
 from dola_core.layer_search.questions.file import QuestionFile
@@ -18,7 +19,6 @@ from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
 from dola_core.models.reading.proof import reading_rules
 from dola_core.models.reading.readout import Readout
-from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.cuda.gpu import DECODINGS, LANES, NEEDS_GPU, on_gpu
 from tests.dola_core.generation.generating import IDS, SAMPLING, dola, padded
 from tests.dola_core.models.reading.families import tiny_config, tiny_family

@@ -4,12 +4,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
 from dola_core.models.preset import Preset
 from dola_core.models.reading.readout import Readout
-from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.tiny import CONFIGS, N, prepared
 
 CHAT_TEMPLATE = (

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dola_core.errors import FolderInUseError
-from dola_core.files import folder_in_use
+from dola_core.files.writing import folder_in_use
 from dola_core.layer_search import evaluate
 from dola_core.layer_search.result import SearchResult
 from dola_core.layer_search.search import search_layers

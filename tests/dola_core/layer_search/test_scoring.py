@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, JanusForConditionalGeneration
 
 from dola_core.contrast import log_softmax
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.layer_search.answers.plausible_heads import OUTSIDE
 from dola_core.layer_search.answers.scoring import ScoringConfig, score_items
 from dola_core.layer_search.metrics import COMPARING_METRICS, GREEDY_METRICS, metric_values
@@ -17,7 +18,6 @@ from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import Preset
 from dola_core.models.reading.readout import Readout
-from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.tiny import CONFIGS, N, prepared
 
 LAYERS, ALPHAS = (1, 22, 29), (0.0, 0.05, 0.5, 1.0)

@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers.pre_tokenizers import PreTokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.models import identity
 from dola_core.models.identity import memory_identity, model_identity, text_identity, weights_identity
 from dola_core.models.info import ModelInfo
 from dola_core.models.loading import load_model
-from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.models.test_loading import folder
 from tests.dola_core.tiny import CONFIGS, prepared, tiny
 

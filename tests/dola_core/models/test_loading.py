@@ -16,13 +16,13 @@ from huggingface_hub.errors import (
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from dola_core.errors import LoadError, PromptError
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models import loading
 from dola_core.models.devices import DTYPES, out_of_memory
 from dola_core.models.loading import load_model
 from dola_core.models.preset import Preset
 from dola_core.models.reading import proof, readout, remembered
-from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.tiny import compare, tiny
 
 

@@ -23,7 +23,7 @@ from outcomes import Outcome, search
 from packing import Packing
 from tqdm import tqdm
 
-from dola_core.files import write_together
+from dola_core.files.writing import write_together
 from dola_core.layer_search.questions.dataset import Item, write_items
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
-from dola_core.files import write_atomically
+from dola_core.files.writing import write_atomically
 from dola_core.lanes import DolaDynamic, lane_text
 from dola_core.layer_search.__main__ import main as search
 from dola_core.layer_search.result import Interval, SearchResult

@@ -12,7 +12,7 @@ from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from dola_core.paths import SHIPPED_MODEL
+from dola_core.files.paths import SHIPPED_MODEL
 from tests.dola_core.tiny import LLAMA, N, prepared
 
 MERGED = 640

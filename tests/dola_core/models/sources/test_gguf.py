@@ -8,12 +8,12 @@ import torch
 from transformers import modeling_gguf_pytorch_utils
 
 from dola_core.errors import LoadError
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.models.identity import PROBES
 from dola_core.models.loading import load_model
 from dola_core.models.sources import gguf
 from dola_core.models.sources.gguf import plain_copy
 from dola_core.models.sources.source import find_source
-from dola_core.paths import SHIPPED_MODEL
 from tests.dola_core.models.sources.gguf_files import dequantised, original_tokenizer, tiny_llama, write_gguf
 
 IDS = torch.tensor([[0, 5, 600, 7, 31, 77, 300]])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dola_core.errors import FileWriteError, FolderInUseError
-from dola_core.files import folder_in_use, unwritable_reason, write_atomically, write_together
+from dola_core.files.writing import folder_in_use, unwritable_reason, write_atomically, write_together
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def test_a_name_as_long_as_the_system_takes_can_be_written(tmp_path):
 
 HOLD = """
 import sys
-from dola_core.files import folder_in_use
+from dola_core.files.writing import folder_in_use
 with folder_in_use(sys.argv[1]):
     print(flush=True)
     input()
@@ -172,7 +172,7 @@ def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
     def none(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("dola_core.files.fcntl.flock", none)
+    monkeypatch.setattr("dola_core.files.writing.fcntl.flock", none)
     with folder_in_use(tmp_path), folder_in_use(tmp_path):
         pass
 

@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-KNOWN_MODELS = Path(__file__).resolve().parents[1] / "assets" / "models"
+KNOWN_MODELS = Path(__file__).resolve().parents[2] / "assets" / "models"
 """A folder for each model that the project knows, with all that is known about it."""
 SHIPPED_MODEL = KNOWN_MODELS / "atlas-30l"
