@@ -97,7 +97,7 @@ def launch(settings: Settings, *, block: bool = True) -> str:
 
     Raises `LoadError` if the first model cannot be loaded, and `UnsupportedModelError` if it cannot be compiled.
     """
-    log_lines.install()
+    log_lines.install(debug=settings.debug)
     limit_heaps()
     # From here uvicorn takes whose X-Forwarded-For it believes: by itself, that of every program on this machine.
     os.environ["FORWARDED_ALLOW_IPS"] = settings.trusted_proxies or os.environ.get("FORWARDED_ALLOW_IPS", "")

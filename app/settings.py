@@ -82,6 +82,8 @@ class Settings(BaseSettings):
     nobody else can reach the page, else any)"""
     mcp: bool = False
     """also offer the API as tools of the Model Context Protocol, under /gradio_api/mcp (needs requirements-mcp.txt)"""
+    debug: bool = False
+    """write whole tracebacks into the log, in which visitors' prompts may stand"""
     open_browser: bool = False
     """open the page in the default browser"""
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from app.language import Language
 from app.render.finding import finding_text
-from dola_core.display import format_signed, visible_token
+from dola_core.display import cut, format_signed, visible_token
 from dola_core.layer_search.questions.dataset import PREAMBLE
 from dola_core.layer_search.result import Candidate, ErrorCase, Interval, SearchResult
 from dola_core.layer_search.selection import MIN_CLUSTERS
@@ -13,6 +13,8 @@ from dola_core.models.preset import Preset
 
 CANDIDATES = 3
 """Candidates of a deciding token that the table of errors has room for."""
+LONGEST = 300
+"""Characters of a question, or an answer, in a table."""
 
 
 def take_label(result: SearchResult, words: Language) -> str | None:
@@ -109,7 +111,7 @@ def _on_domains(result: SearchResult, words: Language) -> str:
     losses = [
         words(
             "search.loses",
-            domain=domain.name,
+            domain=cut(domain.name),
             layer=domain.layer,
             loss=_change(domain.gain, result.asked.unit, words).removeprefix("+"),
         )
@@ -127,7 +129,7 @@ def _on_dynamic(result: SearchResult, words: Language) -> str:
     gain = _change(dynamic.gain, unit, words)
     text = words(f"search.dynamic_{dynamic.gain.effect}", lane=dynamic.lane, gain=gain)
     there = [
-        words("search.dynamic_there", domain=domain.name, gain=_change(domain.dynamic, unit, words))
+        words("search.dynamic_there", domain=cut(domain.name), gain=_change(domain.dynamic, unit, words))
         for domain in disagreeing
         if domain.dynamic
     ]
@@ -165,7 +167,7 @@ def domain_rows(result: SearchResult, words: Language) -> dict[str, Any]:
     head = ("search.domain", "search.questions", "search.own", "search.gain", *["search.dynamic_gain"] * has_dynamic)
     rows = [
         [
-            domain.name,
+            cut(domain.name),
             f"{domain.items:,}",
             f"{domain.layer} ({domain.layers[0]}–{domain.layers[1]})",
             _brief(domain.gain, unit, words),
@@ -201,7 +203,10 @@ def error_rows(result: SearchResult, right: str, words: Language) -> dict[str, A
     """The table of the same questions, for `Rows`; one without its prompt has its number, which opens nothing."""
     head = ("search.question", "search.right", "search.wrong", "search.decides")
     cases, opens = _cases(result, right), bool(errors_of(result, right))
-    rows = [[_question(case, words), " / ".join(case.answers), case.wrong, _deciding(case)] for case in cases]
+    texts = [(_question(case, words), " / ".join(case.answers), case.wrong) for case in cases]
+    rows = [
+        [*(cut(text, LONGEST) for text in cells), _deciding(case)] for cells, case in zip(texts, cases, strict=True)
+    ]
     shown = words("search.errors_shown", shown=len(cases)) if len(cases) < (_count(result, right) or 0) else ""
     return {
         "title": _title(result, right, words),

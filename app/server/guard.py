@@ -114,7 +114,7 @@ class Guard:
 
 def _check_address(page: gr.Blocks, path: str, request: Request) -> None:
     """Raises `UnfitError` for a closed route, the stream of an event that does not exist, and a malformed host."""
-    if CLOSED.match(path) or len(path.encode()) > MAX_PATH:
+    if CLOSED.match(path) or len(path.encode()) > MAX_PATH or not path.isprintable():
         raise UnfitError(404, "Not Found")
     stream = EVENTS.fullmatch(path) if request.method == "GET" else None
     name = stream and (stream[2] or request.query_params.get("session_hash"))

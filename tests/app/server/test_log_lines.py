@@ -3,6 +3,8 @@
 import io
 import logging
 import re
+import subprocess
+import sys
 import threading
 import traceback
 import warnings
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from app.server import log_lines
 from app.server.log_lines import MOST, one_line
+from tests.server import ROOT
 
 HOSTILE = st.text(st.one_of(st.characters(), st.sampled_from("\n\r\x1b\u2028\u202e\x00%{}")), max_size=700)
 LOGGERS = ["app.server.guard", "dola_core.models", "uvicorn.error", "__main__"]
@@ -110,12 +113,64 @@ def test_so_does_an_error_that_ends_a_thread_and_a_warning(log, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+class Untold:
+    def __str__(self) -> str:
+        raise RuntimeError(SECRET)
+
+
+class Unwritable:
+    def __del__(self) -> None:
+        raise ValueError(SECRET)
+
+
+def test_what_cannot_be_written_is_no_error_of_who_logs_it(log):
+    thing = Untold()
+    logging.getLogger("app").warning("it was %s", thing)
+    logging.getLogger("py.warnings").warning("%s", thing)
+    logging.getLogger("app").warning(thing)
+    assert lines_of(log) == ["it was %s", "%s", "Untold"]
+
+
+def test_an_error_that_nobody_can_catch_becomes_a_line_too(log, capsys):
+    thing = Unwritable()
+    del thing
+    [line] = lines_of(log)
+    assert "(ValueError at test_log_lines.py:" in line
+    assert SECRET not in line
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_error_in_a_group_is_the_one_that_is_told(log):
+    try:
+        raise ExceptionGroup("several", [ExceptionGroup("more", [KeyError(SECRET)])])
+    except ExceptionGroup as error:
+        logging.getLogger("app").error("it failed", exc_info=error)
+    assert lines_of(log) == ["it failed (KeyError)"]
+
+
+def test_a_traceback_that_somebody_wants_in_a_file_is_written_there(log):
+    file = io.StringIO()
+    try:
+        failing(SECRET)
+    except ValueError:
+        traceback.print_exc(file=file)
+    assert SECRET in file.getvalue()
+    assert lines_of(log) == []
+
+
+def test_warnings_are_heard_of_without_any_handler():
+    script = "import warnings\nfrom app.server import log_lines\nlog_lines.install()\nwarnings.warn('secret\\nline')\n"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert re.fullmatch(r"WARNING:py.warnings:<string>:4: UserWarning\n", done.stderr)
+
+
 def test_who_debugs_sees_the_traceback_line_by_line(log):
-    logging.getLogger().setLevel(logging.DEBUG)
+    end = log_lines.install(debug=True)
     try:
         failing("one\nTraceback of another\x1b[2J")
     except ValueError as error:
-        logging.getLogger("app").debug("in full", exc_info=error)
+        logging.getLogger("app").warning("in full", exc_info=error)
+    end()
     first, *rest = lines_of(log)
     assert first.startswith("in full (ValueError")
     assert len(rest) > 3
