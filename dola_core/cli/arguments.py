@@ -34,8 +34,19 @@ def argument_parser() -> argparse.ArgumentParser:
         epilog="In a terminal, choices on which the two decoders disagree on the same text are underlined; in a pipe, "
         "and with NO_COLOR set, they stand in ⟦brackets⟧ and the output is plain text.",
     )
+    parser.add_argument(
+        "prompt", help="the text to complete; - reads it from standard input, without its last line break"
+    )
+    add_decoding_options(parser)
     add = parser.add_argument
-    add("prompt", help="the text to complete; - reads it from standard input, without its last line break")
+    add("--trace", type=Path, metavar="FILE", help="write everything recorded as JSON, which the page opens")
+    add("--no-color", action="store_true", help="plain text in a terminal, too")
+    return parser
+
+
+def add_decoding_options(parser: argparse.ArgumentParser) -> None:
+    """The options for the model, the lanes and how they decode."""
+    add = parser.add_argument
     add("--model", metavar="NAME", help=MODEL_HELP)
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; split for a model over all GPUs")
     add("--dtype", choices=("auto", *DTYPES), default="auto")
@@ -62,6 +73,3 @@ def argument_parser() -> argparse.ArgumentParser:
         "the contrast (default), or on F after it")  # fmt: skip
     add("--chat", action="store_true", help="put the prompt as a turn of the model's chat template")
     add("--stop", action="append", default=[], metavar="TEXT", help="end a lane that has written TEXT; may be repeated")
-    add("--trace", type=Path, metavar="FILE", help="write everything recorded as JSON, which the page opens")
-    add("--no-color", action="store_true", help="plain text in a terminal, too")
-    return parser

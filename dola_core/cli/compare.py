@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dola_core.cli.arguments import argument_parser
+from dola_core.cli.asked import Asked, load_engine, refusals_in_words
 from dola_core.cli.interrupt import InterruptHandler
 from dola_core.cli.output import (
     discard_stdout,
-    is_terminal,
     print_error,
     stdout_writer,
     transient_note,
@@ -29,15 +29,9 @@ from dola_core.files.encoding import decode_text
 from dola_core.files.writing import unwritable_reason, write_atomically
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
-
     from dola_core.comparison import Comparison
     from dola_core.decoding.engine import Engine
-    from dola_core.lanes import DecodingConfig, Lane
-    from dola_core.models.loaded_model import LoadedModel
     from dola_core.trace.recorder import Recorder
-
-MOST_LANES = 16
 
 
 def main(arguments: Sequence[str | os.PathLike[str]] | None = None) -> int:
@@ -135,104 +129,17 @@ def _read_prompt(argument: str) -> str:
 
 def _prepare(options: argparse.Namespace, prompt: str) -> "tuple[Engine, Comparison]":
     """Load the model and check the comparison; `CommandError` if it cannot be run."""
-    # Not above: these import PyTorch, which takes seconds.
-    from pydantic import ValidationError
+    from dola_core.errors import PromptError
 
-    from dola_core.contrast import check_alpha
-    from dola_core.decoding.engine import Engine
-    from dola_core.errors import LoadError, PromptError
-    from dola_core.models.loading import load_model
-
-    try:
+    with refusals_in_words():
         # First what can be checked without the model, which may take minutes to load.
         if not prompt.strip():
             raise PromptError("empty")
-        if options.alpha is not None:
-            check_alpha(options.alpha)
-        lanes = _named_lanes(options)
-        config = _decoding_config(options)
-        _quieten_transformers(options.model)
-        engine = Engine(
-            load_model(options.model, device=options.device, dtype=options.dtype, quantize=options.quantize)
-        )
-        comparison = engine.fitted(_comparison(engine.loaded, options, prompt, config, lanes))
+        asked = Asked.of(options)
+        engine = load_engine(options)
+        comparison = engine.fitted(asked.comparison(engine.loaded, prompt))
         engine.check(comparison)
-    except LoadError as error:
-        raise CommandError(str(error), FAILED) from error
-    except ValidationError as error:
-        raise CommandError(_validation_message(error)) from error
-    except ValueError as error:
-        raise CommandError(str(error)) from error
     return engine, comparison
-
-
-def _named_lanes(options: argparse.Namespace) -> "tuple[Lane, ...]":
-    """The lanes that `--lane` names, if it does; `CommandError` if they cannot be."""
-    from dola_core.lanes import parse_lane
-
-    if not options.lane:
-        return ()
-    if options.layer is not None or options.alpha is not None:
-        raise CommandError('--lane names a decoder whole, as "static:22,alpha=0.1"; leave out --layer and --alpha.')
-    if len(options.lane) > MOST_LANES:
-        raise CommandError(f"--lane can be given {MOST_LANES} times at most; got {len(options.lane)}.")
-    return tuple(parse_lane(text) for text in options.lane)
-
-
-def _decoding_config(options: argparse.Namespace) -> "DecodingConfig":
-    from dola_core.lanes import DecodingConfig
-
-    penalty = ("repetition_penalty", "penalty_position")
-    names = ("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "seed", *penalty)
-    given = {name: getattr(options, name) for name in names}
-    return DecodingConfig(
-        stop=tuple(options.stop), **{name: value for name, value in given.items() if value is not None}
-    )
-
-
-def _comparison(
-    loaded: "LoadedModel",
-    options: argparse.Namespace,
-    prompt: str,
-    config: "DecodingConfig",
-    lanes: "tuple[Lane, ...]",
-) -> "Comparison":
-    """The named lanes, or the baseline beside DoLa-static; options that were left out take the model's preset."""
-    from dola_core.comparison import ChatTurn, Comparison
-    from dola_core.contrast import check_layer
-    from dola_core.lanes import Baseline, DolaStatic
-    from dola_core.models.loaded_model import well_formed
-
-    preset = loaded.preset
-    # Before the lane is made, for a message that names the model's layers.
-    layer = check_layer(preset.layer if options.layer is None else options.layer, loaded.readout.n_layers)
-    alpha = preset.alpha if options.alpha is None else options.alpha
-    early_norm = preset.early_norm if options.raw_early is None else not options.raw_early
-    lanes = lanes or (Baseline(), DolaStatic(layer=layer, alpha=alpha))
-    if options.chat and not loaded.has_chat_template:
-        raise CommandError(f"{loaded.info.name} has no chat template; leave out --chat.")
-    prompt, _ = loaded.text_ids.without_control(well_formed(prompt))
-    ids = tuple(loaded.encode(prompt, chat=options.chat))
-    own = {} if options.repetition_penalty is not None else {"repetition_penalty": loaded.repetition_penalty}
-    config = config.model_copy(update={"early_norm": early_norm, **own})
-    return Comparison(prompt, ids, lanes, config, ChatTurn() if options.chat else None)
-
-
-def _validation_message(error: "ValidationError") -> str:
-    from dola_core.errors import first_mistake
-
-    mistake = first_mistake(error)
-    option = mistake.field.partition(".")[0].replace("_", "-")
-    return f"--{option}: {mistake.message} (got {error.errors()[0]['input']!r})."
-
-
-def _quieten_transformers(model: str | None) -> None:
-    """Turn off warnings, and progress bars unless a model may be downloaded and a person watches."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    if model is None or Path(model).is_dir() or not is_terminal(sys.stderr):
-        logging.disable_progress_bar()
 
 
 def _run(

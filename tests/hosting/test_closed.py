@@ -41,7 +41,7 @@ CLOSED_ROUTES = [
         "vibe-starter-queries", "login", "logout", "stream/a/b/1/playlist.m3u8", "stream/a/b/1/playlist-file", "file=",
         "process_recording", "component_server", "custom_component/a/client/b/c", "upload_progress?upload_id=x",
         "custom_component/a%0aTraceback/client/b/c", "pwa_icon", "pwa_icon/-1", "vibe-code", "proxy=",
-        "nowhere",
+        "heartbeat/a%0ab", "nowhere",
     )
 ] + ["/openapi.json"]  # fmt: skip
 ODD_HEADERS = (

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Val
 
 from dola_core.errors import DatasetError
 from dola_core.files.encoding import decode_text
-from dola_core.layer_search.questions.tables import BLANK, Row, Table
+from dola_core.files.tables import BLANK, Row, Table
 
 Format = Literal["jsonl", "truthfulqa", "factor"]
 FORMATS: tuple[Format, ...] = get_args(Format)

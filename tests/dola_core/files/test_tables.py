@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dola_core.errors import DatasetError
-from dola_core.layer_search.questions.tables import Table
+from dola_core.files.tables import Table
 
 HEADER = ("a", "b", "c", "d")
 CELLS = st.text(st.sampled_from(' ,;|\t\n"a.é'), max_size=6)
