@@ -11,6 +11,10 @@ IDLE_SECONDS = 60.0
 """How long a session must have been inactive for its page to count as closed, which may only be reconnecting."""
 TOTAL = 512 * 2**20
 """Bytes of all that is remembered."""
+CLOSED = 16 * 2**20
+"""Bytes that are kept of sessions whose page is closed, for those that come back."""
+CLOSED_SECONDS = 2.0
+"""How often is looked for too many of them, among all sessions."""
 EMPTY = 64 * 2**10
 """Bytes of a session in which nothing was done yet."""
 
@@ -28,9 +32,12 @@ class _Remembered:
 class Sessions:
     """The sessions that something is remembered of."""
 
-    def __init__(self, total: int = TOTAL) -> None:
-        self.total = total
+    def __init__(self, total: int = TOTAL, closed: int = CLOSED) -> None:
+        """`closed` is the part of `total` that is kept of sessions whose page is closed."""
+        self.total, self.closed = total, closed
         self.size = 0
+        self._looked = -CLOSED_SECONDS
+        """When closed sessions were last looked for, by the monotonic clock."""
         self._sessions: dict[str, _Remembered] = {}
         self._of: Counter[str] = Counter()
         """{address: bytes of its sessions}"""
@@ -69,8 +76,8 @@ class Sessions:
         The first to go are those whose page is closed, then those of the address of which most is remembered; of one
         address those that were active longest ago.
         """
-        gone: list[str] = []
         now = time.monotonic()
+        gone = self._closed_surplus(is_closed, now)
         while self.size > self.total and len(self._sessions) > 1:
             idle = (name for name, one in self._sessions.items() if now - one.used > IDLE_SECONDS)
             closed = [name for name in idle if is_closed(name)]
@@ -79,4 +86,19 @@ class Sessions:
             own = [name for name in among if self._sessions[name].address == most]
             gone.append(min(own, key=lambda name: self._sessions[name].used))
             self.forget(gone[-1])
+        return gone
+
+    def _closed_surplus(self, is_closed: Callable[[str], bool], now: float) -> list[str]:
+        """Forget closed sessions beyond what is kept of them, those first that were active longest ago."""
+        if now - self._looked < CLOSED_SECONDS:
+            return []
+        self._looked = now
+        idle = {name: one for name, one in self._sessions.items() if now - one.used > IDLE_SECONDS and is_closed(name)}
+        size, gone = sum(one.size for one in idle.values()), list[str]()
+        for name in sorted(idle, key=lambda name: idle[name].used):
+            if size <= self.closed:
+                break
+            size -= idle[name].size
+            self.forget(name)
+            gone.append(name)
         return gone

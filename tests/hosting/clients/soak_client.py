@@ -20,8 +20,11 @@ from tests.hosting.clients.visitor import (
 )
 from tests.hosting.load.soak_report import SoakReport, UnexpectedError
 
-FULL = re.compile(r"The queue is full, with \d+ waiting; try again in a minute\.")
-"""The answer to a run for which the queue has no room."""
+FULL = re.compile(
+    r"The queue is full, with \d+ waiting; try again in a minute\."
+    r"|Your address has \d+ runs here already; wait until one of them has ended\."
+)
+"""The answers to a run for which the queue has no room, in all or for one address: all clients have the same."""
 PROMPTS = tuple(f"The capital of {country} is" for country in ("Japan", "Chile", "France", "Kenya", "Peru", "Norway"))
 LONG = {"alpha": 0.01, "temperature": 2}
 """Settings with which a text hardly ever ends by itself."""

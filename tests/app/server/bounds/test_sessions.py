@@ -63,3 +63,15 @@ def test_a_size_is_measured_again_only_after_some_time():
         sessions.use("one", "A", measure)
     assert 2 <= len(measured) <= 4
     assert sessions.size == 6 * EMPTY
+
+
+def test_little_is_kept_of_closed_pages_and_that_of_the_last():
+    sessions = Sessions(ROOM, closed=3 * EMPTY)
+    for number in range(20):
+        sessions.use(f"closed {number}", "A", lambda: 0)
+    for _ in range(int(IDLE_SECONDS) + 1):
+        sessions.use("open", "B", lambda: 0)
+    gone = sessions.surplus(lambda name: name.startswith("closed"))
+    assert gone == [f"closed {number}" for number in range(17)]
+    assert sessions.size == 4 * EMPTY
+    assert sessions.surplus(lambda name: name.startswith("closed")) == []
