@@ -52,6 +52,8 @@ from dola_core.models.sources.source import ATLAS, listed, title  # noqa: E402
 
 THREADS = 40
 """Threads for requests that do not wait in the queue before the model."""
+GRADIO_QUEUE = 1000
+"""Events that Gradio's own queue takes, far more than `app/server/bounds` lets in."""
 SESSIONS = 10_000
 """Visitors who are remembered, far more than `app/server/bounds` lets in."""
 
@@ -114,7 +116,7 @@ def launch(settings: Settings, *, block: bool = True) -> str:
     freeze_startup_objects()
     ENDING.do_last(close_tunnels)
     # A run that waits in the queue holds a thread; looking at recorded traces takes further ones.
-    _, address, _ = page.queue(max_size=settings.queue_size).launch(
+    _, address, _ = page.queue(max_size=GRADIO_QUEUE).launch(
         max_threads=settings.max_concurrent + settings.queue_size + SPARE + THREADS,
         server_name=server_name(settings.host),
         server_port=settings.port,

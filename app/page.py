@@ -31,7 +31,7 @@ from app.toolbar.save_handlers import SaveHandlers, wire_saving
 from app.ui.events import QUICK
 
 LATEX = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]
-UPLOADS_DELETED = (3600, 3600)
+UPLOADS_DELETED = (300, 1800)
 """Seconds between two deletions of visitors' uploads, and their age then."""
 NAME = "DoLa Duet"
 TITLE = "<h1>Do<b>La</b> <i>Duet</i></h1>"

@@ -16,7 +16,7 @@ AT_ONCE = 2
 """Pieces of work that go on at once while no model runs."""
 LONGEST_PAUSE = 1.0
 """Seconds for which those who wait are kept waiting at most for the model's sake, after each piece."""
-MOST = 200
+MOST = 1000
 """Pieces of work that may wait."""
 SHARE = 40
 """Pieces of work that may wait of one address."""

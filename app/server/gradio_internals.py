@@ -145,10 +145,13 @@ def unread_answers(page: gr.Blocks, alone_for: Callable[[str], float]) -> list[U
     """What sessions have not fetched to which nobody listens; `alone_for` is for how many seconds that is so."""
     queue, waiting = page._queue, []
     going_on = {event.session_hash for event in queue.event_ids_to_events.values()}
-    for name, messages in list(queue.pending_messages_per_session.items()):
-        if messages._queue and name not in going_on and (alone := alone_for(name)):
+    messages = dict(queue.pending_messages_per_session.items())
+    # What was fetched leaves entries without messages behind.
+    for name in {*messages, *queue.pending_event_ids_session} - going_on:
+        if alone := alone_for(name):
             address = page.sessions.address_of(name) if isinstance(page, GuardedBlocks) else ""
-            waiting.append(Unread(name, address, alone, memory_of(list(messages._queue))))
+            left = list(messages[name]._queue) if name in messages else []
+            waiting.append(Unread(name, address, alone, memory_of(left)))
     return waiting
 
 

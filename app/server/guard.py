@@ -6,6 +6,7 @@ those routes are closed, and every request is bounded and checked before Gradio 
 
 import asyncio
 import re
+from contextlib import nullcontext
 
 import gradio as gr
 import httpx
@@ -20,7 +21,8 @@ from app.inputs.trace_file import MAX_CHARACTERS
 from app.jobs.visitor import address_of
 from app.server.bounds.bounds import Bounds
 from app.server.bounds.budget import FullError
-from app.server.gradio_internals import is_known_event
+from app.server.gate import BusyError
+from app.server.gradio_internals import GuardedBlocks, is_known_event
 from app.server.request_checks import UnfitError, check_call, check_upload, parsed
 
 MAX_BODY = MAX_CHARACTERS + 2_000_000
@@ -30,11 +32,13 @@ MAX_PATH = 255
 """Bytes of a path; no file system has a longer name."""
 CLOSED = re.compile(
     r"/(gradio_api/)?(deep_link|monitoring|proxy=|file=|file/|stream/|component_server|custom_component"
-    r"|process_recording|runs|run-history|profiling|vibe|undo-vibe|reset|dev/|login|logout|token)|/openapi\.json"
+    r"|process_recording|upload_progress|runs|run-history|profiling|vibe|undo-vibe|reset|dev/|login|logout|token)|/openapi\.json"
 )
 """Routes of Gradio that nothing here uses: they read or write files, or show other visitors' runs."""
 EVENTS = re.compile(r"/gradio_api/(queue/data|call/(?:v2/)?[^/]+/([^/]+))/?")
 """Routes that stream what an event yields; the second group is the event's id, if it is in the path."""
+COSTLY = ("", "/", "/config", "/gradio_api/info", "/gradio_api/info/")
+"""Routes that take some milliseconds to answer, and wait for their turn as looks at traces do."""
 HOST_HEADERS = ("x-forwarded-host", "x-gradio-server")
 """Headers in which a proxy names the host that the page is reached by."""
 RESPONSE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "strict-origin-when-cross-origin"}
@@ -78,6 +82,8 @@ class Guard:
                 await self._answer(scope, path, receive, with_headers)
         except UnfitError as error:
             await JSONResponse({"detail": str(error)}, error.status)(scope, receive, with_headers)
+        except BusyError:
+            await JSONResponse({"detail": NO_ROOM}, 503, RETRY)(scope, receive, with_headers)
         except FullError as error:
             status, sentence = (429, NO_OWN_ROOM) if error.is_own else (503, NO_ROOM)
             await JSONResponse({"detail": sentence}, status, RETRY)(scope, receive, with_headers)
@@ -93,7 +99,11 @@ class Guard:
         page = scope["app"].get_blocks()
         _check_address(page, path, Request(scope))
         if scope["method"] not in ("POST", "PUT", "PATCH"):
-            await self.app(scope, receive, send)
+            if "transfer-encoding" in Headers(scope=scope):
+                raise UnfitError(411, "Nothing is to be sent with such a request.")
+            costly = path in COSTLY and isinstance(page, GuardedBlocks)
+            async with page.gate.turn(address_of(scope)) if costly else nullcontext():
+                await self.app(scope, receive, send)
         elif path.rstrip("/") == "/gradio_api/upload":
             async with self.bounds.upload(scope, receive, MAX_UPLOAD) as (body, keep):
                 await check_upload(Headers(scope=scope), body)
@@ -103,6 +113,7 @@ class Guard:
                         keep()
                     await send(message)
 
+                scope["query_string"] = b""  # by a name in it Gradio would keep how far each upload is
                 await self.app(scope, _replay(body, receive), kept)
         elif "json" not in Headers(scope=scope).get("content-type", "").lower():
             raise UnfitError(415, "Only JSON is taken here.")

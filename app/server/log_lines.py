@@ -99,6 +99,8 @@ def install(*, debug: bool = False) -> Callable[[], None]:
     logging.basicConfig(format="%(levelname)s:%(name)s:%(message)s")  # else nobody would hear of warnings
     logging.setLogRecordFactory(safely)
     logging.captureWarnings(True)
+    # Its warnings are about requests that are none: whoever sends many would fill the log.
+    logging.getLogger("uvicorn.error").addFilter(_is_error)
     # Gradio prints the traceback of an event that fails outside of the page's own code.
     traceback.print_exc = print_exc
     threading.excepthook, sys.unraisablehook = of_thread, unraisable
@@ -107,10 +109,15 @@ def install(*, debug: bool = False) -> Callable[[], None]:
     def end() -> None:
         logging.setLogRecordFactory(make)
         logging.captureWarnings(False)
+        logging.getLogger("uvicorn.error").removeFilter(_is_error)
         traceback.print_exc, threading.excepthook, sys.unraisablehook = former
         LOG.setLevel(level)
 
     return end
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def _told(error: BaseException | None) -> None:

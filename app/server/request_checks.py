@@ -112,6 +112,9 @@ def check_call(page: gr.Blocks, path: str, document: Any) -> None:
         _parameters(page, name)
     elif number is not None and number not in page.fns:
         raise UnfitError(404, "There is no such event.")
+    elif kind == "queue/join" and number is not None and page.fns[number].queue is False:
+        # Gradio would do them one after the other, those of all visitors.
+        raise UnfitError(422, "This event is answered at once, by /gradio_api/run/predict.")
 
 
 def _check_named(page: gr.Blocks, name: str, document: dict[str, Any]) -> None:

@@ -16,9 +16,14 @@ RATE = 20_000
 
 
 def declared_size(headers: Headers, most: int) -> int:
-    """How many bytes a body can have: what the request says, or `most`; raises `UnfitError` if it says more."""
+    """How many bytes a body has, as the request says; raises `UnfitError` if it says more than `most`, or nothing.
+
+    A body that comes in chunks says nothing. Chunks of one byte each would keep the server from all else.
+    """
     said = headers.get("content-length", "")
-    size = int(said[:DIGITS]) if said.isascii() and said.isdigit() else most
+    if "transfer-encoding" in headers or not (said.isascii() and said.isdigit()):
+        raise UnfitError(411, "What is sent must say its length in Content-Length.")
+    size = int(said[:DIGITS])
     if size > most or len(said) > DIGITS:
         raise UnfitError(413, "What was sent is too large.")
     return size

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,13 +17,15 @@ from app.jobs.listeners import Listeners
 from app.jobs.visitor import address_of
 from app.server.bounds.answers import surplus_answers
 from app.server.bounds.body import declared_size, read_body
-from app.server.bounds.budget import Budget, Held
+from app.server.bounds.budget import Budget, FullError, Held
 from app.server.gradio_internals import drop_answers, is_pending, pending_event, unread_answers
 
 LOG = logging.getLogger(__name__)
 MEGABYTE = 2**20
-UPLOADED_SECONDS = 2 * 3600
-"""How long an upload can lie there: it is deleted when it is an hour old, and that is looked for once an hour."""
+UPLOADED_SECONDS = 1800 + 300
+"""How long an upload can lie there: it is deleted when half an hour old, and that is looked for every five minutes."""
+SHORT = 64 * 2**10
+"""Bytes of a body that counts as short, which is all that the page sends but traces."""
 SMALL = MEGABYTE
 """Bytes that a document may cost to be answered without waiting for room."""
 PATIENCE = 10.0
@@ -54,6 +56,10 @@ class Bounds:
     """Requests that are being answered, streams among them."""
     bodies: Budget = field(default_factory=lambda: Budget(192 * MEGABYTE))
     """Bytes of bodies that are being read."""
+    short_bodies: Budget = field(default_factory=lambda: Budget(32 * MEGABYTE))
+    """The same of those of up to `SHORT` bytes, from which long ones take no room."""
+    events: Budget = field(default_factory=lambda: Budget(400))
+    """Events in Gradio's own queue, and under way."""
     small: Budget = field(default_factory=lambda: Budget(64 * MEGABYTE))
     """Bytes of documents in memory, of those that cost up to `SMALL`, which is all that the page sends but traces."""
     large: Budget = field(default_factory=lambda: Budget(576 * MEGABYTE))
@@ -75,14 +81,20 @@ class Bounds:
         """
         # A page inside of this one, such as that of the Model Context Protocol, would take its place in the scope.
         page, address = scope["app"].get_blocks(), address_of(scope)
-        with self.bodies.take(address, declared_size(Headers(scope=scope), most)):
+        size = declared_size(Headers(scope=scope), most)
+        with (self.short_bodies if size <= SHORT else self.bodies).take(address, size):
             body = await read_body(receive, most)
             cost = document_cost(body) if len(body) < MEGABYTE else await run_in_threadpool(document_cost, body)
             held = self.small.take(address, cost) if cost <= SMALL else await self.large.wait(address, cost, PATIENCE)
         try:
+            event = self.events.take(address, 1)
+        except FullError:
+            held.release()
+            raise
+        try:
             yield body
         finally:
-            self._release_when_over(held, page, scope)
+            self._release_when_over((held, event), page, scope)
 
     @asynccontextmanager
     async def upload(
@@ -126,7 +138,7 @@ class Bounds:
             self._released = 0
             await run_in_threadpool(release_memory)
 
-    def _release_when_over(self, held: Held, page: gr.Blocks, scope: Scope) -> None:
+    def _release_when_over(self, held: Sequence[Held], page: gr.Blocks, scope: Scope) -> None:
         event = pending_event(page, scope)
         if event is None:
             self._release(held)
@@ -143,6 +155,7 @@ class Bounds:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _release(self, held: Held) -> None:
-        self._released += held.size if held.size > SMALL else 0
-        held.release()
+    def _release(self, held: Sequence[Held]) -> None:
+        for part in held:
+            self._released += part.size if part.size > SMALL else 0
+            part.release()

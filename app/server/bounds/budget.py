@@ -11,6 +11,8 @@ from typing import Self
 
 MOST_WAITING, MOST_OWN = 64, 8
 """Who may wait for room, in all and from one address."""
+MOST_PASSED = 8
+"""How many others, who ask for less, may come first for whom there is too little room in all."""
 
 
 class FullError(Exception):
@@ -20,6 +22,16 @@ class FullError(Exception):
         """`is_own` says that the address itself holds what is missing, and not others."""
         super().__init__("there is no room")
         self.is_own = is_own
+
+
+@dataclass(eq=False)
+class Turn:
+    """Somebody who waits for `size`."""
+
+    size: int
+    granted: "asyncio.Future[Held]"
+    passed: int = 0
+    """How many others came first."""
 
 
 @dataclass(eq=False)
@@ -51,7 +63,7 @@ class Budget:
         self.total, self.held = total, 0
         self._of: Counter[str] = Counter()
         """{address: what it holds}"""
-        self._waiting: OrderedDict[str, deque[tuple[int, asyncio.Future[Held]]]] = OrderedDict()
+        self._waiting: OrderedDict[str, deque[Turn]] = OrderedDict()
         """{address: what it waits for}; the address whose turn is next comes first"""
 
     @property
@@ -76,17 +88,17 @@ class Budget:
         if len(own) >= MOST_OWN or sum(map(len, self._waiting.values())) >= MOST_WAITING:
             self._tidy(address)
             raise FullError(is_own=len(own) >= MOST_OWN)
-        turn: asyncio.Future[Held] = asyncio.get_running_loop().create_future()
-        own.append((size, turn))
+        turn = Turn(size, asyncio.get_running_loop().create_future())
+        own.append(turn)
         self._serve()
         try:
-            return await asyncio.wait_for(asyncio.shield(turn), patience)
+            return await asyncio.wait_for(asyncio.shield(turn.granted), patience)
         except (TimeoutError, asyncio.CancelledError) as error:
-            if turn.done():
-                turn.result().release()  # it came in the moment of leaving
+            if turn.granted.done():
+                turn.granted.result().release()  # it came in the moment of leaving
             else:
-                turn.cancel()
-                self._waiting[address].remove((size, turn))
+                turn.granted.cancel()
+                self._waiting[address].remove(turn)
                 self._tidy(address)
                 self._serve()
             if isinstance(error, TimeoutError):
@@ -110,19 +122,24 @@ class Budget:
             del self._waiting[address]
 
     def _serve(self) -> None:
-        """Give room to those who wait, by turns. One for whom there is too little in all keeps the others waiting,
-        since room for much would else never come together."""
+        """Give room to those who wait, by turns. One for whom there is too little in all lets some others come first,
+        and then keeps them waiting, since room for much would else never come together."""
         while address := self._next():
-            size, turn = self._waiting[address].popleft()
+            turn = self._waiting[address].popleft()
             self._waiting.move_to_end(address)
             self._tidy(address)
-            turn.set_result(self._hold(address, size))
+            turn.granted.set_result(self._hold(address, turn.size))
 
     def _next(self) -> str | None:
+        passed: list[Turn] = []
         for address, own in self._waiting.items():
-            size, _ = own[0]
-            if self._of[address] + size <= self.free:
+            turn = own[0]
+            if self._of[address] + turn.size <= self.free:
+                for one in passed:
+                    one.passed += 1
                 return address
-            if size > self.free:
-                return None
+            if turn.size > self.free:
+                if turn.passed >= MOST_PASSED:
+                    return None
+                passed.append(turn)
         return None

@@ -36,6 +36,7 @@ class BoundedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to wait for a request, or end a connection for which there is no room."""
         super().connection_made(transport)
+        self.ws_protocol_class = None  # else it would take the connection over, which then never ends here
         self._head: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._held: Held | None = None

@@ -38,7 +38,8 @@ def client(bounds):
     app.get_blocks = lambda: SimpleNamespace(_queue=SimpleNamespace(event_ids_to_events={}))
     with TestClient(app, base_url="http://localhost") as served:
         yield served
-    assert [bounds.requests.held, bounds.bodies.held, bounds.small.held, bounds.large.held] == [0] * 4
+    budgets = (bounds.requests, bounds.bodies, bounds.short_bodies, bounds.small, bounds.large, bounds.events)
+    assert [budget.held for budget in budgets] == [0] * 6
 
 
 @pytest.mark.parametrize("document", [{}, LARGE], ids=["small", "large"])
@@ -48,14 +49,14 @@ def test_what_fits_is_answered(client, document):
     assert answer.json()["size"] > 0
 
 
-@pytest.mark.parametrize("name", ["requests", "bodies", "small"])
+@pytest.mark.parametrize("name", ["requests", "short_bodies", "small", "events"])
 @pytest.mark.parametrize("others", [True, False])
 def test_what_finds_no_room_is_told_when_to_try_again(client, bounds, name, others):
     """It says whether the address itself has taken the room, or others have."""
-    budget = Budget(1000 if name != "requests" else 2)
+    budget = Budget({"requests": 2, "events": 2, "small": 100_000}.get(name, 1000))
     setattr(bounds, name, budget)
     part = budget.take("10.0.0.9" if others else "testclient", budget.total if others else budget.total // 2)
-    document = {} if name != "bodies" else {"a": "b" * 400}
+    document = {} if name != "short_bodies" else {"a": "b" * 600}
     with part:
         answer = client.post("/echo", json=document)
     assert (answer.status_code, answer.json()["detail"]) in ((503, guard.NO_ROOM), (429, guard.NO_OWN_ROOM))
@@ -82,3 +83,9 @@ def test_a_body_that_is_too_large_is_refused_by_what_it_says_of_itself(client):
 @pytest.mark.parametrize("path", ["/echo\n", "/echo\x1b[2J", "/echo\u2028", "/" + "a" * 300])
 def test_a_path_that_no_page_has_is_not_found(client, path):
     assert client.get(quote(path)).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_body_in_chunks_is_refused_before_it_is_read(client, method):
+    answer = client.request(method, "/echo", content=iter([b"{}"] * 3), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 411

@@ -22,8 +22,8 @@ def page_with(events: dict[str, object]) -> SimpleNamespace:
     return SimpleNamespace(_queue=SimpleNamespace(event_ids_to_events=events))
 
 
-def scope_of(events: dict[str, object], length: int | None = None) -> dict:
-    headers = [] if length is None else [(b"content-length", str(length).encode())]
+def scope_of(events: dict[str, object], length: int = 2) -> dict:
+    headers = [(b"content-length", str(length).encode())]
     app = SimpleNamespace(get_blocks=lambda: page_with(events))
     return {"type": "http", "headers": headers, "client": (ADDRESS, 1), "app": app}
 

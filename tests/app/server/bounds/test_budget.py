@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.server.bounds.budget import MOST_OWN, Budget, FullError
+from app.server.bounds.budget import MOST_OWN, MOST_PASSED, Budget, FullError
 from tests.app.loops import run_apart
 
 TOTAL = 1000
@@ -76,8 +76,28 @@ def test_addresses_take_turns():
     assert served("AB", "AAAAB", {"A": 600, "B": 600}) == [*"ABAAA"]
 
 
-def test_one_who_waits_for_much_is_not_passed_over_for_ever():
-    assert served("AB", "CDDDD", {"C": 900, "D": 200})[0] == "C"
+def test_one_who_waits_for_much_lets_some_come_first_and_is_not_passed_over_for_ever():
+    """While one holds a part for good, some who ask for little come first; then nobody does."""
+
+    async def work() -> tuple[int, bool]:
+        budget, came = Budget(TOTAL), 0
+        part = budget.take("A", 400)
+        much = asyncio.create_task(budget.wait("C", 900, 60))
+        await settled()
+        for number in range(3 * MOST_PASSED):
+            little = asyncio.create_task(budget.wait(f"D{number}", 100, 60))
+            await settled()
+            if not little.done():
+                break
+            came += 1
+            (await little).release()
+        part.release()
+        (await much).release()
+        (await little).release()
+        assert (budget.held, len(budget._waiting)) == (0, 0)
+        return came, much.done()
+
+    assert run_apart(work()) == (MOST_PASSED, True)
 
 
 def test_who_waits_too_long_is_refused_and_leaves_no_trace():
