@@ -42,7 +42,7 @@ class Toolbar:
         return {self.notice: {"text": sentence, "tone": "error"}}
 
 
-SAVES = ("trace", "report")
+SAVES = ("trace", "report", "step_table", "run_table")
 """What can be saved as a file."""
 
 

@@ -51,10 +51,11 @@ class SaveHandlers:
         return self.pool.facts(values[self.model]) or self.pool.first
 
     def save(self, values: Changes, event: gr.EventData) -> Changes:
-        """Save what the menu's item names: everything recorded as JSON, or what the page shows as HTML."""
+        """Save what the menu's item names: all as JSON, what the page shows as HTML, one step or all of them as CSV."""
         by = event_data(event)["by"]
-        is_report = not isinstance(by, bool) and by == SAVES.index("report")
-        return self.save_report(values) if is_report else self.save_trace(values)
+        what = SAVES[by] if isinstance(by, int) and not isinstance(by, bool) and 0 <= by < len(SAVES) else "trace"
+        saves = {"report": self.save_report, "step_table": self.save_step, "run_table": self.save_run}
+        return saves.get(what, self.save_trace)(values)
 
     def save_trace(self, values: Changes) -> Changes:
         """Save everything recorded as one JSON file."""
@@ -72,6 +73,26 @@ class SaveHandlers:
         settings = self.controls.settings(values)
         query = self._query(values, settings) if "lanes" in settings else ""
         return self._hand_over("report", **report(inspection, link=query, date=date.today().isoformat()))
+
+    def save_step(self, values: Changes) -> Changes:
+        """Save what every layer holds of each token that was recorded at the step that is looked at."""
+        inspection = self.inspector.inspection(values, self.controls.panes.seen(values))
+        if inspection is None:
+            return self.toolbar.failed(self.inspector.words(values)("error.no_trace"))
+        trace, view = inspection.trace, inspection.view
+        text = trace.to_csv("tokens", lane=view.lane, step=view.index + 1)
+        return self._table(f"{trace.digest}-step-{view.index + 1}", text)
+
+    def save_run(self, values: Changes) -> Changes:
+        """Save a row for each step of each lane."""
+        trace = values[self.inspector.trace]
+        if trace is None:
+            return self.toolbar.failed(self.inspector.words(values)("error.no_trace"))
+        return self._table(trace.digest, trace.to_csv())
+
+    def _table(self, name: str, text: str) -> Changes:
+        # Spreadsheets take a file for UTF-8 only if it begins with this mark.
+        return self._hand_over("file", name=f"dola-duet-{name}.csv", text=f"\ufeff{text}", type="text/csv")
 
     def _hand_over(self, kind: str, **what: Any) -> Changes:
         """Set the outbox, never to the same value twice: the browser acts on a change only."""

@@ -21,7 +21,7 @@ from app.ui.palette import TO_DARK
 PREFIX = "gradio_api/duet"
 PLOTLY = "plotly-4.1.1.min.js"
 """Its address names its version, for browsers keep it for a year."""
-PARTS = ("tools", "parts", "strips", "bar", "charts", "guide", "files")
+PARTS = ("tools", "parts", "strips", "bar", "picture", "charts", "guide", "files")
 """The scripts in `assets/page`, in the order in which they need each other; the browser gets them as one, `duet.js`."""
 PREVIEW = f"{PREFIX}/preview.png"
 """The picture of the page that is shown with a link to it."""

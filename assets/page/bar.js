@@ -37,6 +37,7 @@
       if (frame) frame.dataset.side = value.side;
       const { words } = value;
       root.replaceChildren();
+      Duet.step = value.step;
       if (!value.step) return;
       const parts = [pair(value.step, words.previous, words.next, "step", [value.first, value.last])];
       if (value.differ) parts.push(pair(value.differ, words.previous_difference, words.next_difference, "difference", [false, false]));

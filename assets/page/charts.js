@@ -1,7 +1,7 @@
 // Plotly charts: loaded late, drawn when they come into sight, recoloured in the dark.
 (() => {
   if (Duet.chart) return;
-  const { make, valueOf, hide, ready } = Duet.tools;
+  const { make, valueOf, hide, ready, picture } = Duet.tools;
 
   const recolour = (value, colours) => {
     if (typeof value === "string") return Object.hasOwn(colours, value) ? colours[value] : value;
@@ -118,7 +118,8 @@
     const key = make("ul", "key");
     const scale = make("div", "scale");
     const plot = make("div", "plot");
-    name.append(title, about);
+    const saved = picture(plot, () => ({ ...value, ...recolour({ key: value.key }, isDark() ? toDark : {}) }));
+    name.append(title, about, saved.root);
     root.append(name, sub, more, scale, key, plot);
     about.type = "button";
     const explain = (isOpen) => {
@@ -175,12 +176,14 @@
       title.textContent = value.title;
       sub.textContent = value.sub;
       about.setAttribute("aria-label", [value.about, value.title].filter(Boolean).join(": "));
+      saved.name([value.save, value.title].filter(Boolean).join(": "));
       more.replaceChildren(...notes.map((note) => make("p", "", note)));
       key.replaceChildren(...drawn.key.map(keyEntry));
       key.classList.toggle("long", drawn.key.length > 3); // two rows, for which the figure leaves room
       scale.replaceChildren(...(drawn.scale ? scaleParts(drawn.scale) : []));
       shown(name, value.title || notes.length);
       shown(about, notes.length);
+      shown(saved.root, value.save);
       shown(sub, value.sub);
       shown(key, drawn.key.length);
       shown(scale, drawn.scale);

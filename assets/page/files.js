@@ -110,7 +110,7 @@
       if (!value) return;
       hide(root, true);
       if (value.kind === "link") await copy(value);
-      if (value.kind === "file") save(value.name, value.text, "application/json");
+      if (value.kind === "file") save(value.name, value.text, value.type || "application/json");
       if (value.kind === "report") save(value.name, await report(value, toDark, source), "text/html");
     });
   };

@@ -212,7 +212,13 @@
       return card;
     };
 
+    // What a picture of a chart says of the run it is of.
+    const note = ({ prompt, own, lanes }) => {
+      Duet.run = [prompt.slice(...own).map(({ plain }) => plain).join(""), ...lanes.map(({ name, subtitle }) => `${name} · ${subtitle}`)];
+    };
+
     const redraw = () => {
+      if (data.prompt) note(data);
       root.replaceChildren(...(data.invitation ? [invite()] : data.lanes.map(drawLane)));
       if (panes) panes.dataset.holds = data.invitation ? "invitation" : "lanes";
       mark();

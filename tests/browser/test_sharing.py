@@ -1,5 +1,6 @@
 """Links, traces, reports and branches, in a real browser."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.browser.driving import (
 )
 
 PROMPT = "The capital of Australia is"
-SAVES = ("trace", "report")
+SAVES = ("trace", "report", "step_table", "run_table")
 
 
 def saved(page, what: str, folder: Path) -> Path:
@@ -35,6 +36,22 @@ def saved(page, what: str, folder: Path) -> Path:
     file = folder / download.value.suggested_filename
     download.value.save_as(file)
     return file
+
+
+def test_a_step_and_all_steps_are_saved_as_tables(page, tmp_path):
+    compare(page, PROMPT)
+    finished(page)
+    every = list(csv.DictReader(saved(page, "run_table", tmp_path).read_text(encoding="utf-8-sig").splitlines()))
+    for lane, text in enumerate(texts(page)):
+        rows = [row for row in every if row["lane"] == str(lane)]
+        assert [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1))
+        assert text.strip().startswith(rows[0]["token"].strip())
+    page.keyboard.press("Home")
+    at_step(page, 1)
+    step = list(csv.DictReader(saved(page, "step_table", tmp_path).read_text(encoding="utf-8-sig").splitlines()))
+    assert {row["step"] for row in step} == {"1"}
+    assert len(step) > 5
+    assert any(row["token_id"] == every[0]["token_id"] for row in step)
 
 
 def test_a_link_opened_in_a_fresh_profile_fills_the_page_waits_and_gives_the_same_text(page, browser, server):
