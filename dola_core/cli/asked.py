@@ -75,9 +75,17 @@ class Asked:
         Raises `ValueError`, `PromptError` among them, and `CommandError`.
         """
         from dola_core.comparison import ChatTurn, Comparison
+        from dola_core.models.loaded_model import well_formed
+
+        lanes, config = self.fitted(loaded)
+        prompt, _ = loaded.text_ids.without_control(well_formed(prompt))
+        chat = self.options.chat
+        return Comparison(prompt, tuple(loaded.encode(prompt, chat=chat)), lanes, config, ChatTurn() if chat else None)
+
+    def fitted(self, loaded: "LoadedModel") -> "tuple[tuple[Lane, ...], DecodingConfig]":
+        """The lanes for a model, and how they decode; raises `ValueError` and `CommandError`."""
         from dola_core.contrast import check_layer
         from dola_core.lanes import Baseline, DolaStatic
-        from dola_core.models.loaded_model import well_formed
 
         options, preset = self.options, loaded.preset
         # Before the lane is made, for a message that names the model's layers.
@@ -87,11 +95,10 @@ class Asked:
         lanes = self.lanes or (Baseline(), DolaStatic(layer=layer, alpha=alpha))
         if options.chat and not loaded.has_chat_template:
             raise CommandError(f"{loaded.info.name} has no chat template; leave out --chat.")
-        prompt, _ = loaded.text_ids.without_control(well_formed(prompt))
-        ids = tuple(loaded.encode(prompt, chat=options.chat))
         own = {} if options.repetition_penalty is not None else {"repetition_penalty": loaded.repetition_penalty}
         config = self.config.model_copy(update={"early_norm": early_norm, **own})
-        return Comparison(prompt, ids, lanes, config, ChatTurn() if options.chat else None)
+        readout = loaded.readout
+        return tuple(lane.fitted(readout.n_layers, tied=readout.is_tied) for lane in lanes), config
 
 
 def _named_lanes(options: argparse.Namespace) -> "tuple[Lane, ...]":

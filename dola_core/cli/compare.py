@@ -11,6 +11,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dola_core.cli import compare_file
 from dola_core.cli.arguments import argument_parser
 from dola_core.cli.asked import Asked, load_engine, refusals_in_words
 from dola_core.cli.interrupt import InterruptHandler
@@ -41,8 +42,11 @@ def main(arguments: Sequence[str | os.PathLike[str]] | None = None) -> int:
     """
     if hasattr(sys.stdout, "reconfigure"):  # an encoding that lacks a character gets its number
         sys.stdout.reconfigure(errors="backslashreplace")
+    given = [os.fspath(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    if given[:1] == [compare_file.COMMAND]:
+        return compare_file.main(given[1:])
     parser = argument_parser()
-    options = parser.parse_args(None if arguments is None else [os.fspath(argument) for argument in arguments])
+    options = parser.parse_args(given)
     interrupt = InterruptHandler()
     try:
         with interrupt:

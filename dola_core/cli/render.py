@@ -13,22 +13,13 @@ from rich.color import ColorSystem
 from rich.style import Style
 
 from dola_core.cli.texts import LaneTexts, TokenText
-from dola_core.display import EMPTY, LONGEST, cut, format_number, mark_whitespace
+from dola_core.display import EMPTY, END_REASONS, LONGEST, cut, format_number, mark_whitespace
 
 if TYPE_CHECKING:
     from dola_core.lanes import DecodingConfig, Lane
     from dola_core.trace.schema import Trace
     from dola_core.trace.step import Step
 
-END_REASONS = {
-    "eos": "end of text",
-    "length": "length limit",
-    "stop": "stop string",
-    "stopped": "stopped by you",
-    "time": "time limit",
-    "broken": "numbers that are not finite",
-}
-"""Why a lane ended, in words."""
 MAX_LISTED = 12
 """The most differing choices that are listed; a trace has all of them."""
 
