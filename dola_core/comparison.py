@@ -1,10 +1,15 @@
 """What a comparison is asked for, as one value that everything which runs or records it takes."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from dola_core.lanes import DecodingConfig, Lane
+
+if TYPE_CHECKING:
+    from dola_core.decoding.engine import Engine
+    from dola_core.trace.schema import Trace
 
 
 class ChatTurn(BaseModel):
@@ -37,3 +42,7 @@ class Comparison:
     def __post_init__(self) -> None:
         if not self.lanes:
             raise ValueError("A comparison needs at least one lane.")
+
+    def run(self, engine: "Engine") -> "Trace":
+        """Everything recorded, once every lane has ended; the short form of draining `engine.compare`."""
+        return engine.run(self)

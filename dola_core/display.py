@@ -10,6 +10,17 @@ LONGEST = 60
 """Characters of a token that are shown; some tokenizers have ones of hundreds."""
 MOST_MARKS = 8
 """Marks that belong to one letter, at most, in any language."""
+LANE_MARKS = ("●", "◆", "▲", "■")
+"""The shapes that mark the lanes, beside their colours."""
+END_REASONS = {
+    "eos": "end of text",
+    "length": "length limit",
+    "stop": "stop string",
+    "stopped": "stopped by you",
+    "time": "time limit",
+    "broken": "numbers that are not finite",
+}
+"""Why a lane ended, in words."""
 _MARKS = str.maketrans(WHITESPACE)
 
 

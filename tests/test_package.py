@@ -122,9 +122,11 @@ def test_the_requirements_files_are_what_pyproject_names():
     assert required_by("requirements.txt") == requirements(PROJECT["dependencies"] + extras["page"])
     assert required_by("requirements-mcp.txt") == requirements(extras["mcp"])
     assert required_by("requirements-dev.txt") == requirements(extras["dev"])
-    sources = requirements(extras["gguf"] + extras["adapters"] + extras["quantize"])
+    sources = requirements(
+        extras["gguf"] + extras["adapters"] + extras["quantize"] + extras["notebook"] + extras["lm-eval"]
+    )
     assert sources.items() <= (required_by("requirements.txt") | required_by("requirements-dev.txt")).items()
-    assert set(extras) == {"page", "mcp", "dev", "gguf", "adapters", "quantize"}
+    assert set(extras) == {"page", "mcp", "dev", "gguf", "adapters", "quantize", "notebook", "lm-eval"}
 
 
 def test_torch_keeps_to_releases_that_were_tested():

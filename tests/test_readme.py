@@ -64,6 +64,7 @@ BAD = [
     ("compare", "beta=0.5", "beta=-1", ValueError, "beta"),
     ("compare", "repetition_penalty=1.2", "repetition_penalty=0", ValueError, "repetition_penalty"),
     ("compare", "trace.to_json()", '"{"', ValueError, "Invalid JSON"),
+    ("parse_lane", "step=3))", "step=99))", IndexError, "step must be from 1 to 12, the steps of the text; got 99."),
     ("search", "validation.jsonl", "none.jsonl", DatasetError, "none.jsonl cannot be read: No such file or directory."),
     ("search", "[:20]", "[:0]", ValueError, "There are no questions to choose a layer by."),
     ("search", '"said"', '"right"', ValueError, "metric"),

@@ -15,7 +15,6 @@ from app.render.inspection import Inspection
 from app.render.sentences import step_sentence, why_sentence
 from app.render.step_bar import step_bar
 from app.render.token_strips import invitation, running_strips, token_strips
-from app.render.token_text import token
 from app.render.view_state import (
     CANDIDATE_SETS,
     HEAT_QUANTITIES,
@@ -29,6 +28,7 @@ from app.ui.components import Chart, Crumbs, Folds, Notice, Sentence, StepBar, T
 from app.ui.events import Changes
 from dola_core.lanes import Lane
 from dola_core.trace.schema import Trace
+from dola_core.trace.token_text import token
 
 MAX_TRAIL, MAX_TRAIL_STEPS = 8, 2000
 """Runs that a visitor can go back to, and steps in all of them, of some 10 kB each; the oldest is forgotten first."""

@@ -21,12 +21,12 @@ from app.jobs.visitor import Visitor
 from app.language import Language, VisitorError, language
 from app.render.inspection import Inspection, lane_name
 from app.render.sentences import ended_at_once
-from app.render.token_text import token
 from app.sharing.link import SharedLink
 from app.ui.components import Notice
 from app.ui.events import EVERY_CLICK, SILENT, Changes
 from dola_core.decoding.engine import Engine
 from dola_core.trace.schema import Trace
+from dola_core.trace.token_text import token
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from app.language import ENGLISH, Language
-from app.render.figures.style import MARKS, is_penalised, norm, small_number, times
+from app.render.figures.style import is_penalised, norm, small_number, times
 from app.render.inspection import Inspection
 from app.render.plausible_head import PlausibleHead
 from app.render.sentences import Part, say, step_sentence
 from app.render.sentences.clauses import named, put_ahead, rose_more
 from app.render.sentences.numbers import early, place_of, rise
 from app.render.sentences.writing import TAIL, capital, close, joined, part, percent
-from app.render.token_text import own_part, running_text, token
 from app.ui.palette import SIDES
+from dola_core.display import LANE_MARKS
 from dola_core.lanes import DolaDynamic, DolaStatic
+from dola_core.trace.token_text import own_part, running_text, token
 
 ROWS = 5
 """Tokens in a step."""
@@ -179,7 +180,7 @@ def _cut(inspection: Inspection, rows: list[int]) -> dict[str, Any]:
 
     def row(place: int) -> dict[str, Any]:
         marks = [
-            {"text": f"{MARKS[n]} {inspection.names[n]}", "side": SIDES[n]}
+            {"text": f"{LANE_MARKS[n]} {inspection.names[n]}", "side": SIDES[n]}
             for n in inspection.shown
             if inspection.choices[n] == head.tokens[place]
         ]

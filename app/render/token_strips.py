@@ -5,10 +5,10 @@ from typing import Any
 from app.language import Language
 from app.render.figures.shades import shade
 from app.render.inspection import Inspection, lane_name
-from app.render.token_text import Piece, own_part, running_text, token
 from app.ui.palette import SIDES
 from dola_core.display import format_number, visible_token
 from dola_core.trace.step import Step
+from dola_core.trace.token_text import Piece, own_part, running_text, token
 
 FOLDED = 3
 """Tokens of a chat template that are folded away; fewer, such as a BOS, are shown."""

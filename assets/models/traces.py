@@ -19,13 +19,13 @@ from app.jobs.comparison import run
 from app.jobs.request import ComparisonRequest
 from app.paths import MODELS, ROOT
 from app.render.plausible_head import PlausibleHead
-from app.render.token_text import own_part
 from dola_core.decoding.engine import Engine
 from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.files.writing import write_atomically
 from dola_core.layer_search.questions.dataset import Item, read_items
 from dola_core.models.loading import load_model
 from dola_core.trace.schema import Trace
+from dola_core.trace.token_text import own_part
 
 Case = tuple[Item, dict[str, Any]]
 """A prompt with its answers, and the rest of the request."""

@@ -108,6 +108,14 @@ class Engine:
             chunk=chunk,
         )
 
+    def run(self, comparison: Comparison) -> Trace:
+        """Complete the prompt in every lane to the end, and return everything recorded; raises as `compare` does."""
+        comparison = self.fitted(comparison)
+        recorder = Recorder(comparison, self.loaded.info)
+        for output in self.compare(comparison):
+            recorder.add(output.tokens, output.ends, output.steps)
+        return recorder.trace(self.loaded.piece, self.loaded.text)
+
     def beam_search(self, comparison: Comparison) -> Generator[BeamProgress | BeamResult, None, None]:
         """Search every lane with `config.num_beams` beams; a generator that may be abandoned at any point.
 
@@ -203,10 +211,4 @@ def compare(
     engine = Engine(loaded)
     ids = loaded.encode(prompt, chat=chat)
     config = config or DecodingConfig(repetition_penalty=loaded.repetition_penalty)
-    comparison = engine.fitted(
-        Comparison(well_formed(prompt), tuple(ids), tuple(lanes), config, ChatTurn() if chat else None)
-    )
-    recorder = Recorder(comparison, loaded.info)
-    for output in engine.compare(comparison):
-        recorder.add(output.tokens, output.ends, output.steps)
-    return recorder.trace(loaded.piece, loaded.text)
+    return engine.run(Comparison(well_formed(prompt), tuple(ids), tuple(lanes), config, ChatTurn() if chat else None))

@@ -9,16 +9,23 @@ layers in different ways (`Reading`), there is a step for each way.
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, FailFast, Field, model_validator
 
 from dola_core.comparison import ChatTurn
 from dola_core.contrast import check_layer
-from dola_core.lanes import AnyLane, DecodingConfig, Lane, Reading
+from dola_core.display import cut
+from dola_core.lanes import AnyLane, DecodingConfig, Lane, Reading, distinct_names
 from dola_core.models.info import ModelInfo
+from dola_core.trace import tables
+from dola_core.trace.figures import figures_of
+from dola_core.trace.html_view import html_view
 from dola_core.trace.step import NO_BYTES, Step, TraceRecord
 from dola_core.trace.versions import upgraded
+
+if TYPE_CHECKING:
+    import pandas
 
 SCHEMA: Final = 2
 MAX_LANES, MAX_STEPS, MAX_PROMPT, MAX_TEXT, MAX_PIECE = 256, 20_000, 200_000, 2_000_000, 1000
@@ -125,6 +132,37 @@ class Trace(TraceRecord):
             return text
         steps = tuple(step.model_copy(update={"shown_ranks": NO_BYTES}) for step in self.steps)
         return self.model_copy(update={"steps": steps}).model_dump_json(by_alias=True)
+
+    def to_dataframe(self, table: tables.TableName = "steps") -> "pandas.DataFrame":
+        """A row a step and lane; with "layers" one for each layer too, with "tokens" one for each recorded token.
+
+        See `tables.records` for the columns. Raises `ImportError` where pandas is not installed.
+        """
+        return tables.to_dataframe(self, table)
+
+    def to_csv(self, table: tables.TableName = "steps", *, lane: int | None = None, step: int | None = None) -> str:
+        """The same table as CSV, of the whole run or of one lane and one step, counted from 1.
+
+        Text that a spreadsheet would run as a formula begins with an apostrophe.
+        """
+        return tables.to_csv(self, table, lane=lane, step=step)
+
+    @property
+    def figures(self) -> Any:
+        """The page's charts as Plotly figures, such as `trace.figures.candidates(step=1)`.
+
+        They need Plotly and a checkout of the project; else this raises `ImportError`.
+        """
+        return figures_of(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: every lane's text, with differing choices underlined."""
+        return html_view(self)
+
+    def __repr__(self) -> str:
+        """The texts; a trace has some thousand numbers a step."""
+        texts = {name: cut(text, 200) for name, text in zip(distinct_names(self.lanes), self.texts, strict=True)}
+        return f"<Trace of {self.model.name}: {len(self.steps)} steps, {texts}>"
 
     @cached_property
     def readings(self) -> tuple[Reading, ...]:

@@ -21,11 +21,11 @@ from app.render.figures.style import (
     short,
 )
 from app.render.inspection import Inspection
-from app.render.token_text import token
 from app.render.view_state import HeatQuantity
 from app.ui.palette import LIGHT
 from dola_core.display import format_number
 from dola_core.trace.step import Step
+from dola_core.trace.token_text import token
 
 WINDOW, NARROW_WINDOW = 8, 4
 """Steps that are shown in large, each cell with its token, on a wide screen and on a phone."""

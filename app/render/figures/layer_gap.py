@@ -6,8 +6,8 @@ from typing import Any
 
 from app.render.figures.style import times
 from app.render.inspection import Inspection
-from app.render.token_text import token
 from app.ui.palette import LIGHT
+from dola_core.trace.token_text import token
 
 VISIBLE = 0.05
 """The share of the chart's height from which a gap is drawn as a bracket; a smaller one is pointed at."""

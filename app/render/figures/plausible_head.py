@@ -22,8 +22,8 @@ from app.render.figures.style import (
     small_number,
 )
 from app.render.inspection import Inspection
-from app.render.token_text import token
 from app.ui.palette import LIGHT
+from dola_core.trace.token_text import token
 
 ROWS = 9
 """How many candidates have bars at first."""

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from app.language import Language
 from app.render.inspection import Inspection
-from app.render.token_text import token
 from app.ui.palette import LIGHT, SCALE, SIDES
-from dola_core.display import cut
+from dola_core.display import LANE_MARKS, cut
 from dola_core.lanes import Lane, PenaltyPosition
 from dola_core.trace.schema import Trace
+from dola_core.trace.token_text import token
 
 Figure = dict[str, Any]
 Card = dict[str, Any]
@@ -20,8 +20,6 @@ KEY_HEIGHT = 20
 """Pixels of a key of one row, which stands above the figure."""
 WIDE_KEY = 3
 """Entries of a key up to which it has one row; the browser keeps two for more."""
-MARKS = ("●", "◆", "▲", "■")
-"""The shapes that mark the lanes' choices, beside their colours."""
 DASHES = ("solid", "dash", "dashdot", "longdash")
 """The line styles of the lanes."""
 SYMBOLS = ("circle", "diamond", "triangle-up", "square")
@@ -62,8 +60,8 @@ def card(
     """
     return {
         "title": title, "sub": sub, "more": [text for text in more if text], "hints": list(hints),
-        "about": words("chart.about"), "key": [entry._asdict() for entry in key], "scale": scale, "alt": alt,
-        "figure": figure,
+        "about": words("chart.about"), "save": words("chart.save"), "key": [entry._asdict() for entry in key],
+        "scale": scale, "alt": alt, "figure": figure,
     }  # fmt: skip
 
 
@@ -147,7 +145,7 @@ def colour(lane: int) -> str:
 def marked(trace: Trace, token_id: int, chosen: tuple[int, ...]) -> str:
     """A short token as a label, preceded by the mark of every lane whose choice it is."""
     name = escaped(short(token(trace, token_id)))
-    marks = "".join(mark for mark, choice in zip(MARKS, chosen, strict=False) if choice == token_id)
+    marks = "".join(mark for mark, choice in zip(LANE_MARKS, chosen, strict=False) if choice == token_id)
     return f"{marks} {name}" if marks else name
 
 

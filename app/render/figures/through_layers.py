@@ -11,7 +11,6 @@ from app.render.figures.style import (
     DASHES,
     HEIGHT,
     KEY_HEIGHT,
-    MARKS,
     SYMBOLS,
     WIDE_KEY,
     Card,
@@ -30,11 +29,12 @@ from app.render.figures.style import (
     small_number,
 )
 from app.render.inspection import Inspection
-from app.render.token_text import token
 from app.render.view_state import LayerQuantity
 from app.ui.palette import LIGHT
+from dola_core.display import LANE_MARKS
 from dola_core.trace.ranks import EXACT
 from dola_core.trace.step import Step
+from dola_core.trace.token_text import token
 
 LEAST = 1e-9
 """The bottom of the logarithmic scale; what is below is drawn there, hollow."""
@@ -83,7 +83,7 @@ def _lines(inspection: Inspection) -> list[_Line]:
         if len(chosen) <= 2 or token_id not in chosen[:lane]:
             first[lane] = token_id
     lanes = [
-        _Line(token_id, MARKS[lane], colour(lane), DASHES[lane], SYMBOLS[lane]) for lane, token_id in first.items()
+        _Line(token_id, LANE_MARKS[lane], colour(lane), DASHES[lane], SYMBOLS[lane]) for lane, token_id in first.items()
     ]
     pins = [
         _Line(pin, "■", LIGHT["early"], "dot", symbol)

@@ -19,10 +19,10 @@ from app.render.figures.style import (
     strength,
 )
 from app.render.inspection import Inspection
-from app.render.token_text import token
 from app.ui.palette import LIGHT
 from dola_core.lanes import BUCKETS, Lane
 from dola_core.trace.schema import Trace
+from dola_core.trace.token_text import token
 from dola_core.trace.what_if import what_if_choice, winners, with_bucket
 
 ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)

@@ -3,9 +3,9 @@
 from app.render.inspection import Inspection
 from app.render.sentences.numbers import is_end, lead, rise
 from app.render.sentences.writing import times
-from app.render.token_text import BYTES, token
 from dola_core.display import cut
 from dola_core.trace.schema import Trace
+from dola_core.trace.token_text import BYTES, token
 
 SAME = 0.05
 """Nats: what differs by less is alike, to the decimal that is written."""

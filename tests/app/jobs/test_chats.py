@@ -6,11 +6,11 @@ import pytest
 
 from app.jobs.comparison import run, run_on
 from app.jobs.request import CHAT, COMPLETE, ComparisonRequest, Limits
-from app.render.token_text import own_part
 from app.toolbar.save_handlers import settings_of as link_settings
 from dola_core.comparison import ChatTurn
 from dola_core.decoding.engine import Engine
 from dola_core.trace.schema import Trace
+from dola_core.trace.token_text import own_part
 from tests.app.looking import looking, settings_of
 from tests.dola_core.models.small_tokenizers import byte_level, loaded_with
 

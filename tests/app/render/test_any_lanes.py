@@ -8,11 +8,11 @@ from app.inputs.trace_file import TraceError, open_trace
 from app.language import CODES, language
 from app.render.inspection import Inspection
 from app.render.token_strips import token_strips
-from app.render.token_text import token
 from app.render.view_state import View
 from app.sharing.report import report
 from dola_core.decoding.engine import compare
 from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic, LinearContrast, parse_lane
+from dola_core.trace.token_text import token
 from tests.dola_core.lanes.test_new_kind import Surprise
 
 COMPARISONS = {

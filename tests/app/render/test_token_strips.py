@@ -1,8 +1,8 @@
 import pytest
 
 from app.render.token_strips import running_strips, token_strips
-from app.render.token_text import token
 from dola_core.lanes import DolaStatic
+from dola_core.trace.token_text import token
 from tests.app.looking import inspecting
 
 

@@ -8,11 +8,11 @@ import pytest
 from app.render.figures import heat_card
 from app.render.figures.heat import MANY, NARROW_WINDOW, ROW, WINDOW
 from app.render.figures.shades import shade
-from app.render.token_text import token
 from app.render.view_state import HEAT_QUANTITIES
 from dola_core.contrast import LN_2
 from dola_core.display import format_number
 from dola_core.lanes import DolaDynamic
+from dola_core.trace.token_text import token
 from tests.app.looking import inspecting, looking
 from tests.app.render.figures.drawing import drawn
 

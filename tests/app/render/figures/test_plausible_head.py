@@ -6,7 +6,7 @@ import pytest
 from app.render.figures import plausible_head_card
 from app.render.figures.plausible_head import CUT, ROWS
 from app.render.figures.style import HEIGHT, KEY_HEIGHT, small_number
-from app.render.token_text import token
+from dola_core.trace.token_text import token
 from tests.app.looking import inspecting
 from tests.app.render.figures.drawing import drawn
 

@@ -10,9 +10,9 @@ from app.render.figures import layer_card
 from app.render.figures.layer_gap import LayerGap, bracket, gap_of
 from app.render.figures.style import short, small_number, times
 from app.render.figures.through_layers import LEAST, LED, NAMED
-from app.render.token_text import token
 from app.ui.palette import LIGHT
 from dola_core.lanes import DolaDynamic, LinearContrast
+from dola_core.trace.token_text import token
 from tests.app.looking import inspecting, looking
 from tests.app.render.figures.drawing import drawn
 

@@ -5,10 +5,10 @@ import pytest
 
 from app.render.figures import map_card
 from app.render.figures.what_if_map import ALPHAS, area_name
-from app.render.token_text import token
 from app.ui.palette import LIGHT
 from dola_core.lanes import BUCKETS, DolaDynamic, DolaStatic
 from dola_core.trace.step import NO_FLOATS
+from dola_core.trace.token_text import token
 from tests.app.looking import inspecting, looking
 from tests.app.render.figures.drawing import drawn
 

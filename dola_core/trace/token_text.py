@@ -4,21 +4,23 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dola_core.display import WHITESPACE, visible_token
-from dola_core.trace.schema import Trace
+
+if TYPE_CHECKING:
+    from dola_core.trace.schema import Trace
 
 BYTES = re.compile(r"(<0x[0-9A-F]{2}>)+")
 """The text of a token that is no whole character: its bytes."""
 
 
-def token(trace: Trace, token_id: int) -> str:
+def token(trace: "Trace", token_id: int) -> str:
     """One token by itself, with its white space visible; `#id` if the trace holds no text for it."""
     return visible_token(trace.pieces.get(token_id, f"#{token_id}"))
 
 
-def own_part(trace: Trace) -> tuple[int, int]:
+def own_part(trace: "Trace") -> tuple[int, int]:
     """Which of the prompt's tokens hold what the visitor wrote: from, and up to but without.
 
     The others are a chat template's, or a BOS. All of them, if the prompt as it was written is not found in them. What
@@ -43,7 +45,7 @@ class Piece(NamedTuple):
     """For the view of text: as it is read; empty for a token that only begins a character."""
 
 
-def running_text(trace: Trace, ids: Sequence[int]) -> list[Piece]:
+def running_text(trace: "Trace", ids: Sequence[int]) -> list[Piece]:
     """The tokens of a text, one piece each.
 
     Where several tokens are the bytes of one character, the last of them shows the character.
