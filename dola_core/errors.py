@@ -131,8 +131,6 @@ DATASET_ERRORS = {
     "holds “{delimiter}” in quotes.",
     "cell": "{file}, line {line} (row {row}), column “{column}”: it is empty.",
     "none": "{file} holds no questions below its header.",
-    "prompt": "{file}, line {line}: it is neither a text nor an object with a text called prompt.",
-    "no_prompts": "{file} holds no prompts; write one a line, or a table with a column called prompt.",
 }
 
 

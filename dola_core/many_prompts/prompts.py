@@ -14,8 +14,14 @@ TABLES = (".csv", ".tsv")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
+class PromptFileError(ValueError):
+    """A file holds no prompts, or something else. The message is one sentence."""
+
+
 def read_prompts(path: str | PathLike[str]) -> list[str]:
-    """The prompts of a file, in UTF-8, or in UTF-16 as spreadsheets save it; raises `DatasetError`.
+    """The prompts of a file, in UTF-8, or in UTF-16 as spreadsheets save it.
+
+    Raises `DatasetError` for one that cannot be read, and `PromptFileError`.
 
     A name that ends in .csv or .tsv is that of a table with a column "prompt", one that ends in .jsonl that of JSON
     objects with a field "prompt", or of JSON strings, one a line. In any other file every line is a prompt that is not
@@ -35,7 +41,7 @@ def read_prompts(path: str | PathLike[str]) -> list[str]:
 
 
 def parse_prompts(name: str, text: str) -> list[str]:
-    """The prompts in the text of a file called `name`, whose lines end in "\\n"; raises `DatasetError`."""
+    """The prompts in the text of a file called `name`, whose lines end in "\\n"; raises as `read_prompts` does."""
     suffix = Path(name).suffix.lower()
     if suffix in TABLES:
         prompts = _of_table(name, text)
@@ -44,7 +50,7 @@ def parse_prompts(name: str, text: str) -> list[str]:
     else:
         prompts = [line for _, line in _lines(text)]
     if not prompts:
-        raise DatasetError("no_prompts", name)
+        raise PromptFileError(f"{name} holds no prompts; write one a line, or a table with a column called {COLUMN}.")
     return prompts
 
 
@@ -67,7 +73,9 @@ def _of_json(name: str, number: int, line: str) -> str:
         raise DatasetError("json", name, line=f"{number:,}") from error
     prompt = document.get(COLUMN) if isinstance(document, dict) else document
     if not isinstance(prompt, str):
-        raise DatasetError("prompt", name, line=f"{number:,}")
+        raise PromptFileError(
+            f"{name}, line {number:,}: it is neither a text nor an object with a text called {COLUMN}."
+        )
     if not prompt.strip():
         raise DatasetError("empty", name, line=f"{number:,}", field=COLUMN)
     return prompt

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dola_core.errors import DatasetError
-from dola_core.many_prompts.prompts import parse_prompts, read_prompts
+from dola_core.many_prompts.prompts import PromptFileError, parse_prompts, read_prompts
 
 LINE = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 PROMPT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
@@ -50,7 +50,7 @@ def test_a_table_has_a_column_of_prompts(delimiter, column):
     ],
 )
 def test_what_is_no_prompt_is_named_with_its_line(name, text, said):
-    with pytest.raises(DatasetError) as refused:
+    with pytest.raises((DatasetError, PromptFileError)) as refused:
         parse_prompts(name, text)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
