@@ -72,7 +72,7 @@ async def large_what_if(one: Attacker) -> str:
 async def many_values(one: Attacker) -> str:
     """A document of as many values as are taken, for an event of the page."""
     values = [one.chance.random() for _ in range(290_000)]
-    return await one.post("/gradio_api/queue/join", one.arrival | {"data": [values], "session_hash": uuid4().hex})
+    return await one.post("/gradio_api/run/predict", one.arrival | {"data": [values], "session_hash": uuid4().hex})
 
 
 async def half_a_body(one: Attacker) -> str:
