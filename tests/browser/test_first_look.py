@@ -181,3 +181,11 @@ def test_compare_becomes_stop_while_something_runs_and_the_old_charts_are_dim(pa
     expect(page.locator("#compare")).to_be_visible()
     expect(page.locator("#stop")).to_have_count(0)
     expect(page.locator(".duet-below")).to_have_css("opacity", "1")
+
+
+def test_on_a_phone_the_parts_of_the_bar_stand_below_each_other(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator("#bar .duet-bar")).to_be_visible()
+    fields, where = (page.locator(f"#bar {part}").bounding_box() for part in (".duet-fields.dola", ".duet-bar"))
+    assert fields["width"] > 300
+    assert fields["y"] + fields["height"] <= where["y"]
