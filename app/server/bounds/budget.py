@@ -1,7 +1,8 @@
 """A budget of bytes, or of anything else that is counted, which strangers share by their addresses.
 
 Nobody knows beforehand how many addresses will come. So an address may hold as much as is still free: one alone gets
-half of the budget, two get a third each, and whoever comes next always finds something left.
+half of the budget, and two that grow together a third each. What one holds is not taken away for another, so ten or so
+can fill the budget if they come one after the other. Deadlines end most of what they can hold within minutes.
 """
 
 import asyncio

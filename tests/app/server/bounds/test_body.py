@@ -45,10 +45,10 @@ def test_a_body_is_read_whole_or_refused_as_too_large(parts, ends):
 
 @pytest.mark.parametrize(
     ("pauses", "is_fast_enough"),
-    [([0.02] * 3, True), ([0.3], False), ([0.06, 0.06, 0.06], False), ([0.01, 0.01, 0.3], False)],
+    [([0.02] * 3, True), ([1.2], False), ([0.35, 0.35, 0.35], False), ([0.01, 0.01, 1.2], False)],
 )
 def test_each_part_has_to_come_at_a_rate(monkeypatch, pauses, is_fast_enough):
-    monkeypatch.setattr(module, "GRACE", 0.1)
+    monkeypatch.setattr(module, "GRACE", 0.7)
     monkeypatch.setattr(module, "RATE", 10_000)
     parts = [b"a" * 10] * len(pauses)  # a millisecond each
     if is_fast_enough:
