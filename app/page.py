@@ -2,10 +2,6 @@
 
 import gradio as gr
 
-from app.compare_tab.controls import settings_of
-from app.compare_tab.look_handlers import wire_guide, wire_looks
-from app.compare_tab.run_handlers import wire_runs
-from app.compare_tab.tab import lay_out_compare_tab, lead
 from app.jobs.cancellation import Cancellations
 from app.jobs.engine_pool import EnginePool
 from app.jobs.host import Host
@@ -16,12 +12,16 @@ from app.language import CODES, ENGLISH, language
 from app.render.first_paint import first_paint
 from app.render.inspection import Inspection
 from app.render.view_state import View
-from app.search_tab.components import lay_out_search_tab
-from app.search_tab.handlers import wire_search
 from app.server.api import offer_api
 from app.server.gate import Gate
 from app.server.gradio_internals import GuardedBlocks
 from app.settings import Settings
+from app.tabs.compare.controls import settings_of
+from app.tabs.compare.look_handlers import wire_guide, wire_looks
+from app.tabs.compare.run_handlers import wire_runs
+from app.tabs.compare.tab import lay_out_compare_tab, lead
+from app.tabs.search.components import lay_out_search_tab
+from app.tabs.search.handlers import wire_search
 from app.toolbar.arrival_handlers import ArrivalHandlers, wire_arrival
 from app.toolbar.components import lay_out_toolbar
 from app.toolbar.model_handlers import ModelHandlers, wire_models

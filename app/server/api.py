@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from app.compare_tab.controls import Controls
 from app.inputs.question_file import search_config
 from app.inputs.trace_file import read_trace
 from app.jobs.comparison import ComparisonUpdate, run
@@ -34,6 +33,7 @@ from app.server.api_events import (
     waiting_event,
 )
 from app.server.endpoint import as_endpoint, description
+from app.tabs.compare.controls import Controls
 from dola_core.decoding.engine import Engine
 from dola_core.lanes import DolaStatic, Lane, PenaltyPosition
 from dola_core.layer_search.answers.scoring import ScoringConfig

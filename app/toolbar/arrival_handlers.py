@@ -7,12 +7,12 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.compare_tab.controls import merged, settings_of
-from app.compare_tab.tab import CompareTab
 from app.jobs.engine_pool import EnginePool, ModelFacts
 from app.language import ENGLISH, Language, language, preferred
 from app.sharing import link
 from app.sharing.link import SharedLink
+from app.tabs.compare.controls import merged, settings_of
+from app.tabs.compare.tab import CompareTab
 from app.toolbar.components import Toolbar
 from app.toolbar.model_menu import ModelMenu
 from app.toolbar.open_handlers import OpenHandlers

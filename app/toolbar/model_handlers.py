@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import gradio as gr
 from gradio.components import Component
 
-from app.compare_tab.controls import merged
-from app.compare_tab.tab import CompareTab, lead
 from app.jobs.cancellation import Cancellations
 from app.jobs.engine_pool import Loading, ModelFacts
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
 from app.jobs.run_queue import SPARE, Waiting
 from app.jobs.visitor import Visitor
-from app.search_tab.components import SearchTab
 from app.sharing.link import SharedLink
+from app.tabs.compare.controls import merged
+from app.tabs.compare.tab import CompareTab, lead
+from app.tabs.search.components import SearchTab
 from app.toolbar.arrival_handlers import follow
 from app.toolbar.model_menu import ModelMenu
 from app.toolbar.open_handlers import OpenHandlers

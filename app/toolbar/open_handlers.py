@@ -6,15 +6,15 @@ from typing import Any
 
 import gradio as gr
 
-from app.compare_tab.chips import chips_of
-from app.compare_tab.controls import Controls, settings_of
-from app.compare_tab.inspector import Crumb, Inspector
 from app.inputs.trace_file import TraceError, check_size, open_trace
 from app.jobs.engine_pool import EnginePool, ModelFacts
 from app.jobs.request import CHAT, COMPLETE
 from app.render.inspection import Inspection
 from app.render.sentences import settings_sentence
 from app.render.view_state import Origin
+from app.tabs.compare.chips import chips_of
+from app.tabs.compare.controls import Controls, settings_of
+from app.tabs.compare.inspector import Crumb, Inspector
 from app.toolbar.components import Toolbar
 from app.ui.events import EVERY_CLICK, Changes, event_data
 from dola_core.trace.schema import Trace

@@ -7,12 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from app.compare_tab.controls import Controls, settings_of
-from app.compare_tab.inspector import Inspector
 from app.jobs.engine_pool import EnginePool, ModelFacts
 from app.jobs.request import lane_refused
 from app.sharing import link
 from app.sharing.report import report
+from app.tabs.compare.controls import Controls, settings_of
+from app.tabs.compare.inspector import Inspector
 from app.toolbar.components import SAVES, Toolbar
 from app.ui.events import EVERY_CLICK, QUICK, Changes, event_data
 

@@ -146,7 +146,7 @@ class StepBar(_Drawn):
 
 
 class Chips(_Drawn):
-    """What a visitor can try with one click (`app.compare_tab.chips`). A click triggers `select` for what is recorded
+    """What a visitor can try with one click (`app.tabs.compare.chips`). A click triggers `select` for what is recorded
     and `submit` for what is run, with the chip's index as `by`."""
 
     kind = "chips"

@@ -6,12 +6,12 @@ from typing import TypeVar
 import gradio as gr
 import pytest
 
-from app.compare_tab.controls import Controls, lay_out_controls
-from app.compare_tab.panes import make_panes
 from app.jobs.comparison import run
 from app.jobs.engine_pool import ModelFacts
 from app.jobs.request import ComparisonRequest
 from app.settings import Settings
+from app.tabs.compare.controls import Controls, lay_out_controls
+from app.tabs.compare.panes import make_panes
 from app.ui.components import Notice
 from dola_core.decoding.engine import Engine
 from dola_core.models.loaded_model import LoadedModel

@@ -75,7 +75,7 @@ def test_every_place_it_names_exists():
     paths = {span for span in spans if re.fullmatch(r"[\w.-]+(/[\w.-]*)+", span) and not span.startswith(".venv")}
     files = {span for span in spans if re.fullmatch(r"\w+\.(py|toml)", span)}
     assert len(paths) > 20
-    # Some are named after a neighbour, such as `search_tab/` after `app/compare_tab/`.
+    # Some are named after a neighbour, such as `sharing/` after `app/toolbar/`.
     folders = {ROOT, *(ROOT / path for path in paths), *((ROOT / path).parent for path in paths)}
     assert [path for path in paths | files if not any((folder / path).exists() for folder in folders)] == []
 

@@ -10,14 +10,14 @@ import gradio as gr
 import pytest
 import torch
 
-from app.compare_tab.inspector import Crumb
-from app.compare_tab.run_handlers import RunHandlers
 from app.jobs.engine_pool import EnginePool
 from app.language import CODES, language
 from app.page import build
-from app.search_tab.handlers import SearchHandlers
 from app.server import api
 from app.settings import Settings
+from app.tabs.compare.inspector import Crumb
+from app.tabs.compare.run_handlers import RunHandlers
+from app.tabs.search.handlers import SearchHandlers
 from app.ui.events import Changes
 from dola_core.decoding.engine import Engine
 from dola_core.layer_search.search import Search

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from app.compare_tab.controls import RUN_SETTINGS, Controls
 from app.jobs.engine_pool import EnginePool, ModelFacts
 from app.language import ENGLISH
 from app.sharing import link
+from app.tabs.compare.controls import RUN_SETTINGS, Controls
 from dola_core.lanes import BUCKETS, Baseline, DolaDynamic, DolaStatic, LinearContrast, lane_text, parse_lane
 from tests.app.conftest import laid_out
 

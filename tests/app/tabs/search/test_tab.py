@@ -14,10 +14,10 @@ from app.jobs.layer_search import SearchBegun, SearchUpdate
 from app.jobs.request import Limits
 from app.language import ENGLISH, language
 from app.render.search_summary import opening, take_label, verdict
-from app.search_tab.components import SearchTab, lay_out_search_tab, said_of
-from app.search_tab.handlers import SearchHandlers
-from app.search_tab.pace import Pace, spoken_time, trial_label
-from app.search_tab.progress import progress
+from app.tabs.search.components import SearchTab, lay_out_search_tab, said_of
+from app.tabs.search.handlers import SearchHandlers
+from app.tabs.search.pace import Pace, spoken_time, trial_label
+from app.tabs.search.progress import progress
 from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.layer_search.questions.dataset import read_items
 from dola_core.layer_search.result import SearchResult

@@ -17,8 +17,8 @@ from app.jobs.run_queue import Waiting
 from app.language import ENGLISH, language
 from app.render.figures import curve_card, halves_card
 from app.render.search_summary import domain_rows, error_rows, take_label, verdict
-from app.search_tab.components import SearchTab
-from app.search_tab.handlers import SearchHandlers
+from app.tabs.search.components import SearchTab
+from app.tabs.search.handlers import SearchHandlers
 from dola_core.errors import DATASET_ERRORS
 from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.layer_search.answers.scoring import ScoringConfig

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from app.compare_tab.chips import FEW, chips_of, drawn_chips
-from app.compare_tab.controls import settings_of
 from app.inputs.known_model import KnownModel
 from app.jobs.engine_pool import EnginePool
 from app.language import ENGLISH, language
+from app.tabs.compare.chips import FEW, chips_of, drawn_chips
+from app.tabs.compare.controls import settings_of
 from dola_core.decoding.engine import Engine
 from tests.app.conftest import laid_out
 

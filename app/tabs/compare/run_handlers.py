@@ -8,8 +8,6 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.compare_tab.controls import Controls
-from app.compare_tab.inspector import Crumb, Inspector
 from app.jobs.cancellation import Cancellations
 from app.jobs.comparison import ComparisonUpdate, run, run_on
 from app.jobs.engine_pool import Loading
@@ -22,6 +20,8 @@ from app.language import Language, VisitorError, language
 from app.render.inspection import Inspection, lane_name
 from app.render.sentences import ended_at_once
 from app.sharing.link import SharedLink
+from app.tabs.compare.controls import Controls
+from app.tabs.compare.inspector import Crumb, Inspector
 from app.ui.components import Notice
 from app.ui.events import EVERY_CLICK, SILENT, Changes
 from dola_core.decoding.engine import Engine

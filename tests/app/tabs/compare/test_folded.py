@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from app.compare_tab import folded as module
-from app.compare_tab.folded import FOLDS, GUIDE, Folded, items, lay_out_charts
-from app.compare_tab.look_handlers import LookHandlers
 from app.language import ENGLISH, language
+from app.tabs.compare import folded as module
+from app.tabs.compare.folded import FOLDS, GUIDE, Folded, items, lay_out_charts
+from app.tabs.compare.look_handlers import LookHandlers
 from app.ui.components import Folds
 from tests.app.conftest import within_loop
 from tests.app.looking import inspecting, looking

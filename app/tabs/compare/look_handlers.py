@@ -7,14 +7,14 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.compare_tab import navigation
-from app.compare_tab.controls import SUMMED, Controls
-from app.compare_tab.folded import FOLDS, GUIDE
-from app.compare_tab.inspector import Inspector
-from app.compare_tab.lane_form import LaneForm
 from app.jobs.engine_pool import EnginePool
 from app.jobs.request import RequestError
 from app.render.step_bar import step_bar
+from app.tabs.compare import navigation
+from app.tabs.compare.controls import SUMMED, Controls
+from app.tabs.compare.folded import FOLDS, GUIDE
+from app.tabs.compare.inspector import Inspector
+from app.tabs.compare.lane_form import LaneForm
 from app.ui.events import EVERY_CLICK, QUICK, Changes, event_data
 
 

@@ -10,7 +10,10 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.compare_tab.lane_form import (
+from app.jobs.engine_pool import ModelFacts
+from app.jobs.request import LEAST_LANES, MAX_LANE, MAX_LANES, RequestError
+from app.language import ENGLISH, Language
+from app.tabs.compare.lane_form import (
     DYNAMIC,
     FIELDS,
     LEAST_PENALTY,
@@ -21,9 +24,6 @@ from app.compare_tab.lane_form import (
     STATIC,
     LaneForm,
 )
-from app.jobs.engine_pool import ModelFacts
-from app.jobs.request import LEAST_LANES, MAX_LANE, MAX_LANES, RequestError
-from app.language import ENGLISH, Language
 from app.ui.events import Changes
 from app.ui.palette import SIDES
 from dola_core.contrast import default_layer

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from app.compare_tab.controls import Controls, lay_out_controls
-from app.compare_tab.inspector import Inspector, lay_out_inspector
-from app.compare_tab.panes import make_panes
 from app.jobs.engine_pool import ModelFacts
 from app.language import ENGLISH, Language
 from app.settings import Settings
+from app.tabs.compare.controls import Controls, lay_out_controls
+from app.tabs.compare.inspector import Inspector, lay_out_inspector
+from app.tabs.compare.panes import make_panes
 from app.ui.components import Lead, Notice
 from app.ui.events import Changes
 

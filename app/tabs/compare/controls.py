@@ -11,8 +11,6 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.compare_tab.chips import drawn_chips
-from app.compare_tab.panes import Panes
 from app.inputs.known_model import KnownModel
 from app.jobs.engine_pool import ModelFacts
 from app.jobs.request import (
@@ -28,6 +26,8 @@ from app.jobs.request import (
 from app.language import ENGLISH, Language
 from app.render.inspection import Inspection
 from app.settings import Settings
+from app.tabs.compare.chips import drawn_chips
+from app.tabs.compare.panes import Panes
 from app.ui.components import Chips, Notice
 from app.ui.events import Changes
 from dola_core.lanes import MAX_SEED, MIN_TEMPERATURE, DecodingConfig, lane_text, parse_lane

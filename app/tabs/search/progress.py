@@ -11,8 +11,8 @@ from app.jobs.request import Limits
 from app.jobs.run_queue import Waiting
 from app.language import Language
 from app.render.figures import curve_card
-from app.search_tab.components import SearchTab
-from app.search_tab.pace import spoken_time
+from app.tabs.search.components import SearchTab
+from app.tabs.search.pace import spoken_time
 from app.ui.events import Changes
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.compare_tab.lane_form import CUSTOM, MENU, LaneForm
 from app.jobs.request import RequestError
+from app.tabs.compare.lane_form import CUSTOM, MENU, LaneForm
 from dola_core.lanes import BUCKETS, Baseline, DolaDynamic, DolaStatic, LinearContrast, lane_text, parse_lane
 
 ALPHAS = st.floats(0.01, 1)

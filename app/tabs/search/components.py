@@ -13,7 +13,7 @@ from app.language import ENGLISH, Language
 from app.render.figures import curve_card, halves_card, sketch_card
 from app.render.search_summary import Verdict, domain_rows, error_rows, opening, take_label, verdict
 from app.render.sentences import say
-from app.search_tab.pace import Pace, trial_label
+from app.tabs.search.pace import Pace, trial_label
 from app.ui.components import Chart, Notice, Rows, Sentence
 from app.ui.events import Changes
 from dola_core.layer_search.metrics import Metric

@@ -1,7 +1,7 @@
 """How much of a visitor's runs is remembered."""
 
-from app.compare_tab import inspector
-from app.compare_tab.inspector import MAX_TRAIL, Crumb, _remembered
+from app.tabs.compare import inspector
+from app.tabs.compare.inspector import MAX_TRAIL, Crumb, _remembered
 
 
 def test_a_trail_keeps_its_last_runs(forked):

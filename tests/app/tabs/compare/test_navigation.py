@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.compare_tab import navigation
 from app.render.figures import plausible_head_card
 from app.render.inspection import Inspection
 from app.render.view_state import MAX_PINNED, View
+from app.tabs.compare import navigation
 from app.ui.events import FIELDS
 from dola_core.lanes import Baseline, DolaDynamic, DolaStatic
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass, fields, replace
 import gradio as gr
 from gradio.components import Component
 
-from app.compare_tab.folded import Folded, items, lay_out_charts
-from app.compare_tab.panes import Panes
 from app.language import ENGLISH, Language, language
 from app.render.figures import layer_card, map_card, plausible_head_card
 from app.render.guide_steps import guide_steps
@@ -24,6 +22,8 @@ from app.render.view_state import (
     Origin,
     View,
 )
+from app.tabs.compare.folded import Folded, items, lay_out_charts
+from app.tabs.compare.panes import Panes
 from app.ui.components import Chart, Crumbs, Folds, Notice, Sentence, StepBar, TokenStrips
 from app.ui.events import Changes
 from dola_core.lanes import Lane

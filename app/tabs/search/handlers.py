@@ -10,8 +10,6 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.compare_tab.controls import Controls
-from app.compare_tab.inspector import Inspector
 from app.inputs.question_file import SHIPPED_METRIC, SHIPPED_QUESTIONS, TRIAL, limit_of, questions_of, search_config
 from app.jobs.cancellation import Cancellations
 from app.jobs.engine_pool import ModelFacts
@@ -24,8 +22,10 @@ from app.jobs.visitor import Visitor
 from app.language import Language, language
 from app.render.figures import curve_card
 from app.render.search_summary import errors_of
-from app.search_tab.components import SearchTab
-from app.search_tab.progress import progress
+from app.tabs.compare.controls import Controls
+from app.tabs.compare.inspector import Inspector
+from app.tabs.search.components import SearchTab
+from app.tabs.search.progress import progress
 from app.ui.events import EVERY_CLICK, QUICK, SILENT, Changes, event_data
 from dola_core.decoding.engine import Engine
 from dola_core.lanes import Baseline, DolaStatic, Lane
