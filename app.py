@@ -29,8 +29,8 @@ from starlette.middleware import Middleware  # noqa: E402
 
 from app.jobs.allocator import freeze_startup_objects, limit_heaps  # noqa: E402
 from app.jobs.engine_pool import EnginePool  # noqa: E402
-from app.jobs.listeners import Listeners  # noqa: E402
-from app.jobs.run_queue import SPARE  # noqa: E402
+from app.jobs.queue.listeners import Listeners  # noqa: E402
+from app.jobs.queue.run_queue import SPARE  # noqa: E402
 from app.jobs.zero_gpu import ZERO_GPU  # noqa: E402
 from app.page import FRAME, NAME, build, first_paints  # noqa: E402
 from app.server import log_lines  # noqa: E402

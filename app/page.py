@@ -2,12 +2,12 @@
 
 import gradio as gr
 
-from app.jobs.cancellation import Cancellations
 from app.jobs.engine_pool import EnginePool
 from app.jobs.host import Host
-from app.jobs.listeners import Listeners
+from app.jobs.queue.cancellation import Cancellations
+from app.jobs.queue.listeners import Listeners
+from app.jobs.queue.run_queue import RunQueue
 from app.jobs.request import Limits
-from app.jobs.run_queue import RunQueue
 from app.language import CODES, ENGLISH, language
 from app.render.first_paint import first_paint
 from app.render.inspection import Inspection

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from app.jobs.engine_pool import EnginePool, Loading
-from app.jobs.listeners import Listeners
+from app.jobs.queue.listeners import Listeners
+from app.jobs.queue.run_queue import RunQueue, Waiting
+from app.jobs.queue.visitor import Visitor
 from app.jobs.request import Limits
-from app.jobs.run_queue import RunQueue, Waiting
-from app.jobs.visitor import Visitor
 from dola_core.decoding.engine import Engine
 
 Update = TypeVar("Update")

@@ -18,10 +18,10 @@ from app.jobs.engine_pool import Loading, ModelFacts, UnknownModelError
 from app.jobs.failures import Task
 from app.jobs.host import Host
 from app.jobs.layer_search import SearchUpdate, run_search
+from app.jobs.queue.run_queue import SPARE, Waiting
+from app.jobs.queue.visitor import Visitor
 from app.jobs.request import ComparisonRequest, RequestError, parsed_lanes
 from app.jobs.request import template_arguments as parsed_arguments
-from app.jobs.run_queue import SPARE, Waiting
-from app.jobs.visitor import Visitor
 from app.server.api_events import (
     Event,
     dumped,

@@ -9,8 +9,8 @@ from app.inputs.question_file import ALPHAS, MOST, questions_of
 from app.jobs.comparison import ComparisonUpdate
 from app.jobs.engine_pool import Loading
 from app.jobs.layer_search import SearchUpdate
+from app.jobs.queue.run_queue import Waiting
 from app.jobs.request import RequestError
-from app.jobs.run_queue import Waiting
 from dola_core.lanes import distinct_names
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.trace.schema import Trace

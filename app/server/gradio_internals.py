@@ -17,7 +17,7 @@ from gradio.blocks import Block, Blocks
 from gradio.state_holder import SessionState
 from starlette.types import Scope
 
-from app.jobs.visitor import Visitor
+from app.jobs.queue.visitor import Visitor
 from app.language import ENGLISH
 from app.server.bounds.answers import Unread
 from app.server.bounds.memory import memory_of

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.inputs.trace_file import MAX_CHARACTERS
-from app.jobs.visitor import address_of
+from app.jobs.queue.visitor import address_of
 from app.server.bounds.bounds import Bounds
 from app.server.bounds.budget import FullError
 from app.server.gate import BusyError

@@ -5,7 +5,7 @@ import re
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.jobs.listeners import Listeners
+from app.jobs.queue.listeners import Listeners
 from app.server.gradio_internals import session_of
 
 STREAMS = re.compile(r"/gradio_api/(?:queue/data|call/(?:v2/)?[^/]+/([^/]+))/?")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import gradio as gr
 from gradio.components import Component
 
-from app.jobs.cancellation import Cancellations
 from app.jobs.engine_pool import Loading, ModelFacts
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
-from app.jobs.run_queue import SPARE, Waiting
-from app.jobs.visitor import Visitor
+from app.jobs.queue.cancellation import Cancellations
+from app.jobs.queue.run_queue import SPARE, Waiting
+from app.jobs.queue.visitor import Visitor
 from app.sharing.link import SharedLink
 from app.tabs.compare.controls import merged
 from app.tabs.compare.tab import CompareTab, lead

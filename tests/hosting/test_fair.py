@@ -9,7 +9,7 @@ from typing import Self
 import httpx
 import pytest
 
-from app.jobs.listeners import PATIENCE
+from app.jobs.queue.listeners import PATIENCE
 from tests.server import Server, serve
 
 PROMPT = "Here are some facts"

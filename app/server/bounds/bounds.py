@@ -13,8 +13,8 @@ from starlette.types import Receive, Scope
 
 from app.inputs.trace_file import MAX_VALUES, most_values
 from app.jobs.allocator import release_memory
-from app.jobs.listeners import Listeners
-from app.jobs.visitor import address_of
+from app.jobs.queue.listeners import Listeners
+from app.jobs.queue.visitor import address_of
 from app.server.bounds.answers import surplus_answers
 from app.server.bounds.body import declared_size, read_body
 from app.server.bounds.budget import Budget, FullError, Held

@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn.config
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from app.jobs.visitor import grouped
+from app.jobs.queue.visitor import grouped
 from app.server.bounds.budget import Budget, FullError, Held
 
 try:

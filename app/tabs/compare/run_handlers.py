@@ -8,14 +8,14 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.jobs.cancellation import Cancellations
 from app.jobs.comparison import ComparisonUpdate, run, run_on
 from app.jobs.engine_pool import Loading
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
+from app.jobs.queue.cancellation import Cancellations
+from app.jobs.queue.run_queue import SPARE, Waiting
+from app.jobs.queue.visitor import Visitor
 from app.jobs.request import RequestError
-from app.jobs.run_queue import SPARE, Waiting
-from app.jobs.visitor import Visitor
 from app.language import Language, VisitorError, language
 from app.render.inspection import Inspection, lane_name
 from app.render.sentences import ended_at_once

@@ -11,14 +11,14 @@ import gradio as gr
 from gradio.components import Component
 
 from app.inputs.question_file import SHIPPED_METRIC, SHIPPED_QUESTIONS, TRIAL, limit_of, questions_of, search_config
-from app.jobs.cancellation import Cancellations
 from app.jobs.engine_pool import ModelFacts
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
 from app.jobs.layer_search import SearchBegun, SearchUpdate, run_search
+from app.jobs.queue.cancellation import Cancellations
+from app.jobs.queue.run_queue import SPARE
+from app.jobs.queue.visitor import Visitor
 from app.jobs.request import CHAT, COMPLETE
-from app.jobs.run_queue import SPARE
-from app.jobs.visitor import Visitor
 from app.language import Language, language
 from app.render.figures import curve_card
 from app.render.search_summary import errors_of

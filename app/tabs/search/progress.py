@@ -7,8 +7,8 @@ import gradio as gr
 
 from app.jobs.engine_pool import Loading
 from app.jobs.layer_search import SearchBegun, SearchUpdate
+from app.jobs.queue.run_queue import Waiting
 from app.jobs.request import Limits
-from app.jobs.run_queue import Waiting
 from app.language import Language
 from app.render.figures import curve_card
 from app.tabs.search.components import SearchTab

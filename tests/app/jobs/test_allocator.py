@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from app.jobs import allocator
-from app.jobs.run_queue import RunQueue
-from app.jobs.visitor import Visitor
+from app.jobs.queue.run_queue import RunQueue
+from app.jobs.queue.visitor import Visitor
 
 
 @pytest.mark.skipif(allocator.LIBC is None, reason="needs glibc")

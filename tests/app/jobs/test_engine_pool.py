@@ -10,9 +10,9 @@ import pytest
 from app.inputs.examples import NEUTRAL
 from app.jobs.engine_pool import EnginePool, Loading, UnknownModelError
 from app.jobs.host import Host
+from app.jobs.queue.run_queue import RunQueue
+from app.jobs.queue.visitor import Visitor
 from app.jobs.request import Limits
-from app.jobs.run_queue import RunQueue
-from app.jobs.visitor import Visitor
 from app.language import CODES, language
 from dola_core.errors import LoadError
 from dola_core.models.info import ModelInfo

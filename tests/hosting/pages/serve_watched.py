@@ -20,7 +20,7 @@ from tests.server import ROOT, load_module
 
 sys.argv[0] = str(ROOT / "app.py")
 from app.jobs.allocator import freeze_startup_objects  # noqa: E402
-from app.jobs.run_queue import RunQueue  # noqa: E402
+from app.jobs.queue.run_queue import RunQueue  # noqa: E402
 from app.server.gradio_internals import GuardedBlocks  # noqa: E402
 from app.settings import read_settings  # noqa: E402
 

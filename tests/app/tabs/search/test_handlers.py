@@ -11,9 +11,9 @@ import pytest
 
 from app.inputs.known_model import SEARCH, KnownModel
 from app.inputs.question_file import QuestionsError, questions_of, search_config
-from app.jobs.cancellation import Cancellations
+from app.jobs.queue.cancellation import Cancellations
+from app.jobs.queue.run_queue import Waiting
 from app.jobs.request import Limits
-from app.jobs.run_queue import Waiting
 from app.language import ENGLISH, language
 from app.render.figures import curve_card, halves_card
 from app.render.search_summary import domain_rows, error_rows, take_label, verdict

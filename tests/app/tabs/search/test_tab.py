@@ -8,9 +8,9 @@ import pytest
 
 from app.inputs.known_model import KnownModel
 from app.inputs.question_file import TRIAL
-from app.jobs.cancellation import Cancellations
 from app.jobs.engine_pool import ModelFacts
 from app.jobs.layer_search import SearchBegun, SearchUpdate
+from app.jobs.queue.cancellation import Cancellations
 from app.jobs.request import Limits
 from app.language import ENGLISH, language
 from app.render.search_summary import opening, take_label, verdict

@@ -1,7 +1,7 @@
 """Cancelling ends exactly the runs that were asked for before it."""
 
-from app.jobs import cancellation
-from app.jobs.cancellation import Cancellations
+from app.jobs.queue import cancellation
+from app.jobs.queue.cancellation import Cancellations
 
 
 def test_cancelling_ends_what_was_registered_before_and_nothing_after():

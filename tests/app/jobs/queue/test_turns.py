@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.jobs import turns as module
-from app.jobs.turns import FORGOTTEN, MOST_TURNS, Turns
-from app.jobs.visitor import Visitor
+from app.jobs.queue import turns as module
+from app.jobs.queue.turns import FORGOTTEN, MOST_TURNS, Turns
+from app.jobs.queue.visitor import Visitor
 
 
 @dataclass(frozen=True)

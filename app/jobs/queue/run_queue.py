@@ -9,8 +9,8 @@ from threading import Condition
 from typing import TypeVar
 
 from app.jobs.allocator import release_memory
-from app.jobs.turns import Turns
-from app.jobs.visitor import Visitor
+from app.jobs.queue.turns import Turns
+from app.jobs.queue.visitor import Visitor
 from app.language import Language, VisitorError
 
 POLL = 0.5

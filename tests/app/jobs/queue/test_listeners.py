@@ -6,10 +6,10 @@ import time
 import pytest
 
 from app.jobs.host import Host
-from app.jobs.listeners import PATIENCE, Listeners
+from app.jobs.queue.listeners import PATIENCE, Listeners
+from app.jobs.queue.run_queue import RunQueue, Waiting
+from app.jobs.queue.visitor import Visitor
 from app.jobs.request import Limits
-from app.jobs.run_queue import RunQueue, Waiting
-from app.jobs.visitor import Visitor
 
 ANNA, BEN = Visitor("a", "anna"), Visitor("b", "ben")
 
@@ -51,7 +51,7 @@ def test_who_asks_for_a_run_has_some_seconds_to_listen(now):
 
 
 def test_sessions_that_are_invented_do_not_push_out_one_that_is_listened_to(now, monkeypatch):
-    monkeypatch.setattr("app.jobs.listeners.SESSIONS", 10)
+    monkeypatch.setattr("app.jobs.queue.listeners.SESSIONS", 10)
     listeners = Listeners()
     with listeners.listening("s"):
         for number in range(100):
@@ -95,7 +95,7 @@ def test_a_run_under_way_ends_once_nobody_listens_and_the_next_one_begins(now):
 
 
 def test_a_waiting_run_to_which_nobody_listens_is_never_begun(now, monkeypatch):
-    monkeypatch.setattr("app.jobs.run_queue.POLL", 0.0)
+    monkeypatch.setattr("app.jobs.queue.run_queue.POLL", 0.0)
     listeners, begun = Listeners(), []
     host = host_with(listeners)
     with listeners.listening("anna"):

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from app.jobs.visitor import Visitor
+from app.jobs.queue.visitor import Visitor
 
 FORGOTTEN = 600.0
 """Seconds after its last run in which an address is remembered; what it was served does not count after that."""

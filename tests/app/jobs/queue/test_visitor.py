@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.jobs.visitor import address_of
+from app.jobs.queue.visitor import address_of
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.jobs.run_queue import QueueEntry, QueueFullError, RunQueue, Waiting
-from app.jobs.visitor import Visitor
+from app.jobs.queue.run_queue import QueueEntry, QueueFullError, RunQueue, Waiting
+from app.jobs.queue.visitor import Visitor
 from app.language import language
 
 
@@ -156,7 +156,7 @@ def test_a_run_that_never_began_does_not_count_in_how_long_runs_take(queue):
 
 class TestInTurn:
     def test_waiting_comes_first_and_then_what_the_run_yields(self, queue, monkeypatch):
-        monkeypatch.setattr("app.jobs.run_queue.POLL", 0.01)
+        monkeypatch.setattr("app.jobs.queue.run_queue.POLL", 0.01)
         with queue.enter(of("a")) as running:
             assert may_begin(queue, running)
             events = queue.in_turn(of("b"), lambda: (event for event in "xy"))
@@ -165,7 +165,7 @@ class TestInTurn:
         assert rest == ["x", "y"]
 
     def test_a_run_that_is_cancelled_while_it_waits_is_never_started(self, queue, monkeypatch):
-        monkeypatch.setattr("app.jobs.run_queue.POLL", 0.01)
+        monkeypatch.setattr("app.jobs.queue.run_queue.POLL", 0.01)
         started = []
         with queue.enter(of("a")) as running:
             assert may_begin(queue, running)
