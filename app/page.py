@@ -20,6 +20,8 @@ from app.tabs.compare.controls import settings_of
 from app.tabs.compare.look_handlers import wire_guide, wire_looks
 from app.tabs.compare.run_handlers import wire_runs
 from app.tabs.compare.tab import lay_out_compare_tab, lead
+from app.tabs.prompts.components import lay_out_prompts_tab
+from app.tabs.prompts.handlers import PromptsHandlers, wire_prompts
 from app.tabs.search.components import lay_out_search_tab
 from app.tabs.search.handlers import wire_search
 from app.toolbar.arrival_handlers import ArrivalHandlers, wire_arrival
@@ -67,6 +69,8 @@ def build(pool: EnginePool, settings: Settings, listeners: Listeners | None = No
             with gr.Tab(ENGLISH("page.compare_tab"), id="compare") as compare_tab:
                 tab = lay_out_compare_tab(facts, settings, toolbar.language)
                 menu.finding.render()
+            with gr.Tab(ENGLISH("prompts.tab"), id="prompts") as many_tab:
+                prompts_tab = lay_out_prompts_tab()
             with gr.Tab(ENGLISH("search.tab"), id="choose") as choose_tab:
                 search_tab = lay_out_search_tab(facts)
             with gr.Tab(ENGLISH("page.how_tab"), id="how") as how_tab:
@@ -78,18 +82,33 @@ def build(pool: EnginePool, settings: Settings, listeners: Listeners | None = No
         shown_settings = gr.State(settings_of(first.read()) if first else None)
         translations = {
             compare_tab: lambda words: gr.Tab(label=words("page.compare_tab")),
+            many_tab: lambda words: gr.Tab(label=words("prompts.tab")),
             choose_tab: lambda words: gr.Tab(label=words("search.tab")),
             how_tab: lambda words: gr.Tab(label=words("page.how_tab")),
             guide: lambda words: words.guide,
         }
         offer_api(host, controls)
-        runs, searches = Cancellations(), Cancellations()
+        runs, searches, many = Cancellations(), Cancellations(), Cancellations()
         opening = OpenHandlers(pool, menu.model, toolbar, controls, inspector, shown_settings, pending)
         running = wire_runs(host, menu.model, controls, inspector, shared, shown_settings, runs)
         looks = wire_looks(pool, menu.model, controls, inspector)
-        wire_guide(looks, tabs, 2)
+        wire_guide(looks, tabs, 3)
         wire_search(host, menu.model, search_tab, tabs, controls, inspector, toolbar.language, searches)
-        wire_models(ModelHandlers(host, menu, tab, search_tab, opening, shared, (runs, searches)))
+        prompts = PromptsHandlers(
+            host,
+            menu.model,
+            prompts_tab,
+            tabs,
+            controls,
+            inspector,
+            toolbar.outbox,
+            lambda values, trace: opening.show(values, trace, "opened"),
+            shown_settings,
+            gr.State(0),
+            many,
+        )
+        wire_prompts(prompts)
+        wire_models(ModelHandlers(host, menu, tab, search_tab, opening, shared, (runs, searches, many)))
         wire_arrival(page, ArrivalHandlers(pool, menu, toolbar, tab, opening, shared, gr.State(), translations))
         wire_saving(SaveHandlers(pool, menu.model, toolbar, controls, inspector, shown_settings))
         wire_opening(opening, running)

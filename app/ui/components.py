@@ -133,7 +133,7 @@ class Inbox(_Drawn):
 
 class Rows(_Drawn):
     """A table: `{"title", "sub", "head": […], "rows": [[…], …], "open"}`. If `open`, each row has a button that
-    triggers `select` with the row's index as `by`."""
+    triggers `select` with the row's index as `by`, or with what stands for the row in the list `keys`."""
 
     kind = "rows"
 

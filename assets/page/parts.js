@@ -38,7 +38,7 @@
         const row = line("td", cells);
         if (value.open) {
           const button = make("button", "", cells[0]);
-          button.addEventListener("click", () => trigger("select", { by: number }));
+          button.addEventListener("click", () => trigger("select", { by: value.keys ? value.keys[number] : number }));
           row.firstChild.replaceChildren(button);
         }
         table.append(row);

@@ -14,8 +14,21 @@ TABLES = (".csv", ".tsv")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
+PROMPT_FILE_ERRORS = {
+    "no_prompts": "{file} holds no prompts; write one a line, or a table with a column called {column}.",
+    "no_text": "{file}, line {line}: it is neither a text nor an object with a text called {column}.",
+}
+
+
 class PromptFileError(ValueError):
-    """A file holds no prompts, or something else. The message is one sentence."""
+    """A file holds no prompts, or something else.
+
+    `kind` is a key of `PROMPT_FILE_ERRORS`, and `values` fill in its sentence; a page can say it in another language.
+    """
+
+    def __init__(self, kind: str, file: str, **values: str) -> None:
+        self.kind, self.values = kind, {"file": file, "column": COLUMN, **values}
+        super().__init__(PROMPT_FILE_ERRORS[kind].format(**self.values))
 
 
 def read_prompts(path: str | PathLike[str]) -> list[str]:
@@ -50,7 +63,7 @@ def parse_prompts(name: str, text: str) -> list[str]:
     else:
         prompts = [line for _, line in _lines(text)]
     if not prompts:
-        raise PromptFileError(f"{name} holds no prompts; write one a line, or a table with a column called {COLUMN}.")
+        raise PromptFileError("no_prompts", name)
     return prompts
 
 
@@ -73,9 +86,7 @@ def _of_json(name: str, number: int, line: str) -> str:
         raise DatasetError("json", name, line=f"{number:,}") from error
     prompt = document.get(COLUMN) if isinstance(document, dict) else document
     if not isinstance(prompt, str):
-        raise PromptFileError(
-            f"{name}, line {number:,}: it is neither a text nor an object with a text called {COLUMN}."
-        )
+        raise PromptFileError("no_text", name, line=f"{number:,}")
     if not prompt.strip():
         raise DatasetError("empty", name, line=f"{number:,}", field=COLUMN)
     return prompt

@@ -27,6 +27,7 @@ from dola_core.layer_search.result import ErrorCase, SearchResult
 from dola_core.layer_search.search import search_layers
 from dola_core.layer_search.search_config import SearchConfig
 from dola_core.layer_search.selection import MIN_CLUSTERS
+from dola_core.many_prompts.prompts import PROMPT_FILE_ERRORS
 from tests.dola_core.layer_search.questions import CONFIG, ITEMS
 
 CHINESE = language("zh")
@@ -198,7 +199,7 @@ def test_whatever_metric_a_browser_sends_one_of_the_results_is_shown(found, metr
 
 
 def test_what_may_be_wrong_with_a_file_reads_the_same_on_the_page_as_in_python():
-    assert ENGLISH.section("file") == DATASET_ERRORS
+    assert ENGLISH.section("file") == PROMPT_FILE_ERRORS | DATASET_ERRORS
 
 
 @pytest.mark.parametrize("same", [True, False])
