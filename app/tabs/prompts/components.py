@@ -79,5 +79,5 @@ def lay_out_prompts_tab() -> PromptsTab:
         )  # fmt: skip
         json_lines = gr.Button(words("prompts.json_lines"), size="sm", visible=False, elem_id="prompts-jsonl")
         csv = gr.Button(words("prompts.csv"), size="sm", visible=False, elem_id="prompts-csv")
-    rows = Rows(elem_classes="duet-card", elem_id="prompt-rows")
+    rows = Rows(elem_id="prompt-rows")
     return PromptsTab(results, title, about, prompts, complete, upload, stop, order, json_lines, csv, notice, rows)

@@ -19,6 +19,7 @@ from app.jobs.queue.run_queue import SPARE, Waiting
 from app.jobs.queue.visitor import Visitor
 from app.jobs.request import ComparisonRequest
 from app.language import Language, language
+from app.render.sentences import settings_sentence
 from app.tabs.compare.controls import Controls
 from app.tabs.compare.inspector import Inspector
 from app.tabs.prompts.components import PromptsTab
@@ -155,9 +156,11 @@ class PromptsHandlers:
         if result is None:
             return {self.tab.notice: None}
         there, trace = {self.tabs: gr.Tabs(selected="compare")}, result.trace()
+        words = self.words(values)
         if trace is not None:
-            return self.show(values, trace) | there
-        note = self.words(values)("prompts.not_kept")
+            note = words("prompts.opened", n=result.row.number, settings=settings_sentence(trace, words))
+            return self.show(values, trace) | self.inspector.noted(note) | there
+        note = words("prompts.not_kept")
         return {self.controls.prompt: result.row.prompt} | self.inspector.noted(note) | there
 
     def save_json_lines(self, values: Changes) -> Changes:
@@ -202,5 +205,5 @@ def wire_prompts(on: PromptsHandlers) -> None:
     inputs = controls.inputs | inspector.inputs | {on.shown_settings, on.model, tab.results}
     shown = inspector.outputs | controls.everything | {on.shown_settings, on.tabs, tab.notice}
     tab.rows.select(on.open, inputs, shown, **EVERY_CLICK)
-    tab.json_lines.click(on.save_json_lines, [tab.results], [on.outbox], **QUICK)
-    tab.csv.click(on.save_csv, [tab.results], [on.outbox], **QUICK)
+    tab.json_lines.click(on.save_json_lines, {tab.results}, [on.outbox], **QUICK)
+    tab.csv.click(on.save_csv, {tab.results}, [on.outbox], **QUICK)
