@@ -55,7 +55,11 @@ class PromptsHandlers:
     # Completing them
 
     def acknowledge(self, code: str, visitor: gr.Request) -> Changes:
-        """Answer at once, without the queue, so that a visitor who has to wait sees that the click counted."""
+        """Answer at once, without the queue, so that a visitor who has to wait sees that the click counted.
+
+        What the visitor asked for before is cancelled: there is one table.
+        """
+        self.cancellations.cancel(str(visitor.session_hash))
         return {
             self.number: self.cancellations.register(str(visitor.session_hash)),
             self.tab.notice: {"text": language(code)("page.waiting"), "tone": "busy"},
@@ -81,7 +85,7 @@ class PromptsHandlers:
     def _complete(self, values: Changes, visitor: gr.Request, prompts_of: Callable[[], list[str]]) -> Iterator[Changes]:
         """Fill the table with what the comparison's lanes and settings make of each prompt.
 
-        What is found stays, however it ends.
+        What is found stays, however it ends. Once the visitor asks for other prompts, nothing more of these is shown.
         """
         words, session, number = self.words(values), str(visitor.session_hash), values[self.number]
         results: list[PromptResult] = []
@@ -89,10 +93,8 @@ class PromptsHandlers:
         def cancelled() -> bool:
             return self.cancellations.is_cancelled(session, number)
 
-        def told(text: str, tone: str = "") -> Changes:
-            """A notice, unless the visitor has asked for something else meanwhile."""
-            is_last = not number or self.cancellations.is_last(session, number)
-            return {self.tab.notice: {"text": text, "tone": tone} if text else None} if is_last else {}
+        def replaced() -> bool:
+            return bool(number) and not self.cancellations.is_last(session, number)
 
         try:
             requests = self._requests(values, prompts_of())
@@ -101,26 +103,31 @@ class PromptsHandlers:
                 run_many(self.host, Visitor.of(visitor), values[self.model], requests, cancelled, words)
             ) as updates:
                 for update in updates:
+                    if replaced():
+                        return
                     if isinstance(update, PromptResult):
                         results = [*results, update]
-                        yield self._shown(results, words) | told(self._running(len(results), of, words), "busy")
+                        yield self._shown(results, words) | self._told(self._running(len(results), of, words), "busy")
                     elif isinstance(update, Waiting | Loading):
-                        yield told(update.message(words), "busy") or {self.tab.notice: gr.skip()}
+                        yield self._told(update.message(words), "busy")
                     elif isinstance(update, PromptProgress) and update.number != last:
                         last = update.number
-                        yield told(self._running(last - 1, of, words), "busy") or {self.tab.notice: gr.skip()}
+                        yield self._told(self._running(last - 1, of, words), "busy")
             stopped = words("prompts.stopped", done=len(results), of=of) if len(results) < of else ""
-            yield self._shown(results, words) | told(stopped)
+            if not replaced():
+                yield self._shown(results, words) | self._told(stopped)
         except Exception as error:  # whatever it is, the visitor gets a sentence
             sentence = failure_sentence(error, "comparison", self.host.pool.release, words)
-            yield (self._shown(results, words) if results else {}) | {
-                self.tab.notice: {"text": sentence, "tone": "error"}
-            }
+            if not replaced():
+                yield (self._shown(results, words) if results else {}) | self._told(sentence, "error")
 
     def _requests(self, values: Changes, prompts: list[str]) -> list[ComparisonRequest]:
         """What the comparison's controls ask for of each prompt; raises `RequestError`."""
         facts = self.host.pool.facts(values[self.model]) or self.host.pool.first
         return [self.controls.request(values | {self.controls.prompt: prompt}, facts.n_layers) for prompt in prompts]
+
+    def _told(self, text: str, tone: str = "") -> Changes:
+        return {self.tab.notice: {"text": text, "tone": tone} if text else None}
 
     @staticmethod
     def _running(done: int, of: int, words: Language) -> str:
@@ -158,8 +165,11 @@ class PromptsHandlers:
         there, trace = {self.tabs: gr.Tabs(selected="compare")}, result.trace()
         words = self.words(values)
         if trace is not None:
-            note = words("prompts.opened", n=result.row.number, settings=settings_sentence(trace, words))
-            return self.show(values, trace) | self.inspector.noted(note) | there
+            shown, facts = self.show(values, trace), self.host.pool.facts(values[self.model])
+            if facts and facts.info.is_same_model(trace.model):  # else the note says that it is another's
+                note = words("prompts.opened", n=result.row.number, settings=settings_sentence(trace, words))
+                shown |= self.inspector.noted(note)
+            return shown | there
         note = words("prompts.not_kept")
         return {self.controls.prompt: result.row.prompt} | self.inspector.noted(note) | there
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from app.language import ENGLISH, language
@@ -43,6 +44,8 @@ def saved(tab: Page, button: str) -> str:
 def test_prompts_fill_a_table_that_is_sorted_saved_and_opened(tab):
     complete(tab, PROMPTS)
     assert numbers(tab) == [1, 2, 3]
+    expect(tab.locator("#prompt-rows button").nth(2)).to_have_text(f"3 · {PROMPTS[2]}")
+    assert tab.locator("#prompt-rows b").count() == 0
     rows = [PromptRow.model_validate_json(line) for line in saved(tab, "#prompts-jsonl").splitlines()]
     assert [row.prompt for row in rows] == PROMPTS
     assert [row["number"] for row in csv.DictReader(saved(tab, "#prompts-csv").splitlines())] == ["1", "2", "3"]
@@ -85,3 +88,21 @@ def test_stop_keeps_the_rows_that_are_done(tab):
     tab.locator("#stop-prompts").click()
     expect(tab.locator(".duet-notice:visible")).to_contain_text(re.compile(r"^Stopped: \d+ of 60"))
     assert 2 <= tab.locator("#prompt-rows button").count() < 60
+
+
+def test_other_prompts_take_the_place_of_those_that_are_still_being_completed(tab):
+    tab.locator("#prompts textarea").fill("\n".join(PROMPTS[:1] * 60))
+    tab.locator("#complete-prompts").click()
+    expect(tab.locator("#prompt-rows tr").nth(1)).to_be_visible()
+    tab.locator("#prompts textarea").fill(PROMPTS[1])
+    tab.locator("#complete-prompts").click()
+    expect(tab.locator("#prompt-rows button")).to_have_text([f"1 · {PROMPTS[1]}"])
+    expect(tab.locator("#stop-prompts")).to_be_hidden()
+    expect(tab.locator("#prompt-rows button")).to_have_text([f"1 · {PROMPTS[1]}"])
+    expect(tab.locator(".duet-notice:visible")).to_have_count(0)
+
+
+def test_the_tab_has_no_accessibility_fault(tab):
+    complete(tab, PROMPTS)
+    found = Axe().run(tab)
+    assert found.violations_count == 0, found.generate_report()
