@@ -1,6 +1,7 @@
 """What is there at second zero, on one screen, and how it answers."""
 
 import re
+from itertools import pairwise
 
 from playwright.sync_api import expect
 
@@ -189,3 +190,12 @@ def test_on_a_phone_the_parts_of_the_bar_stand_below_each_other(page):
     fields, where = (page.locator(f"#bar {part}").bounding_box() for part in (".duet-fields.dola", ".duet-bar"))
     assert fields["width"] > 300
     assert fields["y"] + fields["height"] <= where["y"]
+
+
+def test_on_a_phone_the_buttons_of_the_head_stand_beside_each_other_and_are_swiped(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    shown = page.locator(".duet-head button:visible, .duet-head summary:visible")
+    expect(page.locator(".duet-head .duet-share")).to_be_visible()
+    boxes = sorted((box["x"], box["x"] + box["width"]) for each in shown.all() if (box := each.bounding_box()))
+    assert len(boxes) >= 3
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(boxes)), boxes
