@@ -25,7 +25,7 @@ def prompts_of_text(text: object) -> list[str]:
         raise PromptsError("prompts.none")
     if len(text) > MAX_CHARACTERS:
         raise PromptsError("prompts.too_large")
-    return _checked([line for line in text.splitlines() if line.strip()])
+    return _checked(parse_prompts("", text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
 def prompts_of_file(file: object) -> list[str]:

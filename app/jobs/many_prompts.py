@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from app.jobs.comparison import ComparisonUpdate, run
@@ -88,7 +88,10 @@ def _run_one(
     cancelled: Callable[[], bool],
     words: Language,
 ) -> Generator[PromptProgress | PromptResult, None, None]:
-    settings = settings_digest(engine.loaded.info, request.lanes, request.decoding, chat=request.chat)
+    readout, lanes = engine.loaded.readout, request.lanes
+    with suppress(ValueError):  # lanes that do not fit are refused by the run
+        lanes = tuple(lane.fitted(readout.n_layers, tied=readout.is_tied) for lane in lanes)
+    settings = settings_digest(engine.loaded.info, lanes, request.decoding, chat=request.chat)
     last: ComparisonUpdate | None = None
     yield PromptProgress(number)
     try:

@@ -47,7 +47,7 @@ def table(results: Sequence[PromptResult], order: object, words: Language) -> di
             words("prompts.first"),
             words("prompts.differing"),
             words("prompts.divergence"),
-            *(_lane_name(name, words) for name in lanes),
+            *([_lane_name(name, words) for name in lanes] or [words("prompts.error")]),
         ],
         "rows": [_cells(row, lanes) for row in rows],
         "keys": [row.number for row in rows],

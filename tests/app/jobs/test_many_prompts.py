@@ -12,6 +12,7 @@ from app.jobs.queue.visitor import Visitor
 from app.jobs.request import ComparisonRequest, Limits
 from app.language import ENGLISH
 from dola_core.lanes import Baseline, DolaStatic
+from dola_core.many_prompts.rows import settings_digest
 
 LANES = (Baseline(), DolaStatic(layer=12, alpha=0.01))
 VISITOR = Visitor("one", "1.2.3.4")
@@ -44,6 +45,8 @@ def test_each_row_is_what_the_prompt_gives_alone_and_opens_its_trace(host, engin
             assert result.trace().to_json() == last.trace.to_json()
             assert tuple(result.row.texts.values()) == last.trace.texts
             assert result.row.digest == last.trace.digest
+            trace = last.trace
+            assert result.row.settings == settings_digest(engine.loaded.info, trace.lanes, trace.decoding, chat=False)
 
 
 def test_another_visitor_who_came_meanwhile_is_served_between_two_prompts(host):

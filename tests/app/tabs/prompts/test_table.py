@@ -45,6 +45,8 @@ def test_the_rows_are_in_the_order_that_was_picked_and_a_click_names_the_prompt(
 def test_every_row_has_a_cell_below_every_head(code):
     shown = table(RESULTS, "number", language(code))
     assert {len(cells) for cells in shown["rows"]} == {len(shown["head"])} == {6}
+    failed = table(RESULTS[1:2], "number", language(code))
+    assert {len(cells) for cells in failed["rows"]} == {len(failed["head"])}
     assert table([], "number", language(code)) is None
     assert all(language(code)(f"prompts.by_{name}") for name in ORDERS)
 
