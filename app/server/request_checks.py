@@ -1,4 +1,4 @@
-"""Checks of what is posted to the page, before Gradio reads it: JSON for its events, and one file of questions."""
+"""Checks of what is posted to the page, before Gradio reads it: JSON for its events, and one file of questions or prompts."""
 
 import json
 import math
@@ -134,7 +134,7 @@ def _parameters(page: gr.Blocks, name: str) -> list[dict[str, Any]]:
 
 
 async def check_upload(headers: Headers, body: bytes) -> None:
-    """Raises `UnfitError` unless the body uploads one file of questions and nothing else.
+    """Raises `UnfitError` unless the body uploads one file of questions or prompts and nothing else.
 
     A trace is read in the browser and sent as text.
     """
@@ -147,8 +147,8 @@ async def check_upload(headers: Headers, body: bytes) -> None:
     try:
         form = await MultiPartParser(headers, stream(), max_files=1, max_fields=0).parse()
     except MultiPartException:
-        raise UnfitError(415, f"Only one file of questions is taken here, {' or '.join(UPLOADS)}.") from None
+        raise UnfitError(415, f"Only one file of questions or prompts is taken here, {' or '.join(UPLOADS)}.") from None
     [(field, file)] = form.multi_items() or [("", "")]
     await form.close()
     if field != "files" or not isinstance(file, UploadFile) or not str(file.filename).lower().endswith(UPLOADS):
-        raise UnfitError(415, f"Only one file of questions is taken here, {' or '.join(UPLOADS)}.")
+        raise UnfitError(415, f"Only one file of questions or prompts is taken here, {' or '.join(UPLOADS)}.")
