@@ -1,4 +1,4 @@
-"""Checks of what is posted to the page, before Gradio reads it: JSON for its events, and one file of questions or prompts."""
+"""Checks of what is posted to the page, before Gradio reads it: JSON for events, one file of questions or prompts."""
 
 import json
 import math
