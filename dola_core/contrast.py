@@ -24,6 +24,8 @@ LN_2 = math.log(2.0)
 """The largest possible Jensen–Shannon divergence, in nats."""
 CHUNK = 1 << 18
 """Numbers that `closeness` works on at a time: 1 MB in float32."""
+LEAST_LOG = -80.0
+"""Where logarithms are cut: below e^-80 tokens add nothing to a closeness, and subnormal floats are slow on a CPU."""
 
 
 def compute_probs_from_hidden(h: Tensor, ln_out: Callable[[Tensor], Tensor], phi: Callable[[Tensor], Tensor]) -> Tensor:
@@ -110,41 +112,68 @@ def closeness(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 def _closeness(log_p: Tensor, log_q: Tensor) -> Tensor:
     """`closeness` of a few rows, in memory that is used again: `[rows, V]`, `[rows, V]` → `[rows]`."""
-    # Below e^-80, tokens add nothing; subnormal floats are slow on a CPU.
-    log_p, log_q = log_p.clamp_min(-80.0), log_q.clamp_min(-80.0)
+    log_p, log_q = log_p.clamp_min(LEAST_LOG), log_q.clamp_min(LEAST_LOG)
     gap = (log_p - log_q).abs_()
-    return _closeness_of(log_p.exp_(), log_q.exp_(), gap)
+    return _closeness_of(log_p.exp_(), log_q.exp_(), gap, torch.empty_like(gap))
 
 
-def _closeness_of(p: Tensor, q: Tensor, gap: Tensor) -> Tensor:
-    """The closeness from probabilities and `|log p − log q|`; the memory of `q` and `gap` is used again."""
-    less = torch.minimum(p, q)
-    apart = torch.linalg.vecdot(less, gap)
-    ratio = torch.div(less, torch.maximum(p, q), out=gap)
-    return 0.5 * (torch.linalg.vecdot(q.add_(p), ratio.log1p_()) + apart)
+def _closeness_of(p: Tensor, q: Tensor, gap: Tensor, scratch: Tensor) -> Tensor:
+    """The closeness from probabilities and `|log p − log q|`; all memory but that of `p` is used again.
+
+    Sums are those of products made in place: `vecdot` makes them in new memory, which costs more than they do.
+    """
+    less = torch.minimum(p, q, out=scratch)
+    apart = _sums(gap.mul_(less))
+    ratio = less.div_(torch.maximum(p, q, out=gap)).log1p_()
+    return 0.5 * (_sums(ratio.mul_(q.add_(p))) + apart)
+
+
+def _sums(rows: Tensor) -> Tensor:
+    """The sum of every row, `[..., V]` → `[...]`, with the same bits however many rows there are.
+
+    A sum that is the only one is divided among threads, and then rounds otherwise.
+    """
+    alone = rows.numel() == rows.shape[-1]
+    return rows.expand(2, *rows.shape).sum(-1)[0] if alone else rows.sum(-1)
 
 
 def entropy(log_p: Tensor) -> Tensor:
     """Shannon entropy in nats: `[..., V]` → `[...]`; tokens of probability 0 add nothing."""
-    return -torch.where(log_p > -math.inf, log_p.exp() * log_p, 0.0).sum(-1)
+    # Bounded from below, since 0 · −∞ is NaN.
+    return -log_p.exp().mul_(log_p.clamp_min(torch.finfo(log_p.dtype).min)).sum(-1)
 
 
 def layer_statistics(
-    log_q: Tensor, log_q_N: Tensor, scratch: tuple[Tensor, Tensor] | None = None
+    log_q: Tensor, log_q_N: Tensor, scratch: tuple[Tensor, Tensor, Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:
     """`entropy` of layers and their `closeness` to the last: `[n, ..., V]`, `[..., V]` → `[n, ...]`, `[n, ...]`.
 
     The entropy equals that function within 1e-5 nats; the closeness has the same bits, so that a choice by it does not
-    depend on how it was computed. Together they take one exponential and one logarithm a layer. `scratch` are two
-    tensors shaped like `log_q` to work in, for callers that do this at every step.
+    depend on how it was computed. Together they take one exponential and one logarithm a layer. `scratch` are three
+    tensors `[m, ..., V]` to work in, for callers that do this at every step; so many layers are done at a time.
     """
-    log_p = log_q_N.clamp_min(-80.0)
+    log_p = log_q_N.clamp_min(LEAST_LOG)
     p = log_p.exp()
-    a, b = scratch or (torch.empty_like(log_q), torch.empty_like(log_q))
-    log_q = torch.clamp_min(log_q, -80.0, out=a)
-    q = torch.exp(log_q, out=b)
-    q_log_q = torch.linalg.vecdot(q, log_q)
-    return -q_log_q, _closeness_of(p, q, torch.sub(log_p, log_q, out=a).abs_())
+    a, b, c = scratch or [torch.empty_like(log_q) for _ in range(3)]
+    entropies, close = [], []
+    for layers in log_q.split(len(a)):
+        bounded, q, products = a[: len(layers)], b[: len(layers)], c[: len(layers)]
+        entropies.append(_entropy_of(layers, bounded, q, products))
+        gap = torch.sub(log_p, bounded, out=bounded).abs_()
+        close.append(_closeness_of(p, q, gap, products))
+    return torch.cat(entropies), torch.cat(close)
+
+
+def layer_entropies(log_q: Tensor, scratch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """The first of `layer_statistics`, with the same bits, where the other is known: `[n, ..., V]` → `[n, ...]`."""
+    parts = log_q.split(len(scratch[0]))
+    return torch.cat([_entropy_of(layers, *(memory[: len(layers)] for memory in scratch)) for layers in parts])
+
+
+def _entropy_of(log_q: Tensor, bounded: Tensor, q: Tensor, products: Tensor) -> Tensor:
+    """The entropy of rows, `[..., V]` → `[...]`; leaves `log q`, bounded from below, and `q` in the memory so named."""
+    torch.exp(torch.clamp_min(log_q, LEAST_LOG, out=bounded), out=q)
+    return -torch.mul(q, bounded, out=products).sum(-1)
 
 
 def default_layer(n_layers: int) -> int:

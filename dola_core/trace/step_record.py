@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dola_core.contrast import LN_2, entropy, layer_statistics, plausible_head
+from dola_core.contrast import LN_2, entropy, layer_entropies, layer_statistics, plausible_head
 from dola_core.models.reading.workspace import Workspace
-from dola_core.trace.ranks import encode_ranks, ranks_of
+from dola_core.trace.ranks import best_tokens, encode_ranks, ranks_of
 from dola_core.trace.step import ALPHA_MIN, NO_FLOATS, Choice, Step
 
 SHOWN = 15
@@ -21,7 +21,7 @@ MOST_EXACT = 64
 MOST_RANK = 65535
 """The largest rank that two bytes hold; larger ones are stored as this."""
 CHUNK_LOGITS = 1 << 20
-"""Logits that are reduced at a time: 4 MB in float32, and twice that to work in."""
+"""Logits that are compared at a time: 4 MB in float32, and as much to work in; half as many for the statistics."""
 LEAST_LOG_Q = -60_000.0
 """What is recorded for the log-probability of a token that is impossible; a two-byte float holds it."""
 MEAN_COST, LEAST_COST = 14, 12
@@ -101,11 +101,12 @@ def record_steps(
     best = log_q_N.topk(min(MOST_EXACT + 1, log_q_N.shape[-1]))
     kept = [
         _keep(rows[row], allowance, size, best.indices[row].tolist(), best.values[row].tolist(), choices[row].tolist())
-        for row, size in enumerate(plausible_head(log_q_N, ALPHA_MIN).sum(-1).tolist())
+        # Of a larger head, it is enough to know that not all of it can be kept.
+        for row, size in enumerate(plausible_head(best.values, ALPHA_MIN).sum(-1).tolist())
     ]
     most = max(len(one.ranked) for one in kept)
     padded = torch.tensor([one.ranked + [0] * (most - len(one.ranked)) for one in kept], device=log_q.device)
-    ranks, layer_entropy, close, top_ids, top_p = _by_layer(log_q, padded, workspace or Workspace())
+    ranks, layer_entropy, close, top_ids, top_p = _by_layer(log_q, padded, closeness, workspace or Workspace())
     jsd = np.clip(LN_2 - close, 0, LN_2)
     close = np.roll(close, 1, axis=0) if closeness is None else closeness.cpu().numpy()
     if closeness is None:
@@ -178,23 +179,26 @@ def _keep(
     return _Kept(exact, exact_alpha, tokens, list(dict.fromkeys([*tokens[:SHOWN], *choices])))
 
 
-def _by_layer(log_q: Tensor, ids: Tensor, workspace: Workspace) -> list[np.ndarray]:
+def _by_layer(log_q: Tensor, ids: Tensor, closeness: Tensor | None, workspace: Workspace) -> list[np.ndarray]:
     """The statistics of every layer, a few layers at a time.
 
     Returns the ranks of `ids` `[rows, K]` as `[K, N, rows]`, and as `[N, rows]` the entropy, the closeness to the last
-    layer, the most probable token and its probability.
+    layer, the most probable token and its probability. `closeness` `[N, rows]`, of the layers 0 … N−1, is not computed
+    again.
     """
     some = max(1, CHUNK_LOGITS // log_q[0].numel())
-    found = []
-    for layers in log_q.split(some):
-        scratch = workspace.like("one", layers), workspace.like("other", layers)
-        top = layers.max(-1)
-        ranks = ranks_of(layers, ids, scratch[0])
-        found.append(
-            (ranks.transpose(0, 1), *layer_statistics(layers, log_q[-1], scratch), top.indices, top.values.exp())
-        )
-    ranks, *rest = (torch.cat(part).cpu() for part in zip(*found, strict=True))
-    return [part.numpy() for part in (ranks.transpose(0, 1), *rest)]
+    above = workspace.like("one", log_q[:some])
+    ranks = torch.cat([ranks_of(layers, ids, above[: len(layers)]) for layers in log_q.split(some)], dim=1)
+    few = log_q[: max(1, some // 2)]
+    scratch = workspace.like("one", few), workspace.like("other", few), workspace.like("third", few)
+    if closeness is None:
+        layer_entropy, close = layer_statistics(log_q, log_q[-1], scratch)
+    else:
+        layer_entropy = layer_entropies(log_q, scratch)
+        close = torch.cat([closeness[1:], layer_statistics(log_q[-1:], log_q[-1], scratch)[1]])
+    best = best_tokens(log_q)
+    top_p = log_q.gather(-1, best[..., None])[..., 0].exp()
+    return [part.cpu().numpy() for part in (ranks, layer_entropy, close, best, top_p)]
 
 
 def _short(number: float) -> float:

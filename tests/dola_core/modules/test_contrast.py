@@ -18,6 +18,7 @@ from dola_core.contrast import (
     default_layer,
     entropy,
     jensen_shannon,
+    layer_entropies,
     layer_statistics,
     log_p_hat,
     log_ratio,
@@ -46,6 +47,24 @@ def two_distributions(draw):
     log_q_N = log_softmax(draw(logits()))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     return log_q_N, log_softmax(draw(st.sampled_from([0.1, 3.0])) * torch.randn(log_q_N.shape, generator=generator))
+
+
+@st.composite
+def degenerate(draw, size=24):
+    """Log-probabilities `[size]`: smooth, flat, with impossible tokens, with ones too rare for float32, or one-hot."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    x = draw(st.sampled_from([0.0, 1.0, 30.0])) * torch.randn(size, generator=generator)
+    kind = draw(st.sampled_from(["plain", "impossible", "subnormal", "one-hot", "equal"]))
+    if kind == "impossible":
+        x[torch.rand(size, generator=generator) < 0.7] = -math.inf
+        x[0] = 0.0
+    elif kind == "subnormal":
+        x[1:] = x[0] - 87 - 16 * torch.rand(size - 1, generator=generator)
+    elif kind == "one-hot":
+        x[1:] = -math.inf
+    elif kind == "equal":
+        x[:] = x[0]
+    return log_softmax(x)
 
 
 class TestByHand:
@@ -181,12 +200,27 @@ class TestProperties:
     def test_statistics_of_all_layers_at_once_are_those_of_each(self, x):
         other = log_softmax(x.flip(-1) * 30)  # so that some tokens are less probable than float32 can tell
         log_q = torch.stack([log_softmax(x), other, other.masked_fill(other < -40, -torch.inf), log_softmax(x / 2)])
-        scratch = torch.full_like(log_q, torch.nan), torch.full_like(log_q, torch.nan)
-        for space in (None, scratch):
+        scratch = [tuple(torch.full_like(log_q[:most], torch.nan) for _ in range(3)) for most in (1, 3, 4)]
+        for space in (None, *scratch):
             entropies, close = layer_statistics(log_q, log_q[-1], space)
             torch.testing.assert_close(entropies, entropy(log_q), atol=2e-5, rtol=1e-5)
             assert close.tolist() == [closeness(log_q[-1], one).item() for one in log_q]
             assert close[-1].item() == pytest.approx(math.log(2), abs=2e-6)
+            if space:
+                assert torch.equal(layer_entropies(log_q, space), entropies)
+
+    @given(st.lists(degenerate(), min_size=2, max_size=7))
+    def test_statistics_are_those_of_float64_whatever_the_distribution(self, rows):
+        log_q = torch.stack(rows)
+        exact = log_q.double()
+        q, q_N = exact.exp(), exact[-1].exp()
+        entropies, close = layer_statistics(log_q, log_q[-1])
+        by_hand = -torch.where(q > 0, q * exact, 0.0).sum(-1)
+        torch.testing.assert_close(entropies.double(), by_hand, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(entropy(log_q).double(), by_hand, atol=1e-6, rtol=1e-6)
+        kl = [torch.where(x > 0, x * (2 * x / (q + q_N)).log(), 0.0).sum(-1) for x in (q, q_N.expand_as(q))]
+        total = (0.5 * (q.sum(-1) + q_N.sum())) * math.log(2)  # of what float32 rounds to about 1
+        torch.testing.assert_close(close.double(), total - 0.5 * sum(kl), atol=1e-6, rtol=1e-6)
 
     @given(logits())
     def test_entropy_is_between_zero_and_that_of_the_uniform(self, x):
@@ -209,6 +243,18 @@ class TestCloseness:
         assert (jensen_shannon(p.log().float(), q.log().float()) == math.log(2)).sum() > 2
         found = closeness(p.log().float(), q.log().float())
         torch.testing.assert_close(found, exact.float(), rtol=1e-4, atol=0)
+
+    def test_has_the_same_bits_however_many_rows_there_are(self):
+        """Of a large vocabulary too, whose only sum would be divided among threads."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(2)
+        try:
+            log_q = log_softmax(3 * torch.randn(9, 70_000, generator=torch.Generator().manual_seed(0)))
+            together = closeness(log_q[-1], log_q)
+            assert [closeness(log_q[-1], row).item() for row in log_q] == together.tolist()
+            assert torch.equal(layer_statistics(log_q, log_q[-1])[1], together)
+        finally:
+            torch.set_num_threads(threads)
 
     def test_of_distributions_with_nothing_in_common_is_next_to_0(self):
         p, q = torch.eye(2).log()

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dola_core.trace.ranks import EXACT, MOST, decode_ranks, encode_ranks, ranks_of
+from dola_core.trace.ranks import EXACT, MOST, best_tokens, decode_ranks, encode_ranks, ranks_of
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(2, 300))
@@ -29,6 +29,16 @@ def test_a_rank_in_a_large_vocabulary_is_exact():
     log_q = torch.randn(2, 1, 150_000, generator=torch.Generator().manual_seed(0))
     last = log_q.argmin(-1)
     assert ranks_of(log_q, last.T)[:, :, 0].diagonal().tolist() == [150_000, 150_000]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 90), st.booleans())
+def test_the_best_token_is_the_lowest_of_the_most_probable_ones(seed, layers, size, impossible):
+    draw = torch.Generator().manual_seed(seed)
+    log_q = torch.randint(-3, 1, (layers, 2, size), generator=draw) / 4.0  # coarse, so that some are equal
+    if impossible:
+        log_q[torch.rand(log_q.shape, generator=draw) < 0.5] = -torch.inf
+    naive = [[row.index(max(row)) for row in rows] for rows in log_q.tolist()]
+    assert best_tokens(log_q).tolist() == naive == log_q.max(-1).indices.tolist()
 
 
 def test_a_byte_tells_small_ranks_exactly_and_large_ones_within_three_percent():

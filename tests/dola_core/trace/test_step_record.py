@@ -5,12 +5,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
+from dola_core.contrast import closeness
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
+from dola_core.trace import step_record
 from dola_core.trace.ranks import EXACT
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace
-from dola_core.trace.step_record import SHOWN
+from dola_core.trace.step_record import SHOWN, Allowance, RowLanes, record_steps
 from tests.dola_core.reference import entropy, jensen_shannon, log_softmax, penalise
 from tests.dola_core.tiny import N, V, asked, compare, info_of, layer_and_alpha, prompt, recorded, texts
 
@@ -66,6 +69,28 @@ class TestRecord:
                     assert (np.abs(ranks / real - 1) < 0.03).all()
                     assert ranks[real <= EXACT].tolist() == real[real <= EXACT].tolist()
             assert step.ranks_of(next(t for t in range(V) if t not in told)) is None
+
+    def test_a_closeness_that_a_lane_chose_by_is_recorded_as_if_it_were_computed_anew(self, monkeypatch):
+        """In one piece or in many: a vocabulary of any size is reduced a few layers at a time."""
+        log_q = torch.randn(6, 2, 90, generator=torch.Generator().manual_seed(0)).mul(4).log_softmax(-1)
+        known = torch.cat([torch.zeros(1, 2), closeness(log_q[-1], log_q[:-1])])
+
+        def record(given):
+            return record_steps(
+                0,
+                [RowLanes((0,), (3,)), RowLanes((1,), (4,))],
+                Allowance(1),
+                choices=torch.tensor([[3, 4], [5, 6]]),
+                scores=log_q[-2:].transpose(0, 1),
+                log_q=log_q,
+                ids=torch.tensor([[1, 2], [1, 7]]),
+                noise=None,
+                closeness=given,
+            )
+
+        whole = [step.model_dump_json() for step in record(None)]
+        monkeypatch.setattr(step_record, "CHUNK_LOGITS", 500)
+        assert [step.model_dump_json() for given in (None, known) for step in record(given)] == 2 * whole
 
     def test_a_trace_from_before_ranks_were_kept_still_opens(self, trace):
         old = json.loads(trace.to_json())
