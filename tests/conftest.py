@@ -13,6 +13,7 @@ from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from app.jobs.allocator import freeze_startup_objects
+from dola_core.decoding.scheduler import SCHEDULER
 from dola_core.models.reading import remembered
 from dola_core.models.sources import smollm2
 from tests.browser.chromium import FLAGS, executable
@@ -23,6 +24,13 @@ transformers.utils.logging.disable_progress_bar()
 
 settings.register_profile("project", derandomize=True, deadline=None, max_examples=60, database=None)
 settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def _no_run_goes_on():
+    """What a test has abandoned is over before the next one begins."""
+    yield
+    assert SCHEDULER.wait(60)
 
 
 SERVED = ("browser", "hosting")

@@ -27,15 +27,22 @@ class EarlyReadout(NamedTuple):
     """Whether it is read through the final norm."""
 
 
+class Plan(NamedTuple):
+    """How a batch goes on after a step; see `Batch.advance`."""
+
+    parents: list[int]
+    tokens: list[int]
+    row_of: Mapping[int, int]
+
+
 class Batch(Protocol):
     """What the lock-step loop asks of a batch. No hook outlives a call."""
 
     logits: Tensor
     """`[K, V]`, float32: read-outs of the last position, early layers first, then the last layer's `rows`."""
 
-    @property
-    def ids(self) -> Tensor:
-        """`[rows, T]`: the distinct texts."""
+    ids: Tensor
+    """`[rows, T]`: the distinct texts."""
 
     def logit_index(self, early: EarlyReadout, row: int) -> int:
         """Index into `logits` of an early read-out for `row`.
@@ -69,6 +76,7 @@ class DynamicBatch:
         *,
         of_every_row: Sequence[EarlyReadout] = (),
         prefix_cache: PrefixCache | None = None,
+        reuse_prefix: bool = True,
     ) -> None:
         """Prepare an empty batch.
 
@@ -76,38 +84,61 @@ class DynamicBatch:
             readout: the model.
             of_lanes: what each lane reads, on its own row.
             of_every_row: read these on every row, for the trace, and nothing else.
-            prefix_cache: take the beginning of the prompt from here, and leave the cache here when the batch is closed.
+            prefix_cache: leave the cache here when the batch is closed.
+            reuse_prefix: take the beginning of the prompt from there, too. If not, what is there is forgotten.
         """
-        self.readout, self.prefix_cache = readout, prefix_cache
+        self.readout, self.prefix_cache, self.reuse_prefix = readout, prefix_cache, reuse_prefix
         self.of_lanes, self.of_every_row = list(of_lanes), list(of_every_row)
         self.workspace = Workspace()
-        self._texts: CachedTexts | None = None
+        self.texts: CachedTexts | None = None
+        """The rows' texts; None before the start, and while a `SharedBatch` holds them."""
         self._indices: dict[tuple[EarlyReadout, int], int] = {}
 
-    @property
-    def ids(self) -> Tensor:
-        """`[rows, T]`: the distinct texts."""
-        return self._started.ids
-
     def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
-        """Read the prompt, except for what the prefix cache has read already; in one piece if the model needs that."""
+        """Read the prompt, except for what the prefix cache has read; in one piece if the model needs that."""
         ids = torch.tensor([prompt_ids], device=self.readout.device)
-        texts = self.prefix_cache.take(prompt_ids) if self.prefix_cache else None
+        texts = self.prefix_cache.take(prompt_ids) if self.prefix_cache and self.reuse_prefix else None
+        if self.prefix_cache:
+            self.prefix_cache.forget()
         if texts is None:
             texts = CachedTexts(self.readout, ids, reading_rules(self.readout))
         else:
             texts.append(ids[:, texts.known :])
-        self._texts = texts
+        self.texts = texts
         while chunk and texts.rules.in_chunks and len(prompt_ids) - texts.known > chunk:
             texts.read(texts.known + chunk)
             yield texts.known
-        self._read(dict.fromkeys(range(len(self.of_lanes)), 0))
+        self.read(dict.fromkeys(range(len(self.of_lanes)), 0))
 
     def advance(self, parents: list[int], tokens: list[int], row_of: Mapping[int, int]) -> None:
         """Copy rows of the cache where `parents` says so, and read the new tokens."""
-        self._started.select(parents)
-        self._started.append(torch.tensor(tokens)[:, None])
-        self._read(row_of)
+        if self.texts is None:
+            raise RuntimeError("The batch has no prompt yet; call start.")
+        self.texts.select(parents)
+        self.texts.append(torch.tensor(tokens)[:, None])
+        self.read(row_of)
+
+    def read(self, row_of: Mapping[int, int]) -> None:
+        """Read what is left of the rows' texts."""
+        texts = self.texts
+        if texts is None:
+            raise RuntimeError("The batch has no prompt yet; call start.")
+        wanted = self.wanted(len(texts.ids), row_of)
+        pairs, normed = [(early.layer, row) for early, row in wanted], [early.normed for early, _ in wanted]
+        self.take(texts.ids, read_logits(texts, pairs, early_norm=normed, workspace=self.workspace))
+
+    def wanted(self, rows: int, row_of: Mapping[int, int]) -> list[tuple[EarlyReadout, int]]:
+        """The early read-outs that a pass over so many rows has to give, each with its row."""
+        if self.of_every_row:
+            wanted = [(early, row) for early in self.of_every_row for row in range(rows)]
+        else:
+            wanted = [(early, row) for lane, row in row_of.items() for early in self.of_lanes[lane]]
+        self._indices = {pair: index for index, pair in enumerate(dict.fromkeys(wanted))}
+        return list(self._indices)
+
+    def take(self, ids: Tensor, logits: Tensor) -> None:
+        """Take over the texts `[rows, T]` and what a pass gave: what was `wanted`, then the last layer's rows."""
+        self.ids, self.logits = ids, logits
 
     def logit_index(self, early: EarlyReadout, row: int) -> int:
         """Index into `logits` of an early read-out for `row`."""
@@ -115,22 +146,5 @@ class DynamicBatch:
 
     def close(self) -> None:
         """Leave the cache for the next comparison, unless a failed forward pass has left it half done."""
-        if self.prefix_cache and self._texts and self._texts.known == self._texts.ids.shape[1]:
-            self.prefix_cache.keep(self._texts)
-
-    @property
-    def _started(self) -> CachedTexts:
-        if self._texts is None:
-            raise RuntimeError("The batch has no prompt yet; call start.")
-        return self._texts
-
-    def _read(self, row_of: Mapping[int, int]) -> None:
-        texts = self._started
-        if self.of_every_row:
-            wanted = [(early, row) for early in self.of_every_row for row in range(len(texts.ids))]
-        else:
-            wanted = [(early, row) for lane, row in row_of.items() for early in self.of_lanes[lane]]
-        self._indices = {pair: index for index, pair in enumerate(dict.fromkeys(wanted))}
-        pairs = [(early.layer, row) for early, row in self._indices]
-        normed = [early.normed for early, _ in self._indices]
-        self.logits = read_logits(texts, pairs, early_norm=normed, workspace=self.workspace)
+        if self.prefix_cache and self.texts and self.texts.known == self.texts.ids.shape[1]:
+            self.prefix_cache.keep(self.texts)

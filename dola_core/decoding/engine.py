@@ -9,9 +9,11 @@ import torch
 from dola_core.comparison import ChatTurn, Comparison
 from dola_core.decoding.batch import Batch, DynamicBatch, EarlyReadout
 from dola_core.decoding.beam_search import BeamProgress, BeamResult, search_beams
-from dola_core.decoding.lockstep import EndRules, ForcedContinuation, StepOutput, run_lockstep
+from dola_core.decoding.lockstep import EndRules, ForcedContinuation, StepOutput, lockstep, run_lockstep
 from dola_core.decoding.model_settings import MatureProcessors, check_settings, not_followed, stop_strings
 from dola_core.decoding.prefix_cache import PrefixCache
+from dola_core.decoding.scheduler import SCHEDULER
+from dola_core.decoding.shared_batch import SharedBatch
 from dola_core.decoding.static_batch import StaticBatch
 from dola_core.decoding.step_chooser import early_readouts
 from dola_core.errors import PromptError, UnsupportedModelError
@@ -44,6 +46,7 @@ class Engine:
         reading_rules(loaded.readout)  # proved now, and not while a first comparison runs
         check_settings(loaded.readout.model, loaded.readout.vocab_size, loaded.eos_ids)
         self.prefix_cache = PrefixCache()
+        self._shared_batch, self.scheduler = SharedBatch(), SCHEDULER
         self.static_batch = self._compiled_batch() if compiled else None
 
     @property
@@ -53,6 +56,16 @@ class Engine:
         parts = [self.loaded.label, "compiled" if self.static_batch else ""]
         parts.append(f"its {', '.join(left_out)} not followed" if left_out else "")
         return " · ".join(part for part in parts if part)
+
+    @property
+    def decodes_together(self) -> bool:
+        """Whether comparisons of several callers can be decoded in one batch; not if compiled, with fixed rows."""
+        return self.static_batch is None and reading_rules(self.loaded.readout).padded
+
+    @property
+    def running(self) -> int:
+        """How many comparisons are under way together."""
+        return self.scheduler.count(self._shared_batch)
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -66,7 +79,9 @@ class Engine:
         record: bool = True,
         forced: Mapping[int, ForcedContinuation] | None = None,
         reuse_prefix: bool = False,
+        keep_prefix: bool = False,
         chunk: int | None = None,
+        together: bool = False,
     ) -> Generator[StepOutput, None, None]:
         """Complete the prompt in every lane; a generator of steps that may be abandoned at any point.
 
@@ -77,8 +92,11 @@ class Engine:
                 their steps are only recorded.
             reuse_prefix: take the beginning of the prompt from the last comparison's KV cache, and keep this one's. The
                 last bits of a cache depend on how it was read, so this may decide between two equal tokens.
+            keep_prefix: keep this comparison's KV cache for the next one, but take nothing from the last.
             chunk: read the prompt so many tokens at a time, with a `StepOutput` without tokens after each, so that
                 reading a long one can be abandoned. The last bits of the numbers depend on it.
+            together: decode it in one forward pass with all other comparisons that are under way together, in a thread
+                of the process, if the engine `decodes_together`. The last bits of the numbers depend on the others.
 
         If a read-out is no longer finite, all lanes end at that step as "broken", without a token.
 
@@ -94,8 +112,8 @@ class Engine:
         eos_ids, stop = self.loaded.eos_ids, (*comparison.config.stop, *self.stop_strings)
         rules = EndRules(limit, frozenset(eos_ids), stop, self.loaded.text)
         model, config, ids = self.loaded.readout.model, comparison.config, list(comparison.prompt_ids)
-        batch = self._batch(comparison, limit, record=record, reuse_prefix=reuse_prefix)
-        return run_lockstep(
+        batch = self._batch(comparison, limit, record=record, reuse_prefix=reuse_prefix, keep_prefix=keep_prefix)
+        pace = lockstep(
             batch,
             self.loaded.readout.n_layers,
             ids,
@@ -107,6 +125,9 @@ class Engine:
             forced=forced,
             chunk=chunk,
         )
+        if together and self.decodes_together and isinstance(batch, DynamicBatch):
+            return self.scheduler.run(pace, batch, self._shared_batch, len(ids), chunk)
+        return run_lockstep(pace, batch)
 
     def run(self, comparison: Comparison) -> Trace:
         """Complete the prompt in every lane to the end, and return everything recorded; raises as `compare` does."""
@@ -163,15 +184,19 @@ class Engine:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 
-    def _batch(self, comparison: Comparison, limit: int, *, record: bool, reuse_prefix: bool) -> Batch:
+    def _batch(
+        self, comparison: Comparison, limit: int, *, record: bool, reuse_prefix: bool, keep_prefix: bool
+    ) -> Batch:
         readout, lanes, config = self.loaded.readout, comparison.lanes, comparison.config
         of_lanes = [early_readouts(lane, config) for lane in lanes]
         everywhere = _recorded_readouts(readout.n_layers, lanes, config) if record else []
         static, length = self.static_batch, len(comparison.prompt_ids) + limit
         if static is not None and static.suits({*everywhere, *chain(*of_lanes)}, len(lanes), length):
             return static
-        prefix_cache = self.prefix_cache if reuse_prefix else None
-        return DynamicBatch(readout, of_lanes, of_every_row=everywhere, prefix_cache=prefix_cache)
+        prefix_cache = self.prefix_cache if reuse_prefix or keep_prefix else None
+        return DynamicBatch(
+            readout, of_lanes, of_every_row=everywhere, prefix_cache=prefix_cache, reuse_prefix=reuse_prefix
+        )
 
     def _compiled_batch(self) -> StaticBatch:
         readout = self.loaded.readout

@@ -4,14 +4,14 @@ Rows of the batch are the *distinct* texts. Lanes share a row until they choose 
 KV cache is copied. There is one prefill, one forward pass per step whatever the number of lanes, and one head product
 for the last layer and the early read-outs of all rows.
 
-All rows have the same length and nothing is padded, so the decoder needs no attention mask and counts positions by
-its cache. Nothing here knows about tokenizers: prompts are ids.
+All rows of a comparison have the same length. Nothing here knows about tokenizers: prompts are ids.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
-from dola_core.decoding.batch import Batch
+from dola_core.decoding.batch import Batch, Plan
 from dola_core.decoding.model_settings import MatureProcessors
 from dola_core.decoding.step_chooser import StepChooser
 from dola_core.lanes import DecodingConfig, Lane
@@ -61,7 +61,23 @@ class EndRules:
         return "length" if len(ids) >= self.limit else None
 
 
-def run_lockstep(
+Pace = Generator[tuple[StepOutput, Plan | None], None, None]
+"""The steps of a comparison, each with how its batch goes on; that has to be done before the next one is asked for.
+
+Without a plan the batch stays as it is: while the prompt is read, and after the last step.
+"""
+
+
+def run_lockstep(pace: Pace, batch: Batch) -> Generator[StepOutput, None, None]:
+    """The steps of a comparison that has its batch to itself."""
+    with closing(pace):
+        for output, plan in pace:
+            yield output
+            if plan:
+                batch.advance(*plan)
+
+
+def lockstep(
     batch: Batch,
     n_layers: int,
     prompt_ids: list[int],
@@ -73,7 +89,7 @@ def run_lockstep(
     record: bool,
     forced: Mapping[int, ForcedContinuation],
     chunk: int | None = None,
-) -> Generator[StepOutput, None, None]:
+) -> Pace:
     """Complete the prompt in every lane, with a model of `n_layers`. The batch is closed when the generator ends or is
     abandoned.
 
@@ -93,17 +109,17 @@ def _steps(
     rules: EndRules,
     forced: Mapping[int, ForcedContinuation],
     chunk: int | None,
-) -> Generator[StepOutput, None, None]:
+) -> Pace:
     row_of = dict.fromkeys(range(len(state.lanes)), 0)
     written: list[list[int]] = [[] for _ in state.lanes]
     most = rules.limit * len(state.lanes) * len(state.recorded)
     allowance = Allowance(most)
     for read in state.batch.start(prompt_ids, chunk):
-        yield StepOutput(0, {}, {}, (), read)
+        yield StepOutput(0, {}, {}, (), read), None
     for index in range(rules.limit):
         choices = state.choose(row_of)
         if choices is None:
-            yield StepOutput(index, {}, dict.fromkeys(row_of, "broken"), ())
+            yield StepOutput(index, {}, dict.fromkeys(row_of, "broken"), ()), None
             return
         tokens = {
             lane: forced[lane][0][index] if lane in forced else choices.chosen[lane][row]
@@ -120,11 +136,12 @@ def _steps(
             if end:
                 ends[lane] = end
         steps = state.records(index, row_of, tokens, allowance, choices) if state.record else ()
-        yield StepOutput(index, tokens, ends, steps)
+        output = StepOutput(index, tokens, ends, steps)
         branches = {lane: (row, tokens[lane]) for lane, row in row_of.items() if lane not in ends}
         if not branches:
+            yield output, None
             return
         # The new rows are the distinct (old row, token) pairs, in the order of the first lane on each.
         rows = list(dict.fromkeys(branches.values()))
         row_of = {lane: rows.index(branch) for lane, branch in branches.items()}
-        state.batch.advance([row for row, _ in rows], [token for _, token in rows], row_of)
+        yield output, Plan([row for row, _ in rows], [token for _, token in rows], row_of)

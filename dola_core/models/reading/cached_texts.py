@@ -36,14 +36,21 @@ class ReadingRules:
     """What a cache has read last may be taken off again."""
     longest: int | None = None
     """The most tokens of a text; beyond, the model would read what is cached by another rule. None for no limit."""
+    padded: bool = False
+    """One cache may hold texts of different lengths, the shorter ones padded on the left."""
 
 
 class CachedTexts:
-    """Texts of one length `ids` `[rows, T]`, with what the model has cached of their beginnings."""
+    """Texts `ids` `[rows, T]`, with what the model has cached of their beginnings.
+
+    They have one length, unless `joined` has put texts of several together: then the shorter ones begin with padding.
+    """
 
     def __init__(self, readout: Readout, ids: Tensor, rules: ReadingRules) -> None:
         """Take over `ids`, of which nothing is read yet."""
         self.readout, self.ids, self.rules = readout, ids, rules
+        self.padding: list[int] = [0] * len(ids)
+        """How many ids at the beginning of each row are no part of its text; attention does not see them."""
         self.caches: list[Cache | None] = []
         """One for each of the `groups`; None where the model makes its own in the first pass."""
         self._known: list[int] = []
@@ -76,6 +83,7 @@ class CachedTexts:
             return
         index = torch.tensor(rows)  # on the CPU, from where it can select on every layer's device
         self.ids = self.ids[index.to(self.ids.device)]
+        self.padding = [self.padding[row] for row in rows]
         if not self.known:
             self._forget(len(rows))
         elif self.rules.rows_together:
@@ -90,6 +98,7 @@ class CachedTexts:
         """The same texts with caches of their own."""
         copied = CachedTexts(self.readout, self.ids, self.rules)
         copied.caches, copied._known = deepcopy(self.caches), list(self._known)
+        copied.padding = list(self.padding)
         return copied
 
     @property
@@ -106,6 +115,10 @@ class CachedTexts:
                 cache.crop(known - self._known[number])  # a negative number removes that many tokens
                 self._known[number] = known
         self.ids = self.ids[:, :known]
+
+    def all_read(self) -> None:
+        """Say that the caches, which were filled from elsewhere, hold all of the ids."""
+        self._known = [self.ids.shape[1]] * len(self._known)
 
     def _forget(self, rows: int) -> None:
         """Begin with empty caches for so many rows."""
@@ -125,10 +138,16 @@ class CachedTexts:
         model = cast(Any, self.readout.model)
         accepted = _arguments(cast(Hashable, type(self.readout.model)))
         settings: dict[str, Any] = {}
+        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        mask = torch.ones_like(ids)
+        if any(self.padding):
+            positions = positions - torch.tensor(self.padding[rows.start : rows.stop], device=ids.device)[:, None]
+            mask = (positions >= 0).to(ids.dtype)
+            positions = positions.clamp_min(0)
         if "attention_mask" in accepted:
-            settings["attention_mask"] = torch.ones_like(ids)
+            settings["attention_mask"] = mask
         if "position_ids" in accepted:
-            settings["position_ids"] = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+            settings["position_ids"] = positions
         if "logits_to_keep" in accepted and not every_position:
             settings["logits_to_keep"] = 1
         inputs = model.prepare_inputs_for_generation(
@@ -210,8 +229,9 @@ def _read_group(texts: CachedTexts, rows: range, pairs: Sequence[tuple[int, int]
         if not pairs:
             return x[:0]
         h = torch.cat([captured[layer].to(x.device) for layer in layers])  # [layers · rows, d]
-        if len(pairs) != len(h) or len(set(normed)) > 1:
-            h = h[[layers.index(layer) * len(rows) + row - rows.start for layer, row in pairs]]
+        places = [layers.index(layer) * len(rows) + row - rows.start for layer, row in pairs]
+        if places != list(range(len(h))):
+            h = h[places]
         if len(set(normed)) == 1:
             return readout.norm(h) if normed[0] else readout.raw(h)
         through_norm = torch.tensor(normed, device=h.device)

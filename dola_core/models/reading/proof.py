@@ -18,6 +18,7 @@ from dola_core.errors import UnsupportedModelError
 from dola_core.models.devices import out_of_memory
 from dola_core.models.quantising import is_packed, plain_products
 from dola_core.models.reading.cached_texts import CachedTexts, ReadingRules, read_logits
+from dola_core.models.reading.joined_texts import joined
 from dola_core.models.reading.parts import check_finite, first_line, model_name, probe_ids
 from dola_core.models.reading.readout import Readout
 from dola_core.models.reading.turning_points import TurningPoints
@@ -84,7 +85,11 @@ def _find_rules(readout: Readout) -> ReadingRules:
     def trial(prompt: int) -> Trial:
         return Trial(readout, prompt, exact=prompt + AFTER > min(first_rope, LONGEST_SLOW_TRIAL))
 
-    rules = _rules_at(trial(max(2, min(PROMPT, room, first - AFTER))))
+    usual = trial(max(2, min(PROMPT, room, first - AFTER)))
+    rules = _rules_at(usual)
+    # Where positions turn with the longest text, texts of different lengths in one batch would disturb each other.
+    if not turning.rope and usual.can_pad(rules):
+        rules = replace(rules, padded=True)
     for point in turning.points:
         if point in turning.remembered or (point in turning.rope and point > room):
             return replace(rules, longest=point)
@@ -193,6 +198,34 @@ class Trial:
         self._check(texts, "a prompt in one piece")
         if texts.can_be_shortened:
             self._go_back(texts)
+
+    def can_pad(self, rules: ReadingRules) -> bool:
+        """Whether texts of different lengths can be read in one cache."""
+        return rules.rows_together and not rules.own_cache and not self.error(self.padded, rules)
+
+    def padded(self, rules: ReadingRules) -> None:
+        """Texts that join a cache with others of another length, are copied there, and are left alone again."""
+        texts, other = self._start(0, rules, self.prompt), self._start(3, rules, self.prompt + 2)
+        texts.read()
+        other.read()
+        if not (texts.can_be_shortened and other.can_be_shortened):
+            raise _DifferenceError("a padded text")  # its layers keep something else than keys and values
+        together = joined([(texts, [0]), (other, [0])])
+        self._next_padded(together, [0, 3])
+        together = joined([(together, [0, 0, 1])])
+        self._next_padded(together, [0, 2, 3])
+        together = joined([(together, [1])])
+        self._next_padded(together, [2])
+
+    def _next_padded(self, texts: CachedTexts, rows: Sequence[int]) -> None:
+        """The same as `_next`, of texts that may begin with padding."""
+        lengths = [texts.ids.shape[1] - padding for padding in texts.padding]
+        texts.append(torch.stack([self.ids[row, length] for row, length in zip(rows, lengths, strict=True)])[:, None])
+        count = len(rows)
+        logits = read_logits(texts, [(self.readout.n_layers, row) for row in range(count)], early_norm=True)
+        for row, padding in enumerate(texts.padding):
+            if not self.agrees(logits[[row, count + row]], texts.ids[[row, row], padding:]):
+                raise _DifferenceError("a padded text")
 
     def _start(self, row: int, rules: ReadingRules, length: int) -> CachedTexts:
         return CachedTexts(self.readout, self.ids[row : row + 1, :length], rules)

@@ -118,11 +118,25 @@ class SeesWhatFollows(LlamaForCausalLM):
         return super().forward(input_ids=input_ids, past_key_values=past_key_values, **kwargs)
 
 
+class SeesPadding(LlamaForCausalLM):
+    """Attends to all that its cache holds."""
+
+    def forward(self, attention_mask=None, **kwargs):
+        return super().forward(**kwargs)
+
+
+class CountsPositionsByItsCache(LlamaForCausalLM):
+    def forward(self, position_ids=None, **kwargs):
+        return super().forward(**kwargs)
+
+
 @pytest.mark.parametrize(
     ("kind", "rules"),
     [
-        (LlamaForCausalLM, ReadingRules()),
-        (PreparesItsPositions, ReadingRules()),
+        (LlamaForCausalLM, ReadingRules(padded=True)),
+        (PreparesItsPositions, ReadingRules()),  # its `forward` names no mask
+        (SeesPadding, ReadingRules()),
+        (CountsPositionsByItsCache, ReadingRules()),
         (ReadsPromptsInOnePiece, ReadingRules(in_chunks=False)),
         (ReadsOneRowAtATime, ReadingRules(rows_together=False)),
         (MakesItsOwnCache, ReadingRules(own_cache=True)),
@@ -248,7 +262,8 @@ def test_rounding_is_told_from_a_fault(kind, dtype):
         with pytest.raises(UnsupportedModelError):
             reading_rules(readout)
     else:
-        assert reading_rules(readout) == ReadingRules(rows_together=kind is LlamaForCausalLM)
+        is_plain = kind is LlamaForCausalLM
+        assert reading_rules(readout) == ReadingRules(rows_together=is_plain, padded=is_plain)
 
 
 @pytest.mark.parametrize("together", [True, False])

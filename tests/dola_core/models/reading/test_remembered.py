@@ -41,7 +41,7 @@ def rules_of(where, **how):
 
 def test_a_model_is_proved_once_and_read_by_the_same_rules_again(where, proofs, tmp_path):
     first, again = rules_of(where), rules_of(where)
-    assert first == again == ReadingRules()
+    assert first == again == ReadingRules(padded=True)
     assert proofs["proofs"] == 1
     [file] = (tmp_path / "rules").glob("*.json")
     assert json.loads(file.read_text())["longest"] is None
@@ -71,15 +71,18 @@ def test_other_rules_are_kept_as_they_are(tmp_path, proofs):
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "{}", '{"own_cache": true}', "x" * 5000, "[" * 900,
-     json.dumps({"own_cache": 1, "in_chunks": True, "rows_together": True, "shortened": True, "longest": None}),
-     json.dumps({"own_cache": False, "in_chunks": True, "rows_together": True, "shortened": True, "longest": "9"})],
+     json.dumps({"own_cache": 1, "in_chunks": True, "rows_together": True, "shortened": True, "longest": None,
+                 "padded": True}),
+     json.dumps({"own_cache": False, "in_chunks": True, "rows_together": True, "shortened": True, "longest": "9",
+                 "padded": True}),
+     json.dumps({"own_cache": False, "in_chunks": True, "rows_together": True, "shortened": True, "longest": None})],
 )  # fmt: skip
 def test_a_spoiled_file_is_as_good_as_none(where, proofs, tmp_path, content):
     rules_of(where)
     [file] = (tmp_path / "rules").glob("*.json")
     whole = file.read_text()
     file.write_text(content)
-    assert rules_of(where) == ReadingRules()
+    assert rules_of(where) == ReadingRules(padded=True)
     assert proofs["proofs"] == 2
     assert file.read_text() == whole
 
@@ -88,7 +91,7 @@ def test_without_a_cache_the_proof_is_made(where, proofs, tmp_path, monkeypatch)
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(remembered, "rules_folder", lambda: tmp_path / "file" / "rules")
     for times in (1, 2):
-        assert rules_of(where) == ReadingRules()
+        assert rules_of(where) == ReadingRules(padded=True)
         assert proofs["proofs"] == times
 
 

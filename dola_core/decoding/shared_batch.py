@@ -1,0 +1,143 @@
+"""The rows of several comparisons in one KV cache, so that one forward pass reads the next tokens of all of them.
+
+Decoding reads every weight once for each forward pass, whatever the number of rows, so that many comparisons together
+take little longer than one.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from dola_core.decoding.batch import DynamicBatch, EarlyReadout, Plan
+from dola_core.models.reading.cached_texts import CachedTexts, read_logits
+from dola_core.models.reading.joined_texts import joined
+from dola_core.models.reading.workspace import Workspace
+
+Piece = tuple[CachedTexts, list[int]]
+"""Texts, and which of their rows."""
+
+
+class SharedBatch:
+    """Holds the rows of comparisons that have read their prompts. They join with a first plan, and leave without one.
+
+    What a comparison reads, and its logits, stay with its own `DynamicBatch`. Used by one thread.
+    """
+
+    def __init__(self) -> None:
+        self.workspace = Workspace()
+        self._texts: CachedTexts | None = None
+        self._rows: dict[DynamicBatch, range] = {}
+
+    def advance(self, plans: Mapping[DynamicBatch, Plan]) -> dict[DynamicBatch, Exception]:
+        """Do what `DynamicBatch.advance` does, for all batches with a plan in one pass. Other batches have left.
+
+        Returns the errors of those for which it failed. They are out; the others are as if these had never been in.
+        """
+        failed: dict[DynamicBatch, Exception] = {}
+        plans = dict(sorted(plans.items(), key=lambda item: item[0].texts is not None))  # the rows that are in, first
+        while plans:
+            try:
+                self._rearrange(plans)
+                break
+            except Exception as error:  # such as no memory for the rows of the one that joins last
+                newest = list(plans)[-1]
+                failed[newest] = error
+                del plans[newest]
+        if not plans:
+            self._forget()
+            return failed
+        try:
+            self._read(plans)
+        except Exception as error:
+            failed |= self._apart(plans, error)
+        return failed
+
+    def release(self, batch: DynamicBatch) -> None:
+        """Let a batch leave, with its rows if it has a prefix cache to leave them in."""
+        rows = self._rows.pop(batch, None)
+        if rows is None or self._texts is None or batch.prefix_cache is None:
+            return
+        batch.texts = joined([(self._texts, list(rows))]) if self._rows else self._texts
+        if not self._rows:
+            self._forget()
+
+    def _rearrange(self, plans: Mapping[DynamicBatch, Plan]) -> None:
+        """Let batches join and leave, and copy rows where their plans say so."""
+        pieces, rows, first = list[Piece](), dict[DynamicBatch, range](), 0
+        for batch, plan in plans.items():
+            if batch.texts is not None:
+                pieces.append((batch.texts, plan.parents))
+            else:
+                own = [self._rows[batch][parent] for parent in plan.parents]
+                if pieces and pieces[-1][0] is self._texts:
+                    own = pieces.pop()[1] + own
+                pieces.append((_held(self._texts), own))
+            rows[batch] = range(first, first + len(plan.parents))
+            first += len(plan.parents)
+        if len(plans) == 1:  # in place, as a comparison by itself
+            texts, parents = pieces[0]
+            if len(self._rows) > 1:
+                texts = joined(pieces)
+            else:
+                texts.select(parents)
+        elif len(pieces) == 1 and pieces[0][1] == list(range(len(_held(self._texts).ids))):
+            texts = _held(self._texts)
+        else:
+            texts = joined(pieces)
+        self._texts, self._rows = texts, rows
+        for batch in plans:
+            batch.texts = None
+
+    def _read(self, plans: Mapping[DynamicBatch, Plan]) -> None:
+        """Read the new tokens, and give every batch its logits."""
+        texts = _held(self._texts)
+        texts.append(torch.tensor([token for plan in plans.values() for token in plan.tokens])[:, None])
+        wanted = list[tuple[EarlyReadout, int]]()
+        of_batch = dict[DynamicBatch, range]()
+        for batch, plan in plans.items():
+            rows, first = self._rows[batch], len(wanted)
+            wanted += [(early, rows[row]) for early, row in batch.wanted(len(rows), plan.row_of)]
+            of_batch[batch] = range(first, len(wanted))
+        pairs, normed = [(early.layer, row) for early, row in wanted], [early.normed for early, _ in wanted]
+        logits = read_logits(texts, pairs, early_norm=normed, workspace=self.workspace)
+        for batch, early in of_batch.items():
+            rows = self._rows[batch]
+            own = logits
+            if len(plans) > 1:
+                own = _copied(logits, [*early, *(len(wanted) + row for row in rows)], batch.workspace)
+            batch.take(texts.ids[rows.start : rows.stop, texts.padding[rows.start] :], own)
+
+    def _apart(self, plans: Mapping[DynamicBatch, Plan], error: Exception) -> dict[DynamicBatch, Exception]:
+        """Read each batch by itself after a pass over all of them has failed: returns the errors of those that fail.
+
+        If none does, the rows were too many for one pass: then it was the one too many that joined last.
+        """
+        texts, all_rows = _held(self._texts), self._rows
+        self._forget()
+        if len(plans) == 1:
+            return dict.fromkeys(plans, error)
+        failed: dict[DynamicBatch, Exception] = {}
+        for batch, plan in plans.items():
+            try:
+                batch.texts = joined([(texts, list(all_rows[batch]))])
+                batch.texts.append(torch.tensor(plan.tokens)[:, None])
+                batch.read(plan.row_of)
+            except Exception as own:
+                failed[batch] = own
+        return failed or {list(plans)[-1]: error}
+
+    def _forget(self) -> None:
+        self._texts, self._rows = None, {}
+
+
+def _held(texts: CachedTexts | None) -> CachedTexts:
+    if texts is None:
+        raise RuntimeError("The shared batch holds no rows.")
+    return texts
+
+
+def _copied(logits: Tensor, index: Sequence[int], workspace: Workspace) -> Tensor:
+    """The entries `index` of `logits` `[K, V]`, in memory that is used again."""
+    out = workspace.like("own", logits[: len(index)])
+    return torch.index_select(logits, 0, torch.tensor(index, device=logits.device), out=out)
