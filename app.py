@@ -117,7 +117,7 @@ def launch(settings: Settings, *, block: bool = True) -> str:
     ENDING.do_last(close_tunnels)
     # A run that waits in the queue holds a thread; looking at recorded traces takes further ones.
     _, address, _ = page.queue(max_size=GRADIO_QUEUE).launch(
-        max_threads=settings.max_concurrent + settings.queue_size + SPARE + THREADS,
+        max_threads=settings.max_rows + settings.queue_size + SPARE + THREADS,
         server_name=server_name(settings.host),
         server_port=settings.port,
         share=settings.share,

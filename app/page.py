@@ -53,7 +53,7 @@ def build(pool: EnginePool, settings: Settings, listeners: Listeners | None = No
     facts = pool.first
     host = Host(
         pool,
-        RunQueue(settings.max_concurrent, settings.queue_size),
+        RunQueue(settings.max_rows, settings.queue_size),
         Limits(settings.max_new_tokens, settings.max_prompt_tokens, settings.time_limit),
         listeners,
     )

@@ -57,7 +57,8 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """number format of the weights"""
     compile: bool = False
-    """compile the decoder, which the first comparison waits for; no faster on a CPU, 3 times as fast on a GPU"""
+    """compile the decoder, which the first comparison waits for; no faster on a CPU, 3 times as fast on a GPU, where
+    then one comparison runs at a time"""
     host: str | None = None
     """address to listen on (default: this machine only)"""
     port: int | None = Field(None, ge=1, le=65535)
@@ -70,8 +71,8 @@ class Settings(BaseSettings):
     """the longest prompt a visitor can bring (default: what the model reads)"""
     time_limit: float = Field(600, gt=0, allow_inf_nan=False)
     """seconds after which a run ends with what it has"""
-    max_concurrent: int = Field(1, ge=1, le=16)
-    """runs at a time, which share the processor; others wait in the queue"""
+    max_rows: int = Field(16, ge=1, le=256)
+    """texts of all visitors that are decoded together; further runs wait in the queue"""
     queue_size: int = Field(32, ge=0, le=1000)
     """runs that may wait in the queue"""
     trusted_proxies: str = ""
@@ -112,8 +113,6 @@ class Settings(BaseSettings):
     def _can_be(self) -> "Settings":
         if self.mcp and importlib.util.find_spec("mcp") is None:
             raise ValueError("--mcp needs packages that are not here: pip install -r requirements-mcp.txt")
-        if self.compile and self.max_concurrent > 1:
-            raise ValueError("--compile decodes one run at a time; leave out --max-concurrent")
         if self.compile and self.device == "split":
             raise ValueError("--compile decodes on one device; leave out --device split")
         if self.quantize and self.compile:

@@ -10,7 +10,7 @@ from sys import intern
 from typing import Literal
 
 from app.jobs.request import MAX_BEAMS, ComparisonRequest, Limits, RequestError, lanes_refused, prompt_refused
-from app.jobs.zero_gpu import gpu_seconds, on_gpu, within
+from app.jobs.zero_gpu import ZERO_GPU, gpu_seconds, on_gpu, within
 from dola_core.comparison import ChatTurn, Comparison
 from dola_core.decoding.beam_search import BeamProgress
 from dola_core.decoding.engine import Engine
@@ -21,8 +21,10 @@ from dola_core.models.info import ModelInfo
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace
 
-TEXT_INTERVAL = 1 / 12
-"""Seconds between updates of the texts: faster than reading, slow enough for the browser."""
+UPDATES = 12
+"""Updates of a run's texts in a second at most: faster than reading, slow enough for the browser."""
+ALL_UPDATES = 24
+"""Of all runs under way together. Each takes some 5 ms of the interpreter, which the model's passes need as well."""
 CHUNK = 256
 """Tokens of a prompt that are read at a time; between two chunks a run can be cancelled."""
 
@@ -53,7 +55,7 @@ def run(
     limits: Limits | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[ComparisonUpdate, None, None]:
-    """Run a comparison, yielding its trace at most about twelve times a second and once when it is over.
+    """Run a comparison, yielding its trace a few times a second and once when it is over.
 
     `cancelled` is asked at every step and between the chunks of a long prompt. The generator may be closed at any
     point. Raises `RequestError` for a prompt that cannot be completed.
@@ -69,14 +71,14 @@ def run(
         raise prompt_refused(error) from error
     if limits.prompt_tokens is not None and len(prompt_ids) > limits.prompt_tokens:
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=limits.prompt_tokens)
-    engine.prefix_cache.forget()  # a prompt's numbers must not depend on what was run before
     lanes = request.lanes or (Baseline(), DolaStatic(layer=request.layer, alpha=request.alpha))
     comparison = _comparison(engine, prompt, prompt_ids, lanes, request.decoding)
     if request.chat:
         turn = ChatTurn(system=system, template_arguments=request.template_arguments)
         comparison = replace(comparison, chat=turn)
     unread = ", ".join(filter(None, (unread, unread_too)))
-    with closing(_run(engine, comparison, limits, cancelled=cancelled)) as updates:
+    # A prompt's numbers must not depend on what was run before, so nothing is reused.
+    with closing(_run(engine, comparison, limits, reuse_prefix=False, cancelled=cancelled)) as updates:
         for update in updates:
             yield replace(update, unread=unread) if update.finished or update.halt else update
 
@@ -114,7 +116,7 @@ def run_on(
     comparison = _comparison(engine, prompt, prompt_ids, tuple(lanes), config)
     if trace.chat:
         comparison = replace(comparison, chat=trace.chat, begun=trace.begun + said)
-    yield from _run(engine, comparison, limits, cancelled=cancelled)
+    yield from _run(engine, comparison, limits, reuse_prefix=True, cancelled=cancelled)
 
 
 def check_same_model(traced: ModelInfo, ours: ModelInfo) -> None:
@@ -145,14 +147,24 @@ def _comparison(
     return comparison
 
 
-def _gpu_seconds(_engine: Engine, comparison: Comparison, *_: object) -> int:
+def text_interval(running: int) -> float:
+    """Seconds between two updates of a run's texts while so many runs are under way."""
+    return max(1 / UPDATES, running / ALL_UPDATES)
+
+
+def _gpu_seconds(_engine: Engine, comparison: Comparison, *_: object, **_named: object) -> int:
     config = comparison.config
     return gpu_seconds(len(comparison.prompt_ids), config.max_new_tokens, config.num_beams)
 
 
 @on_gpu(_gpu_seconds)  # here, after the checks, so that nobody is lent a GPU to learn that a prompt is empty
 def _run(
-    engine: Engine, comparison: Comparison, limits: Limits, *, cancelled: Callable[[], bool] = lambda: False
+    engine: Engine,
+    comparison: Comparison,
+    limits: Limits,
+    *,
+    reuse_prefix: bool,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[ComparisonUpdate, None, None]:
     loaded, recorder = engine.loaded, Recorder(comparison, engine.loaded.info)
     piece = cache(lambda token: intern(loaded.piece(token)))  # needed at every update, and kept in many a trace
@@ -180,18 +192,21 @@ def _run(
                 best = event.beams[0]
                 forced[event.lane] = (best.ids, best.end)
                 recorder.beams_found.append(len(event.beams))
-    shown = 0.0
-    with closing(engine.compare(comparison, forced=forced, reuse_prefix=True, chunk=CHUNK)) as outputs:
+    together, shown = not ZERO_GPU, -math.inf
+    steps = engine.compare(
+        comparison, forced=forced, reuse_prefix=reuse_prefix, keep_prefix=True, chunk=CHUNK, together=together
+    )
+    with closing(steps) as outputs:
         for output in outputs:
             recorder.add(output.tokens, output.ends, output.steps)
             if None not in recorder.ends:
-                break
+                continue  # to the end, where the engine has taken the run out of its batch
             if halt := halt_now():
                 yield over(halt)
                 return
             if output.read:
                 yield update("page.reading_on", read=output.read, of=len(comparison.prompt_ids))
-            elif time.monotonic() - shown >= TEXT_INTERVAL:
+            elif time.monotonic() - shown >= text_interval(engine.running):
                 yield update()
                 shown = time.monotonic()
     if "broken" in recorder.ends:

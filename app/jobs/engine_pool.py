@@ -46,6 +46,8 @@ class ModelFacts:
     repetition_penalty: float
     has_chat_template: bool
     known: KnownModel
+    decodes_together: bool
+    """Whether its engine decodes the texts of several runs as rows of one batch."""
 
     @property
     def n_layers(self) -> int:
@@ -63,7 +65,14 @@ class ModelFacts:
         loaded = engine.loaded
         known = KnownModel.of(loaded.info)
         return cls(
-            name, engine.label, loaded.info, loaded.preset, loaded.repetition_penalty, loaded.has_chat_template, known
+            name,
+            engine.label,
+            loaded.info,
+            loaded.preset,
+            loaded.repetition_penalty,
+            loaded.has_chat_template,
+            known,
+            engine.decodes_together,
         )
 
 

@@ -10,6 +10,7 @@ from app.jobs.queue.listeners import Listeners
 from app.jobs.queue.run_queue import RunQueue, Waiting
 from app.jobs.queue.visitor import Visitor
 from app.jobs.request import Limits
+from app.jobs.zero_gpu import ZERO_GPU
 from dola_core.decoding.engine import Engine
 
 Update = TypeVar("Update")
@@ -31,11 +32,15 @@ class Host:
         model: str,
         start: Callable[[Engine], Generator[Update, None, None]],
         cancelled: Callable[[], bool] = lambda: False,
+        *,
+        rows: int | None = None,
     ) -> Generator[Waiting | Loading | Update, None, None]:
         """Wait for the visitor's turn, load the model if it is not, then yield what the run that `start` begins yields.
 
         A run to which nobody listens any more is ended, whether it waits or is under way. `cancelled` says whether the
-        visitor has ended it. Raises `QueueFullError`, `UnknownModelError` and `LoadError`.
+        visitor has ended it. `rows` is how many texts it decodes, beside those of others; None for a run that must be
+        alone, as any is on a model that is not loaded yet or cannot decode several together. Raises `QueueFullError`,
+        `UnknownModelError` and `LoadError`.
         """
 
         if self.listeners:
@@ -49,7 +54,15 @@ class Host:
             if not is_over():
                 yield from self._while_heard(visitor, start(engine))
 
-        return self.queue.in_turn(visitor, begin, is_over)
+        def taken() -> int | None:
+            return rows if rows is not None and self._decodes_together(model) else None
+
+        return self.queue.in_turn(visitor, begin, is_over, taken)
+
+    def _decodes_together(self, model: str) -> bool:
+        """Whether runs of the model can go on beside others now. Nothing else runs while one is loaded."""
+        facts = self.pool.facts(model)
+        return not ZERO_GPU and self.pool.is_loaded(model) and facts is not None and facts.decodes_together
 
     def _while_heard(self, visitor: Visitor, updates: Generator[Update, None, None]) -> Generator[Update, None, None]:
         """What a run yields, until nobody listens any more."""

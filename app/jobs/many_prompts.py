@@ -72,7 +72,7 @@ def run_many(
         ) -> Generator[PromptProgress | PromptResult, None, None]:
             return _run_one(engine, number, request, host, cancelled, words)
 
-        with closing(host.in_turn(visitor, model, start, cancelled)) as updates:
+        with closing(host.in_turn(visitor, model, start, cancelled, rows=request.rows)) as updates:
             for update in updates:
                 if isinstance(update, PromptResult):
                     kept += len(update.packed)

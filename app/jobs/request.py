@@ -78,6 +78,11 @@ def template_arguments(text: object) -> dict[str, Any]:
     return arguments
 
 
+def rows_of(lanes: int, num_beams: int) -> int | None:
+    """How many texts a comparison decodes together; None for a beam search, which runs alone."""
+    return lanes if num_beams == 1 else None
+
+
 class ComparisonRequest(BaseModel):
     """One comparison as a visitor asks for it: a prompt, the lanes, and how they decode."""
 
@@ -96,6 +101,11 @@ class ComparisonRequest(BaseModel):
     """The system prompt of a chat; empty for the template's own."""
     template_arguments: dict[str, Any] = Field(default_factory=dict)
     """What the chat template reads beside the turns."""
+
+    @property
+    def rows(self) -> int | None:
+        """How many texts it decodes together; None for a beam search, which runs alone."""
+        return rows_of(len(self.lanes) or LEAST_LANES, self.decoding.num_beams)
 
     @field_validator("prompt", "system")
     @classmethod

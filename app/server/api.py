@@ -20,7 +20,7 @@ from app.jobs.host import Host
 from app.jobs.layer_search import SearchUpdate, run_search
 from app.jobs.queue.run_queue import SPARE, Waiting
 from app.jobs.queue.visitor import Visitor
-from app.jobs.request import ComparisonRequest, RequestError, parsed_lanes
+from app.jobs.request import LEAST_LANES, ComparisonRequest, RequestError, parsed_lanes, rows_of
 from app.jobs.request import template_arguments as parsed_arguments
 from app.server.api_events import (
     Event,
@@ -156,7 +156,8 @@ class Api:
             return run(engine, _request(ModelFacts.of(name, engine), numbers, asked), limits)
 
         sent = 0
-        with closing(self.host.in_turn(Visitor.of(visitor), name, start)) as updates:
+        rows = rows_of(len(asked["lanes"]) or LEAST_LANES, num_beams)
+        with closing(self.host.in_turn(Visitor.of(visitor), name, start, rows=rows)) as updates:
             for update in updates:
                 if isinstance(update, Waiting | Loading):
                     yield waiting_event(update)

@@ -23,8 +23,8 @@ def fault(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def faulty(fault: Path) -> Iterator[Server]:
-    """A page whose model can be made to fail."""
-    limits = ("--max-prompt-tokens", "40", "--max-new-tokens", "64", "--queue-size", "1")
+    """A page, for one run of two lanes at a time, whose model can be made to fail."""
+    limits = ("--max-prompt-tokens", "40", "--max-new-tokens", "64", "--queue-size", "1", "--max-rows", "2")
     with serve(*limits, script=("tests/hosting/pages/serve_faulty.py", str(fault))) as server:
         yield server
         assert server.faults == []

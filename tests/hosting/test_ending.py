@@ -82,7 +82,7 @@ def names(server: Server, temporary: Path) -> list[str]:
 
 @pytest.mark.parametrize(("signum", "_time"), [*product(STATUS, range(TIMES))])
 def test_a_signal_ends_it_with_runs_under_way_and_no_file_is_left(temporary, record_property, signum, _time):
-    with serve("--max-concurrent", "2", **served_in(temporary)) as server, busy(server):
+    with serve("--max-rows", "4", **served_in(temporary)) as server, busy(server):
         assert len(names(server, temporary)) == 1
         begun = monotonic()
         server.process.send_signal(signum)

@@ -19,8 +19,8 @@ SHORT = {"prompt": PROMPT, "max_new_tokens": 2, "with_trace": False}
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Server]:
-    """A page for a few visitors, one run at a time."""
-    with serve("--queue-size", "8") as server:
+    """A page for a few visitors, one run of two lanes at a time."""
+    with serve("--queue-size", "8", "--max-rows", "2") as server:
         yield server
         assert server.faults == []
 

@@ -1,8 +1,8 @@
 """Fair turns: which of the waiting runs begins next, by what their visitors have been served before.
 
-Each begun run is a turn, and a long one counts as several. The address that has been served least is next, and of its
-sessions the one that has been served least; at the same level the run that came first. So neither many runs, nor long
-ones, nor many sessions get an address more of the model than its share while others wait.
+Each begun run is a turn, and one that is more work than usual counts as several. The address that has been served least
+is next, and of its sessions the one that has been served least; at the same level the run that came first. So neither
+many runs, nor long ones, nor many sessions get an address more of the model than its share while others wait.
 """
 
 import heapq
@@ -71,7 +71,7 @@ class Turns:
         self._add(visitor, 1.0)
 
     def end(self, visitor: Visitor, turns: float) -> None:
-        """Note that a run ends that took as long as so many usual ones."""
+        """Note that a run ends that was as much work as so many usual ones."""
         self._add(visitor, min(max(turns, 1.0), MOST_TURNS) - 1.0)
 
     def _add(self, visitor: Visitor, turns: float) -> None:

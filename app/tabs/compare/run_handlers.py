@@ -15,7 +15,7 @@ from app.jobs.host import Host
 from app.jobs.queue.cancellation import Cancellations
 from app.jobs.queue.run_queue import SPARE, Waiting
 from app.jobs.queue.visitor import Visitor
-from app.jobs.request import RequestError
+from app.jobs.request import RequestError, rows_of
 from app.language import Language, VisitorError, language
 from app.render.inspection import Inspection, lane_name
 from app.render.sentences import ended_at_once
@@ -93,7 +93,7 @@ class RunHandlers:
         def start(engine: Engine) -> Generator[ComparisonUpdate, None, None]:
             return run(engine, request, self.host.limits, cancelled=self._is_cancelled(values, visitor))
 
-        played = self._play(start, [], words("page.start"), values, visitor, self.inspector.notice)
+        played = self._play(start, request.rows, [], words("page.start"), values, visitor, self.inspector.notice)
         for changes, trace in played:
             yield changes | (self._replaced(changes) if trace is None else self._compared(values, settings, trace))
 
@@ -140,12 +140,15 @@ class RunHandlers:
                 cancelled=self._is_cancelled(values, visitor),
             )
 
-        for changes, _ in self._play(start, values[inspector.trail], label, values, visitor, inspector.bar_notice):
+        rows = rows_of(len(lanes), trace.decoding.num_beams)
+        played = self._play(start, rows, values[inspector.trail], label, values, visitor, inspector.bar_notice)
+        for changes, _ in played:
             yield changes | self._replaced(changes)
 
     def _play(
         self,
         start: Callable[[Engine], Generator[ComparisonUpdate, None, None]],
+        rows: int | None,
         trail: list[Crumb],
         label: str,
         values: Changes,
@@ -159,7 +162,7 @@ class RunHandlers:
         """
         inspector, notices = self.inspector, {self.inspector.notice, self.inspector.bar_notice}
         abandoned, number = self._is_abandoned(values, visitor), values[self.states.number]
-        for changes, trace in self._updates(start, trail, label, values, visitor, at):
+        for changes, trace in self._updates(start, rows, trail, label, values, visitor, at):
             if abandoned():
                 return
             if number and not self.cancellations.is_last(str(visitor.session_hash), number):
@@ -169,6 +172,7 @@ class RunHandlers:
     def _updates(
         self,
         start: Callable[[Engine], Generator[ComparisonUpdate, None, None]],
+        rows: int | None,
         trail: list[Crumb],
         label: str,
         values: Changes,
@@ -183,7 +187,7 @@ class RunHandlers:
             return {at: {"text": text, "tone": "busy"}}
 
         try:
-            updates = self.host.in_turn(Visitor.of(visitor), values[self.model], start, cancelled)
+            updates = self.host.in_turn(Visitor.of(visitor), values[self.model], start, cancelled, rows=rows)
             with closing(updates):
                 for update in updates:
                     if isinstance(update, Waiting):

@@ -1,13 +1,15 @@
 import re
+import time
 
 import pytest
 
 from app.inputs.examples import outcome
 from app.inputs.known_model import KnownModel
-from app.jobs.comparison import run, run_on
+from app.jobs.comparison import ALL_UPDATES, UPDATES, run, run_on, text_interval
 from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.language import language
 from dola_core.decoding.engine import Engine
+from dola_core.decoding.scheduler import SCHEDULER
 from dola_core.decoding.static_batch import StaticBatch
 from dola_core.lanes import DolaStatic
 from dola_core.trace.schema import Trace
@@ -96,6 +98,7 @@ def test_closing_the_stream_in_the_middle_leaves_no_hook(engine, loaded):
         stream = run(engine, ComparisonRequest.of(**ASKED | {"decoding": decoding}))
         next(stream), next(stream)
         stream.close()
+        assert SCHEDULER.wait(10)
         assert not any(block._forward_hooks for block in loaded.readout.blocks)
 
 
@@ -235,3 +238,21 @@ def test_a_compiled_engine_runs_in_its_static_batch(engine, loaded):
     *_, fixed = run(compiled, ComparisonRequest.of(**ASKED))
     assert fixed.trace.texts == plain.trace.texts
     assert len(steps) == max(len(plain.trace.lane_steps(lane)) for lane in (0, 1)) - 1
+
+
+@pytest.mark.parametrize("running", range(40))
+def test_texts_are_shown_often_but_not_more_often_in_all_than_the_interpreter_can_bear(running):
+    shown = 1 / text_interval(running)
+    assert 0 < shown <= UPDATES
+    assert shown * running <= ALL_UPDATES + 1e-9
+    assert shown == UPDATES or shown * running >= ALL_UPDATES - 1e-9
+
+
+@pytest.mark.parametrize("running", [1, 1000])
+def test_the_first_token_is_shown_at_once_however_many_runs_there_are(engine, monkeypatch, running):
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(Engine, "running", running)
+    lengths = [len(update.trace.steps) for update in run(engine, ComparisonRequest.of(**ASKED))]
+    assert lengths[0] == 0
+    assert lengths[1] > 0
+    assert len(lengths) == 3, "the others come too soon after it, as the clock stands still; then the whole"

@@ -25,7 +25,7 @@ class FakeEngine:
     """An engine with nothing but what the page asks about a model."""
 
     def __init__(self, name: str) -> None:
-        self.label, self.released = f"{name} · 30 layers", 0
+        self.label, self.released, self.decodes_together = f"{name} · 30 layers", 0, True
         info = ModelInfo(name=name, dtype="float32", n_layers=30, vocab_size=100)
         self.loaded = SimpleNamespace(
             info=info, preset=Preset(layer=3), repetition_penalty=1.0, has_chat_template=False

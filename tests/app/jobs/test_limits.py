@@ -138,12 +138,12 @@ def test_memory_that_runs_out_can_be_given_back(engine, loaded):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--max-concurrent", "0"], "max-concurrent"),
+        (["--max-rows", "0"], "max-rows: must be at least 1"),
+        (["--max-rows", "257"], "max-rows: must be at most 256"),
         (["--queue-size", "-1"], "queue-size"),
         (["--time-limit", "0"], "time-limit"),
         (["--time-limit", "nan"], "time-limit"),
         (["--max-prompt-tokens", "0"], "max-prompt-tokens"),
-        (["--compile", "--max-concurrent", "2"], "one run at a time"),
         (["--compile", "--device", "split"], "leave out --device split"),
     ],
 )
@@ -159,11 +159,11 @@ def test_limits_come_from_the_environment_as_well(monkeypatch):
         ("TIME_LIMIT", "30"),
         ("MAX_PROMPT_TOKENS", "99"),
         ("QUEUE_SIZE", "3"),
-        ("MAX_CONCURRENT", "2"),
+        ("MAX_ROWS", "2"),
     ):
         monkeypatch.setenv(f"DOLA_{name}", value)
     settings = Settings(_cli_parse_args=False)
-    assert (settings.time_limit, settings.max_prompt_tokens, settings.queue_size, settings.max_concurrent) == (
+    assert (settings.time_limit, settings.max_prompt_tokens, settings.queue_size, settings.max_rows) == (
         30,
         99,
         3,

@@ -28,6 +28,9 @@ from tests.hosting.pages.watched_page import (
 )
 from tests.server import Server
 
+ROWS = "8"
+"""Rows of the page: one address, as all clients have, may take half of them, which is two comparisons at a time."""
+
 
 def soak(server: Server, *, clients: int, end: SoakEnd, seed: int = 0) -> SoakReport:
     """Let so many clients use the page at random until `end`."""
@@ -69,7 +72,7 @@ def main() -> None:
     options = command_line().parse_args()
     queue_size = max(1, options.clients - 2) if options.queue_size is None else options.queue_size
     began = time.monotonic()
-    with watched_page(queue_size) as server:
+    with watched_page(queue_size, "--max-rows", ROWS) as server:
         before = counts(server)
         end = SoakEnd(options.runs, time.monotonic() + 60 * options.minutes)
         report = soak(server, clients=options.clients, end=end, seed=options.seed)

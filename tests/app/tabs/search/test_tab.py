@@ -30,7 +30,7 @@ from tests.dola_core.layer_search.questions import CONFIG, ITEMS
 CHINESE = language("zh")
 FACTS = ModelFacts(
     name="m", label="", info=ModelInfo(name="m", dtype="float32", n_layers=12, vocab_size=97), preset=Preset(layer=9),
-    repetition_penalty=1.0, has_chat_template=False, known=KnownModel(),
+    repetition_penalty=1.0, has_chat_template=False, known=KnownModel(), decodes_together=True,
 )  # fmt: skip
 
 
