@@ -12,6 +12,7 @@ from dola_core.decoding.beam_search import BeamProgress, BeamResult, search_beam
 from dola_core.decoding.lockstep import EndRules, ForcedContinuation, StepOutput, lockstep, run_lockstep
 from dola_core.decoding.model_settings import MatureProcessors, check_settings, not_followed, stop_strings
 from dola_core.decoding.prefix_cache import PrefixCache
+from dola_core.decoding.processor_threads import give_up_processor_threads
 from dola_core.decoding.scheduler import SCHEDULER
 from dola_core.decoding.shared_batch import SharedBatch
 from dola_core.decoding.static_batch import StaticBatch
@@ -48,6 +49,7 @@ class Engine:
         self.prefix_cache = PrefixCache()
         self._shared_batch, self.scheduler = SharedBatch(), SCHEDULER
         self.static_batch = self._compiled_batch() if compiled else None
+        give_up_processor_threads()  # for where it was loaded, nobody may decode
 
     @property
     def label(self) -> str:

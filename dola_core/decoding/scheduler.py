@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from dola_core.decoding.batch import DynamicBatch, Plan
 from dola_core.decoding.lockstep import Pace, StepOutput
+from dola_core.decoding.processor_threads import give_up_processor_threads
 from dola_core.decoding.shared_batch import SharedBatch
 
 LONGEST_ROUND = 60.0
@@ -66,6 +67,7 @@ class Scheduler:
         may be closed on a server's event loop, and a pass can take seconds.
         """
         run = ScheduledRun(pace, batch, shared, prompt_tokens, chunk or prompt_tokens)
+        give_up_processor_threads()  # the caller's, who only waits from now on
         try:
             self.enter(run)
             while not isinstance(output := run.outputs.get(), End):

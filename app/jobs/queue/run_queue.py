@@ -13,6 +13,7 @@ from app.jobs.queue.room import Room
 from app.jobs.queue.turns import Turns
 from app.jobs.queue.visitor import Visitor
 from app.language import Language, VisitorError
+from dola_core.decoding.processor_threads import give_up_processor_threads
 
 POLL = 0.5
 """Seconds between two checks of a waiting run, when it can also be cancelled."""
@@ -140,6 +141,7 @@ class RunQueue:
                 self._changed.notify_all()
             if entry.started is not None:
                 release_memory()
+                give_up_processor_threads()  # of a run that computed in this thread, such as a search
 
     def begin(self, entry: QueueEntry, seconds: float) -> bool:
         """Wait up to `seconds` for the turn of `entry`; True if it may begin, or has begun."""

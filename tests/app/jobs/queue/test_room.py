@@ -11,12 +11,12 @@ from app.jobs.queue.visitor import Visitor
 
 
 @dataclass(eq=False)
-class Run:
+class Asking:
     visitor: Visitor
     rows: int
 
     @classmethod
-    def of(cls, text: str) -> "Run":
+    def of(cls, text: str) -> "Asking":
         """A run written as its address and rows, such as "A4"."""
         return cls(Visitor(text[0], text), int(text[1:]))
 
@@ -24,8 +24,8 @@ class Run:
         return f"{self.visitor.address}{self.rows}"
 
 
-def runs_of(text: str) -> list[Run]:
-    return [Run.of(name) for name in text.split()]
+def runs_of(text: str) -> list[Asking]:
+    return [Asking.of(name) for name in text.split()]
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_of_one_row_runs_go_on_one_at_a_time():
 def test_who_comes_fits_if_nobody_is_passed_over_for_it(running, waiting, comes, fits):
     room = Room(8, runs_of(running), runs_of(waiting))
     room.let_in()
-    assert room.fits(Run.of(comes)) == fits
+    assert room.fits(Asking.of(comes)) == fits
 
 
-def held_back(waiting: list[Run], running: list[Run], rows: int) -> set[str]:
+def held_back(waiting: list[Asking], running: list[Asking], rows: int) -> set[str]:
     """The addresses whose next run would take them beyond half of the rows."""
     held = set()
     for address in {run.visitor.address for run in waiting}:
@@ -95,7 +95,7 @@ def held_back(waiting: list[Run], running: list[Run], rows: int) -> set[str]:
     ends=st.lists(st.integers(0, 100), max_size=30),
 )
 def test_rows_and_shares_are_kept_and_every_run_begins_in_its_order(rows, asked, ends):
-    waiting = [Run(Visitor(address, ""), min(size, rows)) for address, size in asked]
+    waiting = [Asking(Visitor(address, ""), min(size, rows)) for address, size in asked]
     room, running, places = Room(rows, [], list(waiting)), [], iter(ends)
     while waiting or running:
         for run in room.let_in():
