@@ -7,6 +7,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from dola_core.cli.arguments import OneLineParser, add_decoding_options
@@ -33,6 +35,8 @@ def parser_of() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="FILE", help="JSON Lines with a row for each prompt")
     add("--html", type=Path, metavar="FILE", help="the rows as a table that opens anywhere, each with its comparison")
     add("--traces", type=Path, metavar="FOLDER", help="keep everything recorded, a file for each prompt, for the page")
+    add("--max-rows", type=int, metavar="N", default=16, help="texts that are decoded together (default: 16); 1 runs "
+        "the prompts one after another")  # fmt: skip
     add_decoding_options(parser)
     return parser
 
@@ -68,6 +72,8 @@ def _compare_file(options: argparse.Namespace, interrupt: InterruptHandler) -> i
     with refusals_in_words():
         prompts = read_prompts(options.file)
         asked = Asked.of(options)
+    if options.max_rows < 1:
+        raise CommandError(f"--max-rows must be at least 1; got {options.max_rows}.")
     folder = _traces_folder(options)
     for file in filter(None, (options.out, options.html)):
         if reason := unwritable_reason(file):
@@ -77,9 +83,10 @@ def _compare_file(options: argparse.Namespace, interrupt: InterruptHandler) -> i
         settings = settings_digest(engine.loaded.info, *asked.fitted(engine.loaded), chat=options.chat)
         runs = RunsFile(options.out, prompts, settings)
     missing = [(number, text) for number, text in enumerate(prompts, start=1) if number not in runs.rows]
-    rows = run_prompts(engine, missing, lambda prompt: asked.comparison(engine.loaded, prompt), settings)
+    comparison_of = partial(asked.comparison, engine.loaded)
+    rows = run_prompts(engine, missing, comparison_of, settings, max_rows=options.max_rows)
     try:
-        with tqdm(total=len(prompts), initial=len(runs.rows), unit="prompt", disable=None) as bar:
+        with closing(rows), tqdm(total=len(prompts), initial=len(runs.rows), unit="prompt", disable=None) as bar:
             for row, trace in rows:
                 if trace is not None and folder is not None:
                     _write_trace(folder, row.number, trace.to_json())
@@ -90,7 +97,7 @@ def _compare_file(options: argparse.Namespace, interrupt: InterruptHandler) -> i
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
             raise CommandError(
-                "memory ran out; take a smaller model, or leave out the longest prompts.", FAILED
+                "memory ran out; take a smaller model or --max-rows, or leave out the longest prompts.", FAILED
             ) from error
         raise
     ordered = [runs.rows[number] for number in sorted(runs.rows)]

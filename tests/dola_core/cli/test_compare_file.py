@@ -50,9 +50,9 @@ def test_what_is_there_is_not_run_again(prompts, tmp_path, monkeypatch):
     (tmp_path / "runs.jsonl").write_bytes(whole[: whole.rindex(b"\n", 0, -1) + 20])  # as a kill leaves it
     ran, original = [], run.run_prompts
 
-    def noted(engine, missing, *rest):
+    def noted(engine, missing, *rest, **named):
         ran.extend(missing)
-        return original(engine, missing, *rest)
+        return original(engine, missing, *rest, **named)
 
     monkeypatch.setattr(run, "run_prompts", noted)
     assert called(prompts, tmp_path) == 0
@@ -65,6 +65,7 @@ def test_what_is_there_is_not_run_again(prompts, tmp_path, monkeypatch):
     [
         (["--lane", "static:99"], "from 1 to 29"),
         (["--lane", "unheard-of"], "unheard-of"),
+        (["--max-rows", "0"], "--max-rows must be at least 1; got 0."),
         (["--max-new-tokens", "0"], "--max-new-tokens: must be at least 1 (got 0)."),
         (["--out", "/nowhere/runs.jsonl"], "/nowhere/runs.jsonl cannot be written: there is no folder /nowhere."),
     ],

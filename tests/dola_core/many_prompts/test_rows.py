@@ -1,6 +1,7 @@
 """Rows say what their traces say, and a file of rows is taken up again where it was left."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -28,13 +29,17 @@ def engine() -> Engine:
     return Engine(load_model(device="cpu", dtype="float32"))
 
 
-def run(engine: Engine, lanes, prompts=PROMPTS) -> list:
+def comparison_for(engine: Engine, lanes) -> Callable[[str], Comparison]:
     def comparison_of(prompt: str) -> Comparison:
         if prompt == "refused":
             raise PromptError("empty")
         return Comparison(prompt, tuple(engine.loaded.encode(prompt)), lanes, CONFIG)
 
-    return list(run_prompts(engine, list(enumerate(prompts, start=1)), comparison_of, "s"))
+    return comparison_of
+
+
+def run(engine: Engine, lanes, prompts=PROMPTS, **named) -> list:
+    return list(run_prompts(engine, list(enumerate(prompts, start=1)), comparison_for(engine, lanes), "s", **named))
 
 
 @pytest.mark.parametrize("kind", LANES)
@@ -77,6 +82,42 @@ def test_rows_do_not_depend_on_those_before_them(engine):
     together = [row for row, _ in run(engine, LANES["static"])]
     alone = [run(engine, LANES["static"], [prompt])[0][0] for prompt in PROMPTS]
     assert [row.texts for row in together] == [row.texts for row in alone]
+
+
+@pytest.mark.parametrize("max_rows", [1, 2, 7, 16])
+def test_as_many_are_decoded_together_as_there_are_rows_for(engine, max_rows):
+    most = [0]
+
+    def note(module, args, output):
+        most[0] = max(most[0], len(args[0]))
+
+    hook = engine.loaded.model.get_input_embeddings().register_forward_hook(note)
+    try:
+        found = run(engine, LANES["static"], PROMPTS * 4, max_rows=max_rows)
+    finally:
+        hook.remove()
+    assert [row.number for row, _ in found] == list(range(1, 4 * len(PROMPTS) + 1))
+    assert most[0] <= max(max_rows, 2)
+    assert most[0] > 2 or max_rows < 7
+
+
+def test_one_that_is_abandoned_runs_nothing_more(engine):
+    rows = run_prompts(engine, list(enumerate(PROMPTS * 9, start=1)), comparison_for(engine, LANES["static"]), "s")
+    next(rows)
+    rows.close()
+    assert engine.scheduler.wait(10)
+
+
+def test_an_error_that_is_not_of_a_prompt_ends_all(engine):
+    def fail(*_):
+        raise MemoryError("none left")
+
+    hook = engine.loaded.readout.blocks[3].register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(MemoryError):
+            run(engine, LANES["static"])
+    finally:
+        hook.remove()
 
 
 def rows_of(prompts) -> list[PromptRow]:
