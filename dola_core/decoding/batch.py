@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dola_core.decoding.prefix_cache import PrefixCache
-from dola_core.models.reading.cached_texts import CachedTexts, read_logits
+from dola_core.models.reading.cached_texts import CachedTexts, read_step
 from dola_core.models.reading.proof import reading_rules
 from dola_core.models.reading.readout import Readout
 from dola_core.models.reading.workspace import Workspace
@@ -35,12 +35,11 @@ class Plan(NamedTuple):
     row_of: Mapping[int, int]
 
 
-class Batch(Protocol):
-    """What the lock-step loop asks of a batch. No hook outlives a call."""
+class Readouts(Protocol):
+    """What the lanes of a comparison choose their tokens by."""
 
     logits: Tensor
     """`[K, V]`, float32: read-outs of the last position, early layers first, then the last layer's `rows`."""
-
     ids: Tensor
     """`[rows, T]`: the distinct texts."""
 
@@ -49,6 +48,10 @@ class Batch(Protocol):
 
         Where it is read on every row, the other rows come next to it: all rows of layer 1, then of layer 2, …
         """
+
+
+class Batch(Readouts, Protocol):
+    """What the lock-step loop asks of a batch. No hook outlives a call."""
 
     def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
         """Read the prompt into one row.
@@ -75,6 +78,7 @@ class DynamicBatch:
         of_lanes: Sequence[Sequence[EarlyReadout]],
         *,
         of_every_row: Sequence[EarlyReadout] = (),
+        keep: Sequence[int] = (),
         prefix_cache: PrefixCache | None = None,
         reuse_prefix: bool = True,
     ) -> None:
@@ -84,15 +88,17 @@ class DynamicBatch:
             readout: the model.
             of_lanes: what each lane reads, on its own row.
             of_every_row: read these on every row, for the trace, and nothing else.
+            keep: layers whose states are kept after each pass, for a trace that is recorded later.
             prefix_cache: leave the cache here when the batch is closed.
             reuse_prefix: take the beginning of the prompt from there, too. If not, what is there is forgotten.
         """
         self.readout, self.prefix_cache, self.reuse_prefix = readout, prefix_cache, reuse_prefix
-        self.of_lanes, self.of_every_row = list(of_lanes), list(of_every_row)
+        self.of_lanes, self.of_every_row, self.keep = list(of_lanes), list(of_every_row), list(keep)
         self.workspace = Workspace()
         self.texts: CachedTexts | None = None
         """The rows' texts; None before the start, and while a `SharedBatch` holds them."""
-        self._indices: dict[tuple[EarlyReadout, int], int] = {}
+        self.places: dict[tuple[EarlyReadout, int], int] = {}
+        """Indices into `logits` of the early read-outs."""
 
     def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
         """Read the prompt, except for what the prefix cache has read; in one piece if the model needs that."""
@@ -125,7 +131,8 @@ class DynamicBatch:
             raise RuntimeError("The batch has no prompt yet; call start.")
         wanted = self.wanted(len(texts.ids), row_of)
         pairs, normed = [(early.layer, row) for early, row in wanted], [early.normed for early, _ in wanted]
-        self.take(texts.ids, read_logits(texts, pairs, early_norm=normed, workspace=self.workspace))
+        read = read_step(texts, pairs, early_norm=normed, keep=self.keep, workspace=self.workspace)
+        self.take(texts.ids, *read)
 
     def wanted(self, rows: int, row_of: Mapping[int, int]) -> list[tuple[EarlyReadout, int]]:
         """The early read-outs that a pass over so many rows has to give, each with its row."""
@@ -133,16 +140,20 @@ class DynamicBatch:
             wanted = [(early, row) for early in self.of_every_row for row in range(rows)]
         else:
             wanted = [(early, row) for lane, row in row_of.items() for early in self.of_lanes[lane]]
-        self._indices = {pair: index for index, pair in enumerate(dict.fromkeys(wanted))}
-        return list(self._indices)
+        self.places = {pair: index for index, pair in enumerate(dict.fromkeys(wanted))}
+        return list(self.places)
 
-    def take(self, ids: Tensor, logits: Tensor) -> None:
-        """Take over the texts `[rows, T]` and what a pass gave: what was `wanted`, then the last layer's rows."""
-        self.ids, self.logits = ids, logits
+    def take(self, ids: Tensor, logits: Tensor, states: Tensor | None) -> None:
+        """Take over the texts `[rows, T]` and what a pass gave.
+
+        That is what was `wanted`, then the last layer's rows, and the states of the layers to `keep`,
+        `[keep, rows, d]`.
+        """
+        self.ids, self.logits, self.states = ids, logits, states
 
     def logit_index(self, early: EarlyReadout, row: int) -> int:
         """Index into `logits` of an early read-out for `row`."""
-        return self._indices[early, row]
+        return self.places[early, row]
 
     def close(self) -> None:
         """Leave the cache for the next comparison, unless a failed forward pass has left it half done."""

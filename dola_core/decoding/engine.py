@@ -1,6 +1,6 @@
 """The engine owns a loaded model and runs comparisons with it, one step at a time."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -9,6 +9,7 @@ import torch
 from dola_core.comparison import ChatTurn, Comparison
 from dola_core.decoding.batch import Batch, DynamicBatch, EarlyReadout
 from dola_core.decoding.beam_search import BeamProgress, BeamResult, search_beams
+from dola_core.decoding.late_record import ReadLater
 from dola_core.decoding.lockstep import EndRules, ForcedContinuation, StepOutput, lockstep, run_lockstep
 from dola_core.decoding.model_settings import MatureProcessors, check_settings, not_followed, stop_strings
 from dola_core.decoding.prefix_cache import PrefixCache
@@ -84,6 +85,8 @@ class Engine:
         keep_prefix: bool = False,
         chunk: int | None = None,
         together: bool = False,
+        text_first: bool = False,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> Generator[StepOutput, None, None]:
         """Complete the prompt in every lane; a generator of steps that may be abandoned at any point.
 
@@ -99,6 +102,11 @@ class Engine:
                 reading a long one can be abandoned. The last bits of the numbers depend on it.
             together: decode it in one forward pass with all other comparisons that are under way together, in a thread
                 of the process, if the engine `decodes_together`. The last bits of the numbers depend on the others.
+            text_first: let the text go on at the pace of one that is not recorded. Its steps are recorded when it has
+                ended, in further outputs without tokens, or meanwhile if there are many. Other layers than those that
+                lanes chose by are then read in another product: in bfloat16 their log-probabilities differ by what the
+                rounding of the head's product does. Ignored for what is compiled, and in float16, which can overflow.
+            stopped: asked before each step; once it is true, no further one is decoded and what is left is recorded.
 
         If a read-out is no longer finite, all lanes end at that step as "broken", without a token.
 
@@ -114,7 +122,10 @@ class Engine:
         eos_ids, stop = self.loaded.eos_ids, (*comparison.config.stop, *self.stop_strings)
         rules = EndRules(limit, frozenset(eos_ids), stop, self.loaded.text)
         model, config, ids = self.loaded.readout.model, comparison.config, list(comparison.prompt_ids)
-        batch = self._batch(comparison, limit, record=record, reuse_prefix=reuse_prefix, keep_prefix=keep_prefix)
+        later = self._read_later(comparison) if record and text_first else None
+        batch = self._batch(
+            comparison, limit, record=record, later=later, reuse_prefix=reuse_prefix, keep_prefix=keep_prefix
+        )
         pace = lockstep(
             batch,
             self.loaded.readout.n_layers,
@@ -126,6 +137,8 @@ class Engine:
             record=record,
             forced=forced,
             chunk=chunk,
+            later=later if isinstance(batch, DynamicBatch) else None,
+            stopped=stopped,
         )
         if together and self.decodes_together and isinstance(batch, DynamicBatch):
             return self.scheduler.run(pace, batch, self._shared_batch, len(ids), chunk)
@@ -186,8 +199,22 @@ class Engine:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 
+    def _read_later(self, comparison: Comparison) -> ReadLater | None:
+        """What reads the layers of a step after its text; None if its numbers might not be finite then."""
+        readout = self.loaded.readout
+        if readout.model.dtype is torch.float16:
+            return None
+        return ReadLater(readout, _recorded_readouts(readout.n_layers, comparison.lanes, comparison.config))
+
     def _batch(
-        self, comparison: Comparison, limit: int, *, record: bool, reuse_prefix: bool, keep_prefix: bool
+        self,
+        comparison: Comparison,
+        limit: int,
+        *,
+        record: bool,
+        later: ReadLater | None,
+        reuse_prefix: bool,
+        keep_prefix: bool,
     ) -> Batch:
         readout, lanes, config = self.loaded.readout, comparison.lanes, comparison.config
         of_lanes = [early_readouts(lane, config) for lane in lanes]
@@ -197,7 +224,12 @@ class Engine:
             return static
         prefix_cache = self.prefix_cache if reuse_prefix or keep_prefix else None
         return DynamicBatch(
-            readout, of_lanes, of_every_row=everywhere, prefix_cache=prefix_cache, reuse_prefix=reuse_prefix
+            readout,
+            of_lanes,
+            of_every_row=[] if later else everywhere,
+            keep=later.layers if later else [],
+            prefix_cache=prefix_cache,
+            reuse_prefix=reuse_prefix,
         )
 
     def _compiled_batch(self) -> StaticBatch:

@@ -10,8 +10,10 @@ All rows of a comparison have the same length. Nothing here knows about tokenize
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import cast
 
-from dola_core.decoding.batch import Batch, Plan
+from dola_core.decoding.batch import Batch, DynamicBatch, Plan
+from dola_core.decoding.late_record import LateRecord, ReadLater
 from dola_core.decoding.model_settings import MatureProcessors
 from dola_core.decoding.step_chooser import StepChooser
 from dola_core.lanes import DecodingConfig, Lane
@@ -37,6 +39,8 @@ class StepOutput:
     """The records of this step's rows; empty if nothing is recorded."""
     read: int = 0
     """How many tokens of the prompt are read, in the outputs without `tokens` that come while a long one is."""
+    pending: int = 0
+    """How many steps, this one and earlier ones, are still to be recorded, if the text comes first."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,17 @@ Without a plan the batch stays as it is: while the prompt is read, and after the
 def run_lockstep(pace: Pace, batch: Batch) -> Generator[StepOutput, None, None]:
     """The steps of a comparison that has its batch to itself."""
     with closing(pace):
-        for output, plan in pace:
+        item = next(pace, None)
+        while item:
+            output, plan = item
             yield output
-            if plan:
-                batch.advance(*plan)
+            try:
+                if plan:
+                    batch.advance(*plan)
+            except Exception as error:
+                item = pace.throw(error)
+            else:
+                item = next(pace, None)
 
 
 def lockstep(
@@ -89,37 +100,68 @@ def lockstep(
     record: bool,
     forced: Mapping[int, ForcedContinuation],
     chunk: int | None = None,
+    later: ReadLater | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Pace:
     """Complete the prompt in every lane, with a model of `n_layers`. The batch is closed when the generator ends or is
     abandoned.
 
     `processors` act on the mature logits before any lane sees them. If a read-out is no longer finite, all lanes end at
-    that step as "broken", without a token.
+    that step as "broken", without a token. With `later` the text comes first: the steps of the trace follow it, also
+    after an error, which is raised when they have come. Once `stopped` says so, no further step is decoded.
     """
-    state = StepChooser(batch, n_layers, lanes, config, processors, record=record)
+    state = StepChooser(batch, n_layers, lanes, config, processors, record=record and later is None)
+    allowance = Allowance(rules.limit * len(lanes) * len(state.recorded))
+    late = None
+    if later and record:
+        chooser = StepChooser(later, n_layers, lanes, config, processors, record=True)
+        late = LateRecord(chooser, later, allowance, list(forced))
+    failure: Exception | None = None
     try:
-        yield from _steps(state, prompt_ids, rules, forced, chunk)
+        try:
+            yield from _steps(state, batch, prompt_ids, rules, forced, chunk, allowance, late, stopped)
+        except Exception as error:
+            failure = error
+        if late:
+            yield from _rest(late, failure)
+        if failure:
+            raise failure
     finally:
         batch.close()
 
 
+def _rest(late: LateRecord, failure: Exception | None) -> Pace:
+    """Record what is left of a text that has ended; after a failure, what can be."""
+    while late:
+        try:
+            index, steps = late.next()
+        except Exception as error:
+            raise failure or error from None
+        yield StepOutput(index, {}, {}, steps, pending=len(late)), None
+
+
 def _steps(
-    state: "StepChooser",
+    state: StepChooser,
+    batch: Batch,
     prompt_ids: list[int],
     rules: EndRules,
     forced: Mapping[int, ForcedContinuation],
     chunk: int | None,
+    allowance: Allowance,
+    late: LateRecord | None,
+    stopped: Callable[[], bool],
 ) -> Pace:
     row_of = dict.fromkeys(range(len(state.lanes)), 0)
     written: list[list[int]] = [[] for _ in state.lanes]
-    most = rules.limit * len(state.lanes) * len(state.recorded)
-    allowance = Allowance(most)
-    for read in state.batch.start(prompt_ids, chunk):
+    for read in batch.start(prompt_ids, chunk):
         yield StepOutput(0, {}, {}, (), read), None
     for index in range(rules.limit):
+        if stopped():
+            return
         choices = state.choose(row_of)
-        if choices is None:
-            yield StepOutput(index, {}, dict.fromkeys(row_of, "broken"), ()), None
+        if choices is None or (late is not None and not _is_finite(cast(DynamicBatch, batch))):
+            pending = len(late) if late else 0
+            yield StepOutput(index, {}, dict.fromkeys(row_of, "broken"), (), pending=pending), None
             return
         tokens = {
             lane: forced[lane][0][index] if lane in forced else choices.chosen[lane][row]
@@ -136,7 +178,10 @@ def _steps(
             if end:
                 ends[lane] = end
         steps = state.records(index, row_of, tokens, allowance, choices) if state.record else ()
-        output = StepOutput(index, tokens, ends, steps)
+        if late is not None:
+            late.keep(index, row_of, tokens, cast(DynamicBatch, batch))
+            steps = late.next()[1] if late.is_full else ()
+        output = StepOutput(index, tokens, ends, steps, pending=len(late) if late else 0)
         branches = {lane: (row, tokens[lane]) for lane, row in row_of.items() if lane not in ends}
         if not branches:
             yield output, None
@@ -145,3 +190,8 @@ def _steps(
         rows = list(dict.fromkeys(branches.values()))
         row_of = {lane: rows.index(branch) for lane, branch in branches.items()}
         yield output, Plan([row for row, _ in rows], [token for _, token in rows], row_of)
+
+
+def _is_finite(batch: DynamicBatch) -> bool:
+    """Whether the states are that will be read later. Other dtypes than float16 do not overflow in the head."""
+    return batch.states is None or bool(batch.states.isfinite().all())

@@ -15,6 +15,8 @@ from dola_core.decoding.lockstep import Pace, StepOutput
 from dola_core.decoding.processor_threads import give_up_processor_threads
 from dola_core.decoding.shared_batch import SharedBatch
 
+RECORDED = 2
+"""Steps that are recorded in a round while other runs decode or read."""
 LONGEST_ROUND = 60.0
 """Seconds that the end of the program waits for a round."""
 
@@ -41,6 +43,14 @@ class ScheduledRun:
     abandoned: bool = False
     """Whether its caller does not want any more of it."""
     outputs: "queue.SimpleQueue[StepOutput | End]" = field(default_factory=queue.SimpleQueue)
+
+    is_written: bool = False
+    """Whether its text has ended, and what comes is its record."""
+
+    @property
+    def decodes(self) -> bool:
+        """Whether its text goes on."""
+        return not self.to_read and not self.is_written
 
     @property
     def to_read(self) -> int:
@@ -117,7 +127,7 @@ class Scheduler:
             self.round()
 
     def round(self) -> None:
-        """One step of every run that decodes, and of some that read; then the pass of each shared batch."""
+        """One step of every run that decodes, and of some that read or record; then the pass of each shared batch."""
         with self._changed:
             runs = list(self._runs)
         for run in runs:
@@ -125,45 +135,41 @@ class Scheduler:
                 self._end(run)
         runs = [run for run in runs if not run.abandoned]
         plans: dict[SharedBatch, dict[DynamicBatch, Plan]] = {run.shared: {} for run in runs}
-        for run in [*(run for run in runs if not run.to_read), *_next_readers(runs)]:
+        for run in [*(run for run in runs if run.decodes), *_next_readers(runs), *_next_recorders(runs)]:
             if plan := self._step(run):
                 plans[run.shared][run.batch] = plan
         for shared, own in plans.items():
             failed = shared.advance(own)
             for run in runs:
                 if error := failed.get(run.batch):
-                    self._fail(run, error)
+                    self._step(run, error)
 
-    def _step(self, run: ScheduledRun) -> Plan | None:
-        """Let a run take its step, and hand that to its caller: how its batch goes on, or None if it does not yet.
+    def _step(self, run: ScheduledRun, error: Exception | None = None) -> Plan | None:
+        """Let a run take its step, and hand that to its caller: how its batch goes on, or None if it does not.
 
-        A run that goes on reading its prompt waits until others have had their turn to read.
+        With an `error`, go on as if its own batch had raised it. A run that reads its prompt, or records its text, in
+        several steps waits until others have had their turn to.
         """
         try:
-            output, plan = next(run.pace)
+            output, plan = run.pace.throw(error) if error else next(run.pace)
+            run.outputs.put(output)
+            run.read = output.read or run.prompt_tokens
+            run.is_written = not plan and not run.to_read
+            if run.is_written:
+                run.shared.release(run.batch)
+            if run.is_written and not output.pending:
+                next(run.pace)  # to its end
         except StopIteration:
             self._end(run)
-            return None
-        except Exception as error:
-            self._end(run, error)
-            return None
-        run.outputs.put(output)
-        run.read = output.read or run.prompt_tokens
-        if plan is None and not run.to_read:
-            self._end(run)
-        elif run.to_read:
-            with self._changed:
-                self._runs.remove(run)
-                self._runs.append(run)
-        return plan
-
-    def _fail(self, run: ScheduledRun, error: Exception) -> None:
-        """End a run as if its own batch had raised `error`."""
-        try:
-            run.pace.throw(error)
         except Exception as raised:
-            error = raised
-        self._end(run, error)
+            self._end(run, raised)
+        else:
+            if not run.decodes:
+                with self._changed:
+                    self._runs.remove(run)
+                    self._runs.append(run)
+            return plan
+        return None
 
     def _end(self, run: ScheduledRun, error: Exception | None = None) -> None:
         try:
@@ -183,6 +189,12 @@ def _next_readers(runs: list[ScheduledRun]) -> list[ScheduledRun]:
         if run.to_read and (not readers or sum(one.to_read for one in readers) + run.to_read <= readers[0].chunk):
             readers.append(run)
     return readers
+
+
+def _next_recorders(runs: list[ScheduledRun]) -> list[ScheduledRun]:
+    """Those that may record a step before the next pass: all, or `RECORDED` if the texts of others wait for it."""
+    recorders = [run for run in runs if run.is_written]
+    return recorders[:RECORDED] if len(recorders) < len(runs) else recorders
 
 
 SCHEDULER = Scheduler()

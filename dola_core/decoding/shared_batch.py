@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dola_core.decoding.batch import DynamicBatch, EarlyReadout, Plan
-from dola_core.models.reading.cached_texts import CachedTexts, read_logits
+from dola_core.models.reading.cached_texts import CachedTexts, read_step
 from dola_core.models.reading.joined_texts import joined
 from dola_core.models.reading.workspace import Workspace
 
@@ -100,13 +100,16 @@ class SharedBatch:
             wanted += [(early, rows[row]) for early, row in batch.wanted(len(rows), plan.row_of)]
             of_batch[batch] = range(first, len(wanted))
         pairs, normed = [(early.layer, row) for early, row in wanted], [early.normed for early, _ in wanted]
-        logits = read_logits(texts, pairs, early_norm=normed, workspace=self.workspace)
+        keep = list(dict.fromkeys(layer for batch in plans for layer in batch.keep))
+        logits, states = read_step(texts, pairs, early_norm=normed, keep=keep, workspace=self.workspace)
         for batch, early in of_batch.items():
             rows = self._rows[batch]
-            own = logits
+            own, own_states = logits, states
             if len(plans) > 1:
                 own = _copied(logits, [*early, *(len(wanted) + row for row in rows)], batch.workspace)
-            batch.take(texts.ids[rows.start : rows.stop, texts.padding[rows.start] :], own)
+                if states is not None:
+                    own_states = states[[keep.index(layer) for layer in batch.keep], rows.start : rows.stop]
+            batch.take(texts.ids[rows.start : rows.stop, texts.padding[rows.start] :], own, own_states)
 
     def _apart(self, plans: Mapping[DynamicBatch, Plan], error: Exception) -> dict[DynamicBatch, Exception]:
         """Read each batch by itself after a pass over all of them has failed: returns the errors of those that fail.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dola_core.contrast import closeness, log_softmax
-from dola_core.decoding.batch import Batch, EarlyReadout
+from dola_core.decoding.batch import EarlyReadout, Readouts
 from dola_core.decoding.model_settings import MatureProcessors
 from dola_core.lanes import DecodingConfig, Lane, Reading, gumbel_noise, lane_scores, select_tokens
 from dola_core.models.reading.workspace import Workspace
@@ -30,7 +30,7 @@ class StepChoices:
     ids: Tensor
     """`[rows, T]`"""
     log_q: Tensor
-    """`[K, V]`, in the order of `Batch.logits`."""
+    """`[K, V]`, in the order of `Readouts.logits`."""
     log_q_N: dict[float, Tensor]
     """{repetition penalty: the last layer's log-probabilities `[rows, V]`}"""
     noise: Tensor | None
@@ -51,7 +51,7 @@ class StepChooser:
 
     def __init__(
         self,
-        batch: Batch,
+        batch: Readouts,
         n_layers: int,
         lanes: tuple[Lane, ...],
         config: DecodingConfig,

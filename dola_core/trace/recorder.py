@@ -32,7 +32,7 @@ class Recorder:
     def trace(self, piece: Callable[[int], str], text: Callable[[Sequence[int]], str]) -> Trace:
         """The trace so far; `piece` gives the text of one id and `text` that of a sequence of ids."""
         comparison = self.comparison
-        ids = set(comparison.prompt_ids)
+        ids = set(comparison.prompt_ids).union(*self.ids)
         for step in self.steps:
             ids.update(step.tokens.tolist(), step.top_ids.tolist(), step.taken)
         return Trace(

@@ -172,7 +172,6 @@ def _arguments(kind: type[Any]) -> frozenset[str]:
     return frozenset(inspect.signature(kind.forward).parameters)
 
 
-@torch.inference_mode()
 def read_logits(
     texts: CachedTexts,
     pairs: Sequence[tuple[int, int]],
@@ -186,11 +185,28 @@ def read_logits(
     model has one product of its head. `early_norm` says of each pair whether it is read through the final norm, or of
     all of them.
     """
+    return read_step(texts, pairs, early_norm=early_norm, workspace=workspace)[0]
+
+
+@torch.inference_mode()
+def read_step(
+    texts: CachedTexts,
+    pairs: Sequence[tuple[int, int]],
+    *,
+    early_norm: bool | Sequence[bool],
+    keep: Sequence[int] = (),
+    workspace: Workspace | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """The same, and the outputs of the layers `keep` at the last position, `[keep, rows, d]`; None if none are kept."""
     readout, output = texts.readout, None
+    kept = list[Tensor]()
     normed = [early_norm] * len(pairs) if isinstance(early_norm, bool) else early_norm
     for rows in texts.groups:
         places = [place for place, (_, row) in enumerate(pairs) if row in rows]
-        product = _read_group(texts, rows, [pairs[place] for place in places], [normed[place] for place in places])
+        own = [pairs[place] for place in places]
+        product, states = _read_group(texts, rows, own, [normed[place] for place in places], keep)
+        if states is not None:
+            kept.append(states)
         if len(rows) == len(texts.ids):
             output = product
         else:
@@ -198,10 +214,10 @@ def read_logits(
             output[[*places, *(len(pairs) + row for row in rows)]] = product
     if output is None:
         raise ValueError("There is no text to read.")
-    logits = readout.parts.after_head(output)
+    logits, states = readout.parts.after_head(output), torch.cat(kept, dim=1) if kept else None
     if workspace is None or logits.dtype is torch.float32:
-        return logits.float()
-    return workspace.like("logits", logits).copy_(logits)
+        return logits.float(), states
+    return workspace.like("logits", logits).copy_(logits), states
 
 
 @torch.inference_mode()
@@ -218,10 +234,16 @@ def read_states(texts: CachedTexts, layers: Sequence[int], pick: Callable[[Tenso
     return {layer: torch.cat([captured.pop(layer) for captured in groups]) for layer in layers}
 
 
-def _read_group(texts: CachedTexts, rows: range, pairs: Sequence[tuple[int, int]], normed: Sequence[bool]) -> Tensor:
-    """The head's output `[pairs + rows, V]` of one pass, for (layer, row) `pairs` of its rows.
+def _read_group(
+    texts: CachedTexts,
+    rows: range,
+    pairs: Sequence[tuple[int, int]],
+    normed: Sequence[bool],
+    keep: Sequence[int],
+) -> tuple[Tensor, Tensor | None]:
+    """The head's output `[pairs + rows, V]` of one pass, for (layer, row) `pairs` of its rows, and the states to keep.
 
-    `normed` says which of them are read through the final norm.
+    `normed` says which of the pairs are read through the final norm.
     """
     readout, layers = texts.readout, list(dict.fromkeys(layer for layer, _ in pairs))
 
@@ -239,6 +261,7 @@ def _read_group(texts: CachedTexts, rows: range, pairs: Sequence[tuple[int, int]
         ready[through_norm] = readout.norm(h[through_norm])
         return ready
 
-    with readout.capture(layers) as captured, readout.beside_head(early) as product:
+    with readout.capture({*layers, *keep}) as captured, readout.beside_head(early) as product:
         texts.read_group(rows)
-    return cast(Tensor, product.output)
+    output = cast(Tensor, product.output)
+    return output, torch.stack([captured[layer].to(output.device) for layer in keep]) if keep else None

@@ -1,5 +1,8 @@
 """Memory that one step of a comparison after the other works in."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,7 +18,11 @@ class Workspace:
 
     def like(self, name: str, tensor: Tensor) -> Tensor:
         """The buffer `name`, with the shape and device of `tensor`; its contents are undefined."""
-        flat = self._flat.get(name)
-        if flat is None or flat.numel() < tensor.numel() or flat.device != tensor.device:
-            flat = self._flat[name] = torch.empty(tensor.numel(), device=tensor.device)
-        return flat[: tensor.numel()].view(tensor.shape)
+        return self.shaped(name, tensor.shape, tensor.device)
+
+    def shaped(self, name: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        """The buffer `name`, of this shape and on this device; its contents are undefined."""
+        flat, count = self._flat.get(name), math.prod(shape)
+        if flat is None or flat.numel() < count or flat.device != device:
+            flat = self._flat[name] = torch.empty(count, device=device)
+        return flat[:count].view(*shape)

@@ -55,6 +55,7 @@ class Visit:
     stays: int
     chunk: int | None
     record: bool
+    text_first: bool = False
 
 
 VISITS = st.builds(
@@ -69,6 +70,7 @@ VISITS = st.builds(
     stays=st.integers(1, 20),
     chunk=st.sampled_from([None, 3, 8]),
     record=st.booleans(),
+    text_first=st.booleans(),
 )
 
 
@@ -99,7 +101,11 @@ def visited(engine: Engine, visits: Sequence[Visit]) -> list[tuple[list[StepOutp
         for visit in visits:
             if visit.comes == number:
                 runs[id(visit)] = engine.compare(
-                    visit.comparison, record=visit.record, chunk=visit.chunk, together=True
+                    visit.comparison,
+                    record=visit.record,
+                    chunk=visit.chunk,
+                    together=True,
+                    text_first=visit.text_first,
                 )
             elif visit.comes + visit.stays == number:
                 runs[id(visit)].abandoned = True
@@ -122,7 +128,8 @@ def engine(request):
 def test_each_writes_what_it_writes_alone(engine, visits):
     for visit, (mine, ends) in zip(visits, visited(engine, visits), strict=True):
         assert [end.error for end in ends] == [None]
-        alone = list(engine.compare(visit.comparison, record=visit.record, chunk=visit.chunk))
+        how = {"record": visit.record, "chunk": visit.chunk, "text_first": visit.text_first}
+        alone = list(engine.compare(visit.comparison, **how))
         has_left = len(mine) < len(alone)
         assert len(mine) >= min(visit.stays // (2 + len(visits)), len(alone)) or not has_left
         for one, other in zip(mine, alone, strict=not has_left):
