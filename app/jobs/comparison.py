@@ -45,6 +45,8 @@ class ComparisonUpdate:
     """Whether every lane has come to an end of its own."""
     halt: Halt | None = None
     """Why this is the last update although not every lane has ended."""
+    written: tuple[tuple[int, ...], ...] = ()
+    """The ids of each lane's text, which while it is written may be ahead of the trace's steps."""
     unread: str = ""
     """What was left out of the prompt, since the model has no token for it; said with the last update."""
 
@@ -54,8 +56,11 @@ def run(
     request: ComparisonRequest,
     limits: Limits | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    text_first: bool = True,
 ) -> Generator[ComparisonUpdate, None, None]:
     """Run a comparison, yielding its trace a few times a second and once when it is over.
+
+    With `text_first` the texts do not wait for their steps, which come into the trace afterwards.
 
     `cancelled` is asked at every step and between the chunks of a long prompt. The generator may be closed at any
     point. Raises `RequestError` for a prompt that cannot be completed.
@@ -78,7 +83,8 @@ def run(
         comparison = replace(comparison, chat=turn)
     unread = ", ".join(filter(None, (unread, unread_too)))
     # A prompt's numbers must not depend on what was run before, so nothing is reused.
-    with closing(_run(engine, comparison, limits, reuse_prefix=False, cancelled=cancelled)) as updates:
+    how = {"reuse_prefix": False, "text_first": text_first}
+    with closing(_run(engine, comparison, limits, **how, cancelled=cancelled)) as updates:
         for update in updates:
             yield replace(update, unread=unread) if update.finished or update.halt else update
 
@@ -116,7 +122,7 @@ def run_on(
     comparison = _comparison(engine, prompt, prompt_ids, tuple(lanes), config)
     if trace.chat:
         comparison = replace(comparison, chat=trace.chat, begun=trace.begun + said)
-    yield from _run(engine, comparison, limits, reuse_prefix=True, cancelled=cancelled)
+    yield from _run(engine, comparison, limits, reuse_prefix=True, text_first=True, cancelled=cancelled)
 
 
 def check_same_model(traced: ModelInfo, ours: ModelInfo) -> None:
@@ -164,6 +170,7 @@ def _run(
     limits: Limits,
     *,
     reuse_prefix: bool,
+    text_first: bool,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[ComparisonUpdate, None, None]:
     loaded, recorder = engine.loaded, Recorder(comparison, engine.loaded.info)
@@ -171,7 +178,8 @@ def _run(
     end = time.monotonic() + within(limits.seconds, _gpu_seconds(engine, comparison))
 
     def update(note: str = "", **values: object) -> ComparisonUpdate:
-        return ComparisonUpdate(recorder.trace(piece, loaded.text), note, values)
+        written = tuple(map(tuple, recorder.ids))
+        return ComparisonUpdate(recorder.trace(piece, loaded.text), note, values, written=written)
 
     def over(halt: Halt) -> ComparisonUpdate:
         return ComparisonUpdate(recorder.trace(piece, loaded.text).stopped(halt), halt=halt)
@@ -192,24 +200,39 @@ def _run(
                 best = event.beams[0]
                 forced[event.lane] = (best.ids, best.end)
                 recorder.beams_found.append(len(event.beams))
-    together, shown = not ZERO_GPU, -math.inf
+    halts: list[Halt] = []
+
+    def stopped() -> bool:  # the engine asks it between two steps, and between two chunks of the prompt
+        halts.extend(filter(None, [halt_now()]))
+        return bool(halts)
+
     steps = engine.compare(
-        comparison, forced=forced, reuse_prefix=reuse_prefix, keep_prefix=True, chunk=CHUNK, together=together
+        comparison,
+        forced=forced,
+        reuse_prefix=reuse_prefix,
+        keep_prefix=True,
+        chunk=CHUNK,
+        together=not ZERO_GPU,
+        text_first=text_first and not ZERO_GPU,  # there `cancelled` closes the run, which would lose the steps
+        stopped=stopped,
     )
-    with closing(steps) as outputs:
-        for output in outputs:
-            recorder.add(output.tokens, output.ends, output.steps)
-            if None not in recorder.ends:
-                continue  # to the end, where the engine has taken the run out of its batch
-            if halt := halt_now():
-                yield over(halt)
-                return
-            if output.read:
-                yield update("page.reading_on", read=output.read, of=len(comparison.prompt_ids))
-            elif time.monotonic() - shown >= text_interval(engine.running):
-                yield update()
-                shown = time.monotonic()
-    if "broken" in recorder.ends:
+    shown = -math.inf
+    try:
+        with closing(steps) as outputs:
+            for output in outputs:
+                recorder.add(output.tokens, output.ends, output.steps)
+                is_written = None not in recorder.ends or bool(halts)
+                if output.read:
+                    yield update("page.reading_on", read=output.read, of=len(comparison.prompt_ids))
+                elif time.monotonic() - shown >= text_interval(engine.running) and (output.pending or not is_written):
+                    yield update("page.recording" if is_written else "", left=output.pending)
+                    shown = time.monotonic()
+    except Exception:
+        yield update()  # with what has been recorded until then
+        raise
+    if halts and None in recorder.ends:
+        yield over(halts[0])
+    elif "broken" in recorder.ends:
         yield over("broken")
     else:
         yield ComparisonUpdate(recorder.trace(piece, loaded.text), finished=True)

@@ -1,6 +1,6 @@
 """A trace together with how a visitor looks at it: whatever several parts of the page need, worked out once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -67,9 +67,7 @@ class Inspection:
     @cached_property
     def forks(self) -> tuple[int | None, ...]:
         """The index at which each lane's text parts from the first lane's; for the first, from any; None if nowhere."""
-        first, *others = [self.trace.lane_ids(lane) for lane in self.shown]
-        parts = [_parting(first, ids) for ids in others]
-        return min((part for part in parts if part is not None), default=None), *parts
+        return partings([self.trace.lane_ids(lane) for lane in self.shown])
 
     def is_as_run(self, lane: int) -> bool:
         """Whether a lane is set as it ran."""
@@ -256,6 +254,13 @@ def lane_name(lane: Lane, words: Language) -> str:
     return words.words.get(f"lane.{lane.kind}", lane.name) if lane.name == usual else cut(lane.name, LONGEST_NAME)
 
 
-def _parting(one: list[int], other: list[int]) -> int | None:
+def partings(texts: Sequence[Sequence[int]]) -> tuple[int | None, ...]:
+    """The index at which each text parts from the first; for the first, from any; None if nowhere."""
+    first, *others = texts
+    parts = [_parting(first, ids) for ids in others]
+    return min((part for part in parts if part is not None), default=None), *parts
+
+
+def _parting(one: Sequence[int], other: Sequence[int]) -> int | None:
     """The index of the first token that differs, if one does."""
     return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)

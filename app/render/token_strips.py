@@ -1,10 +1,11 @@
 """The lanes' token strips: trace → plain data that the browser draws with `textContent`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.language import Language
 from app.render.figures.shades import shade
-from app.render.inspection import Inspection, lane_name
+from app.render.inspection import Inspection, lane_name, partings
 from app.ui.palette import SIDES
 from dola_core.display import format_number, visible_token
 from dola_core.trace.step import Step
@@ -22,13 +23,18 @@ def token_strips(inspection: Inspection, *, label: str = "") -> dict[str, Any]:
     `label` says of a trace that was not run here where it comes from.
     """
     view = inspection.view
-    lanes = [_lane(inspection, lane, running=False) for lane in inspection.shown]
+    lanes = [_lane(inspection, lane, inspection.trace.lane_ids(lane), running=False) for lane in inspection.shown]
     return _strips(inspection, lanes, selected={"lane": view.lane, "index": view.index}) | {"label": label}
 
 
-def running_strips(inspection: Inspection) -> dict[str, Any]:
-    """The strips while the texts are still being written, for a view of the lanes as they run; no step is selected."""
-    lanes = [_lane(inspection, lane, running=True) for lane in inspection.shown]
+def running_strips(inspection: Inspection, written: Sequence[Sequence[int]] = ()) -> dict[str, Any]:
+    """The strips while the texts are still being written, for a view of the lanes as they run; no step is selected.
+
+    `written` are the ids of each lane's text, which may be ahead of the trace's steps; empty if they are not.
+    """
+    texts = [*(written or map(inspection.trace.lane_ids, inspection.shown))]
+    forks = partings(texts)
+    lanes = [_lane(inspection, lane, texts[lane], running=True) | {"fork": forks[lane]} for lane in inspection.shown]
     return _strips(inspection, lanes, selected={"lane": len(lanes) - 1, "index": -1})
 
 
@@ -69,18 +75,19 @@ def _prompt_chip(inspection: Inspection) -> str:
     return inspection.words("strips.prompt", n=count) if trace.chat or count > SHORT_PROMPT else ""
 
 
-def _lane(inspection: Inspection, lane: int, *, running: bool) -> dict[str, Any]:
-    """One lane's strip."""
+def _lane(inspection: Inspection, lane: int, ids: Sequence[int], *, running: bool) -> dict[str, Any]:
+    """One lane's strip, of a text `ids` whose last steps may not be recorded yet."""
     trace, steps, words = inspection.trace, inspection.lane_steps[lane], inspection.words
-    pieces, changed = running_text(trace, trace.lane_ids(lane)), set(inspection.changed[lane])
+    pieces, changed = running_text(trace, ids), set(inspection.changed[lane])
     first = min(changed, default=len(steps))
     tokens = [
         _token(inspection, step, lane, piece) | {"changed": step.index in changed, "dim": step.index > first}
-        for step, piece in zip(steps, pieces, strict=True)
+        for step, piece in zip(steps, pieces, strict=False)
     ]
+    tokens += [_unread_token(inspection, index, ids[index], pieces[index]) for index in range(len(steps), len(ids))]
     if trace.ends[lane] == "eos" and tokens:
         tokens[-1]["stops"] = True  # as text, it is drawn as a mark
-    size = words("strips.one_token") if len(steps) == 1 else words("strips.tokens", n=len(steps))
+    size = words("strips.one_token") if len(ids) == 1 else words("strips.tokens", n=len(ids))
     return {
         "side": SIDES[lane],
         "name": lane_name(trace.lanes[lane], words),
@@ -134,6 +141,13 @@ def _token(inspection: Inspection, step: Step, lane: int, piece: Piece) -> dict[
         "level": _level(inspection, step, lane),
         "hint": _hint(inspection, step, lane, ghosts, again),
     }
+
+
+def _unread_token(inspection: Inspection, index: int, token_id: int, piece: Piece) -> dict[str, Any]:
+    """A token whose step is not recorded yet: what other lanes would say there is not known."""
+    hint = inspection.words("strips.unread", step=index + 1, id=token_id)
+    plain = {"differs": False, "ghosts": [], "again": None, "level": 0.0, "changed": False, "dim": False}
+    return {"text": piece.text, "plain": piece.plain, "hint": hint} | plain
 
 
 def _hint(inspection: Inspection, step: Step, lane: int, ghosts: dict[int, int], again: str | None) -> str:

@@ -153,7 +153,7 @@ class Api:
             _request(facts, numbers, asked)  # what is wrong is said before the run waits in the queue
 
         def start(engine: Engine) -> Generator[ComparisonUpdate, None, None]:
-            return run(engine, _request(ModelFacts.of(name, engine), numbers, asked), limits)
+            return run(engine, _request(ModelFacts.of(name, engine), numbers, asked), limits, text_first=False)
 
         sent = 0
         rows = rows_of(len(asked["lanes"]) or LEAST_LANES, num_beams)

@@ -106,7 +106,8 @@ class Engine:
                 ended, in further outputs without tokens, or meanwhile if there are many. Other layers than those that
                 lanes chose by are then read in another product: in bfloat16 their log-probabilities differ by what the
                 rounding of the head's product does. Ignored for what is compiled, and in float16, which can overflow.
-            stopped: asked before each step; once it is true, no further one is decoded and what is left is recorded.
+            stopped: asked after each step and each chunk of the prompt, perhaps in another thread. Once it is true, no
+                further one is read and what is left is recorded.
 
         If a read-out is no longer finite, all lanes end at that step as "broken", without a token.
 

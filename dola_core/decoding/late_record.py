@@ -109,13 +109,17 @@ class LateRecord:
         self._bytes += step.n_bytes
 
     def next(self) -> tuple[int, tuple[Step, ...]]:
-        """Record the oldest step: its index and its records, none if a layer's numbers are not finite."""
+        """Record the oldest step: its index and its records.
+
+        Raises `FloatingPointError` if a layer gives numbers that are not finite, which the check of the states rules
+        out but for what the head does to them.
+        """
         step = self._kept.popleft()
         self._bytes -= step.n_bytes
         self._batch.load(step)
         choices = self._chooser.choose(step.row_of)
         if choices is None:
-            return step.index, ()
+            raise FloatingPointError(f"A layer's numbers at step {step.index + 1} are not finite.")
         for lane, token in step.tokens.items():
             if lane not in self._forced:
                 choices.chosen[lane][step.row_of[lane]] = token

@@ -155,8 +155,10 @@ def _steps(
     written: list[list[int]] = [[] for _ in state.lanes]
     for read in batch.start(prompt_ids, chunk):
         yield StepOutput(0, {}, {}, (), read), None
-    for index in range(rules.limit):
         if stopped():
+            return
+    for index in range(rules.limit):
+        if index and stopped():
             return
         choices = state.choose(row_of)
         if choices is None or (late is not None and not _is_finite(cast(DynamicBatch, batch))):

@@ -72,7 +72,7 @@ def _trace(engine: Engine, comparison: Comparison, stopped: threading.Event) -> 
     """Everything recorded of a comparison, or None if it was stopped before its end."""
     comparison = engine.fitted(comparison)
     recorder = Recorder(comparison, engine.loaded.info)
-    for output in engine.compare(comparison, together=True):
+    for output in engine.compare(comparison, together=True, text_first=True):
         recorder.add(output.tokens, output.ends, output.steps)
         if stopped.is_set():
             return None

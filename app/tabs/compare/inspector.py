@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 import gradio as gr
 from gradio.components import Component
 
+from app.jobs.comparison import ComparisonUpdate
 from app.language import ENGLISH, Language, language
 from app.render.figures import layer_card, map_card, plausible_head_card
 from app.render.guide_steps import guide_steps
@@ -131,9 +132,11 @@ class Inspector:
         """The trace that is shown with how the visitor looks at it; None if there is nothing to look at."""
         return Inspection.of(values[self.trace], self.view(values, lanes))
 
-    def streaming(self, trace: Trace, view: View) -> Changes:
+    def streaming(self, update: ComparisonUpdate, view: View) -> Changes:
         """A comparison under way: the strips only, nothing selected."""
-        return {self.trace: trace, self.lanes: running_strips(Inspection(trace, replace(view, lanes=trace.lanes)))}
+        trace = update.trace
+        strips = running_strips(Inspection(trace, replace(view, lanes=trace.lanes)), update.written)
+        return {self.trace: trace, self.lanes: strips}
 
     def finished(self, trail: list[Crumb], view: View) -> Changes:
         """The last run of a trail at its end; the charts stay as they were if nothing was written."""

@@ -16,6 +16,7 @@ from app.jobs.queue.cancellation import Cancellations
 from app.jobs.queue.run_queue import SPARE, Waiting
 from app.jobs.queue.visitor import Visitor
 from app.jobs.request import RequestError, rows_of
+from app.jobs.zero_gpu import ZERO_GPU
 from app.language import Language, VisitorError, language
 from app.render.inspection import Inspection, lane_name
 from app.render.sentences import ended_at_once
@@ -201,14 +202,14 @@ class RunHandlers:
                     if last.finished:
                         shown = self._at_end(values, [*trail, Crumb(label, last.trace)])
                         yield shown | self._said(last, values, at), last.trace
-                    elif last.halt or cancelled():
+                    elif last.halt or (ZERO_GPU and cancelled()):  # there a run does not learn of it
                         ended = [*trail, Crumb(label, last.trace.stopped())]
                         note = self._said(last, values, at) | self._halt_notice(last, words, at)
                         yield self._at_end(values, ended) | note, None
                         return
                     else:
                         told = busy(_progress(last, words))
-                        yield inspector.streaming(last.trace, inspector.view(values, ())) | told, None
+                        yield inspector.streaming(last, inspector.view(values, ())) | told, None
             if last is None:  # cancelled before its turn
                 yield {at: None}, None
         except VisitorError as error:

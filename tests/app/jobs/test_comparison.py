@@ -5,6 +5,7 @@ import pytest
 
 from app.inputs.examples import outcome
 from app.inputs.known_model import KnownModel
+from app.jobs import comparison
 from app.jobs.comparison import ALL_UPDATES, UPDATES, run, run_on, text_interval
 from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.language import language
@@ -252,7 +253,26 @@ def test_texts_are_shown_often_but_not_more_often_in_all_than_the_interpreter_ca
 def test_the_first_token_is_shown_at_once_however_many_runs_there_are(engine, monkeypatch, running):
     monkeypatch.setattr(time, "monotonic", lambda: 0.0)
     monkeypatch.setattr(Engine, "running", running)
-    lengths = [len(update.trace.steps) for update in run(engine, ComparisonRequest.of(**ASKED))]
-    assert lengths[0] == 0
-    assert lengths[1] > 0
-    assert len(lengths) == 3, "the others come too soon after it, as the clock stands still; then the whole"
+    *updates, last = run(engine, ComparisonRequest.of(**ASKED))
+    assert [len(update.written[0]) for update in updates] == [0, 1], "others come too soon, as the clock stands still"
+    assert len(last.trace.lane_ids(0)) > 1
+
+
+def test_the_texts_do_not_wait_for_their_steps(engine, monkeypatch):
+    """They are complete while their steps are still recorded, which is said."""
+    monkeypatch.setattr(comparison, "text_interval", lambda running: -1.0)
+    *updates, last = run(engine, ComparisonRequest.of(**ASKED))
+    ids = tuple(tuple(last.trace.lane_ids(lane)) for lane in range(2))
+    ahead = [update for update in updates if update.written == ids and len(update.trace.steps) < len(last.trace.steps)]
+    assert ahead
+    assert {update.note for update in ahead[1:]} == {"page.recording"}
+    left = [update.values["left"] for update in ahead]
+    assert left == sorted(left, reverse=True)
+    assert last.finished
+
+
+def test_who_wants_the_steps_with_the_text_gets_them(engine, monkeypatch):
+    monkeypatch.setattr(comparison, "text_interval", lambda running: -1.0)
+    for update in run(engine, ComparisonRequest.of(**ASKED), text_first=False):
+        for lane, ids in enumerate(update.written):
+            assert update.trace.lane_ids(lane) == list(ids)

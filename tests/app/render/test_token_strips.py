@@ -41,6 +41,23 @@ def test_a_running_lane_has_a_caret_and_no_end(forked):
     assert not any(piece.get("stops") for piece in a["tokens"])
 
 
+@pytest.mark.parametrize("recorded", [0, 2, 5])
+def test_a_text_that_is_ahead_of_its_record_is_shown_whole(forked, recorded):
+    """Its last tokens without what other lanes would say, which is not known yet."""
+    steps = tuple(step for step in forked.steps if step.index < recorded)
+    running = forked.model_copy(update={"steps": steps, "ends": (None, None)})
+    written = [forked.lane_ids(0), forked.lane_ids(1)]
+    whole = token_strips(inspecting(forked))["lanes"]
+    for lane, complete in zip(running_strips(inspecting(running), written)["lanes"], whole, strict=True):
+        assert [one["text"] for one in lane["tokens"]] == [one["text"] for one in complete["tokens"]]
+        assert lane["fork"] == forked.fork
+        assert [one["differs"] for one in lane["tokens"][:recorded]] == [
+            one["differs"] for one in complete["tokens"][:recorded]
+        ]
+        assert not any(one["differs"] or one["ghosts"] for one in lane["tokens"][recorded:])
+        assert all(one.keys() == complete["tokens"][0].keys() - {"stops"} for one in lane["tokens"][recorded:])
+
+
 def test_another_setting_marks_what_would_change_and_dims_what_follows(forked):
     differ = [s.index for s in forked.lane_steps(1) if s.choices[0].id != s.choices[1].id]
     base, dola = (lane["tokens"] for lane in token_strips(inspecting(forked, alpha=1.0))["lanes"])
