@@ -23,6 +23,10 @@ MOST_BYTES = 48 << 20
 """What the kept steps of a comparison may take. Beyond, a step is recorded for every one that is decoded."""
 
 
+READ_TOGETHER = 256
+"""Rows of one product of the head. Fewer would read its weights more often, more write into memory that is fresh."""
+
+
 @dataclass(frozen=True)
 class KeptStep:
     """What is kept of a step that is not recorded yet."""
@@ -57,21 +61,30 @@ class ReadLater:
         """That of the head's product, which holds all of its bits."""
 
     @torch.inference_mode()
-    def load(self, step: KeptStep) -> None:
-        """Read the layers of a step."""
-        self.ids, rows = step.ids, len(step.ids)
-        readout, count = self.readout, len(self.of_every_row)
-        states = torch.cat([step.states[self.layers.index(early.layer)] for early in self.of_every_row])
+    def read(self, steps: Sequence[KeptStep]) -> list[Tensor]:
+        """Read the layers of some steps in one product of the head, `[of_every_row · rows, V]` of each."""
+        readout = self.readout
+        states = torch.cat(
+            [step.states[self.layers.index(early.layer)] for step in steps for early in self.of_every_row]
+        )
+        normed = torch.tensor(
+            [early.normed for step in steps for early in self.of_every_row for _ in step.ids], device=states.device
+        )
         ready = torch.empty_like(states)
-        normed = torch.tensor([early.normed for early in self.of_every_row for _ in range(rows)], device=states.device)
         if normed.any():
             ready[normed] = readout.norm(states[normed])
         if not normed.all():
             ready[~normed] = readout.raw(states[~normed])
-        read = readout.parts.after_head(readout.phi(ready))
-        logits = self.workspace.shaped("logits", ((count + 1) * rows, read.shape[-1]), read.device)
-        logits[: count * rows].copy_(read)
-        logits[count * rows :].copy_(step.logits[-rows:])
+        product = readout.parts.after_head(readout.phi(ready))
+        return list(product.split([len(self.of_every_row) * len(step.ids) for step in steps]))
+
+    @torch.inference_mode()
+    def load(self, step: KeptStep, read: Tensor) -> None:
+        """Show a step of which all layers are `read`, but as they were where lanes chose by them."""
+        self.ids, rows = step.ids, len(step.ids)
+        logits = self.workspace.shaped("logits", (len(read) + rows, read.shape[-1]), read.device)
+        logits[: len(read)].copy_(read)
+        logits[len(read) :].copy_(step.logits[-rows:])
         for (early, row), place in step.places.items():
             logits[self.logit_index(early, row)].copy_(step.logits[place])
         self.logits = logits
@@ -88,6 +101,8 @@ class LateRecord:
         """`chooser` records the steps of `batch`; the lanes `forced` are given their text."""
         self._chooser, self._batch, self._allowance, self._forced = chooser, batch, allowance, set(forced)
         self._kept: deque[KeptStep] = deque()
+        self._read: deque[Tensor] = deque()
+        """What the layers of the oldest steps say."""
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -114,9 +129,11 @@ class LateRecord:
         Raises `FloatingPointError` if a layer gives numbers that are not finite, which the check of the states rules
         out but for what the head does to them.
         """
+        if not self._read:
+            self._read.extend(self._batch.read(self._next_to_read()))
         step = self._kept.popleft()
         self._bytes -= step.n_bytes
-        self._batch.load(step)
+        self._batch.load(step, self._read.popleft())
         choices = self._chooser.choose(step.row_of)
         if choices is None:
             raise FloatingPointError(f"A layer's numbers at step {step.index + 1} are not finite.")
@@ -124,3 +141,13 @@ class LateRecord:
             if lane not in self._forced:
                 choices.chosen[lane][step.row_of[lane]] = token
         return step.index, self._chooser.records(step.index, step.row_of, step.tokens, self._allowance, choices)
+
+    def _next_to_read(self) -> list[KeptStep]:
+        """The oldest steps that are read together."""
+        steps, rows = list[KeptStep](), 0
+        for step in self._kept:
+            rows += len(self._batch.of_every_row) * len(step.ids)
+            if steps and rows > READ_TOGETHER:
+                break
+            steps.append(step)
+        return steps

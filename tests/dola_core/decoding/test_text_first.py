@@ -164,7 +164,7 @@ def test_an_error_is_raised_when_all_that_was_decoded_is_recorded(llama, togethe
 
 
 def test_an_error_while_it_is_recorded_is_raised(llama, monkeypatch):
-    def fail(self, step):
+    def fail(self, step, read):
         raise MemoryError("no memory for all layers")
 
     monkeypatch.setattr(late_record.ReadLater, "load", fail)
