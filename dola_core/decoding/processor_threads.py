@@ -9,15 +9,19 @@ import ctypes
 
 HARD = 2
 """`omp_pause_hard` of the OpenMP 5.0 specification, section 3.2.43: free what the implementation keeps."""
+LLVM = "__kmpc_fork_call"
+"""A function that LLVM's and Intel's OpenMP have, and GCC's has not."""
 
 
 def give_up_processor_threads() -> None:
     """Free the helper threads of the calling thread, which come again with its next product.
 
-    Does nothing where PyTorch's OpenMP does not offer it.
+    Does nothing where OpenMP is not GCC's, which PyTorch's packages for Linux bring: LLVM's would take the threads of
+    all, also of one that computes.
     """
     try:
-        pause = ctypes.CDLL(None).omp_pause_resource_all
-    except (OSError, AttributeError, TypeError):
+        openmp = ctypes.CDLL(None)
+    except (OSError, TypeError):  # Windows
         return
-    pause(HARD)
+    if hasattr(openmp, "omp_pause_resource_all") and not hasattr(openmp, LLVM):
+        openmp.omp_pause_resource_all(HARD)

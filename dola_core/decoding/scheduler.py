@@ -8,6 +8,7 @@ import atexit
 import queue
 import threading
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dola_core.decoding.batch import DynamicBatch, Plan
@@ -124,7 +125,20 @@ class Scheduler:
                 if not self._runs:
                     self._working = False
                     return
-            self.round()
+            try:
+                self.round()
+            except Exception as error:  # nobody may wait for a thread that is no more
+                self._break_off(error)
+
+    def _break_off(self, error: Exception) -> None:
+        """End all runs with an error that none of them is known to have made."""
+        with self._changed:
+            runs, self._runs = self._runs, []
+        for run in runs:
+            with suppress(Exception):
+                run.shared.clear()
+                run.pace.close()
+            run.outputs.put(End(error))
 
     def round(self) -> None:
         """One step of every run that decodes, and of some that read or record; then the pass of each shared batch."""

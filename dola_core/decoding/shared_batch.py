@@ -45,7 +45,7 @@ class SharedBatch:
                 failed[newest] = error
                 del plans[newest]
         if not plans:
-            self._forget()
+            self.clear()
             return failed
         try:
             self._read(plans)
@@ -60,7 +60,7 @@ class SharedBatch:
             return
         batch.texts = joined([(self._texts, list(rows))]) if self._rows else self._texts
         if not self._rows:
-            self._forget()
+            self.clear()
 
     def _rearrange(self, plans: Mapping[DynamicBatch, Plan]) -> None:
         """Let batches join and leave, and copy rows where their plans say so."""
@@ -117,7 +117,7 @@ class SharedBatch:
         If none does, the rows were too many for one pass: then it was the one too many that joined last.
         """
         texts, all_rows = _held(self._texts), self._rows
-        self._forget()
+        self.clear()
         if len(plans) == 1:
             return dict.fromkeys(plans, error)
         failed: dict[DynamicBatch, Exception] = {}
@@ -130,7 +130,8 @@ class SharedBatch:
                 failed[batch] = own
         return failed or {list(plans)[-1]: error}
 
-    def _forget(self) -> None:
+    def clear(self) -> None:
+        """Let all batches leave, without their rows."""
         self._texts, self._rows = None, {}
 
 

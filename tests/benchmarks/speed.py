@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -61,15 +62,21 @@ def stock(model: PreTrainedModel, prompt: list[int], new: int, **more: float) ->
 
 
 def duet(model: PreTrainedModel, prompt: list[int], new: int, *, lanes: int = 2, record: bool = False,
-         second: Lane | None = None, **more: float) -> Callable[[], None]:  # fmt: skip
-    """Lanes in lock step, with or without the trace: the baseline with DoLa at some layers, or with the `second`."""
+         text_first: bool = False, text_only: bool = False, second: Lane | None = None,
+         **more: float) -> Callable[[], None]:  # fmt: skip
+    """Lanes in lock step, with or without the trace: the baseline with DoLa at some layers, or with the `second`.
+
+    With `text_only` it is over with the last token, whatever is still to be recorded.
+    """
     engine = engine_of(model)
     decoders = (Baseline(), second) if second else tuple(lanes_of(lanes, engine.loaded.readout.n_layers))
     comparison = Comparison("", tuple(prompt), decoders, DecodingConfig(max_new_tokens=new, **more))
 
     def run() -> None:
-        for _ in engine.compare(comparison, record=record):
-            pass
+        with closing(engine.compare(comparison, record=record, text_first=text_first)) as outputs:
+            for output in outputs:
+                if text_only and len(output.ends) == len(decoders):
+                    break
 
     return run
 
@@ -104,6 +111,8 @@ def decoding_rows(timed: Timed, model: PreTrainedModel, rounds: int) -> list[Res
         "stock": stock(model, prompt, new),
         "both": duet(model, prompt, new),
         "traced": duet(model, prompt, new, record=True),
+        "text first": duet(model, prompt, new, record=True, text_first=True),
+        "its text": duet(model, prompt, new, record=True, text_first=True, text_only=True),
         "dynamic": duet(model, prompt, new, second=DolaDynamic(bucket="high")),
         "dynamic, traced": duet(model, prompt, new, second=DolaDynamic(bucket="high"), record=True),
         "static": static(model, prompt, new),
@@ -123,7 +132,7 @@ def decoding_rows(timed: Timed, model: PreTrainedModel, rounds: int) -> list[Res
     return [
         row("both completions, no trace", "both", budget=1.0 if large and half else 1.1 if small else None),
         row("both completions, every layer traced", "traced", budget=1.0 if huge and half else 1.25 if small else None),
-        row("text while the trace is recorded", "traced", "both", 1.05),
+        row("text while the trace is recorded", "its text", "both", 1.05),
         row("plain and dynamic:high, no trace", "dynamic", budget=1.35 if timed.name == SMOLLM2 and half else None),
         row("plain and dynamic:high, every layer traced", "dynamic, traced"),
         row("generate_with_dola_static", "static", budget=1.05),

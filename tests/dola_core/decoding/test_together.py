@@ -18,6 +18,7 @@ from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.lockstep import StepOutput
 from dola_core.decoding.scheduler import End, ScheduledRun, Scheduler
+from dola_core.decoding.shared_batch import SharedBatch
 from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic
 from dola_core.models.loading import load_model
@@ -265,6 +266,16 @@ def test_numbers_that_are_not_finite_end_their_own_run_only(engine):
             assert set(outputs[-1].ends.values()) == {"broken"}
         else:
             assert texts(outputs) == alone[number]
+
+
+def test_an_error_that_no_run_has_made_ends_all_of_them_and_nothing_else(engine, monkeypatch):
+    """Nobody waits for ever, and later runs go on."""
+    with monkeypatch.context() as patch:
+        patch.setattr(SharedBatch, "advance", lambda self, plans: {}[0])
+        assert all(isinstance(found, KeyError) for found in together(engine, COMPARISONS))
+    assert texts(together(engine, COMPARISONS[:1])[0]) == texts(engine.compare(COMPARISONS[0]))
+    assert engine.scheduler.wait(10)
+    assert hooks_on(engine.loaded.model) == 0
 
 
 def test_who_leaves_is_out_before_the_next_round(engine):
