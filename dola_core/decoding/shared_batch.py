@@ -58,7 +58,9 @@ class SharedBatch:
         rows = self._rows.pop(batch, None)
         if rows is None or self._texts is None or batch.prefix_cache is None:
             return
-        batch.texts = joined([(self._texts, list(rows))]) if self._rows else self._texts
+        # Rows of others may still be there, who have left since the last pass.
+        is_whole = len(rows) == len(self._texts.ids) and not any(self._texts.padding)
+        batch.texts = self._texts if is_whole else joined([(self._texts, list(rows))])
         if not self._rows:
             self.clear()
 
@@ -77,7 +79,7 @@ class SharedBatch:
             first += len(plan.parents)
         if len(plans) == 1:  # in place, as a comparison by itself
             texts, parents = pieces[0]
-            if len(self._rows) > 1:
+            if len(self._rows) > 1 or any(texts.padding):
                 texts = joined(pieces)
             else:
                 texts.select(parents)

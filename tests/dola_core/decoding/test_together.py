@@ -296,6 +296,21 @@ def test_what_a_run_has_read_is_kept_for_the_next(engine):
     engine.prefix_cache.forget()
 
 
+def test_of_two_that_end_together_the_shorter_one_is_kept_without_padding(engine):
+    """The rows of the other are still in the cache when it leaves."""
+    usual, engine.scheduler = engine.scheduler, ByHand()
+    longer, shorter = COMPARISONS[4], COMPARISONS[1]
+    runs: list[Any] = [engine.compare(one, together=True, reuse_prefix=True) for one in (longer, shorter)]
+    while engine.running:
+        engine.scheduler.round()
+    engine.scheduler = usual
+    [_, written] = [texts(outputs_of(run)[0]) for run in runs]
+    whole = [*shorter.prompt_ids, *written[1]]
+    kept = engine.prefix_cache.take(whole)
+    assert kept is not None
+    assert (kept.padding, kept.ids.tolist()) == ([0], [whole[:-1]])
+
+
 def test_a_model_whose_rows_must_be_of_one_length_runs_by_itself():
     engine = engine_of(Readout.of(tiny("mistral")))
     assert not engine.decodes_together
