@@ -186,7 +186,9 @@ def test_a_comparison_and_running_on_from_it_give_the_same_traces_on_zero_gpu(co
         *_, again = module.run_on(engine, first.trace, **place, limits=Limits(), cancelled=lambda: False)
         assert first.finished
         assert again.finished
-        traces.append((first.trace.to_json(), again.trace.to_json()))
+        traces.append(
+            [(one.trace.digest, one.trace.texts, one.trace.ends, len(one.trace.steps)) for one in (first, again)]
+        )
     assert traces[0] == traces[1]
     assert fake.durations == [LEAST, LEAST]
 

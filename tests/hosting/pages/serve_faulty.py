@@ -40,13 +40,13 @@ def make_faulty(loaded: LoadedModel) -> LoadedModel:
         while fault() == "hold" and time.monotonic() < end:
             time.sleep(0.02)
 
-    def break_numbers(_module: object, _inputs: object, logits: torch.Tensor) -> torch.Tensor | None:
+    def break_numbers(_module: object, _inputs: object, normed: torch.Tensor) -> torch.Tensor | None:
         nonlocal readouts
         readouts = readouts + 1 if fault() == "numbers" else 0
-        return logits * float("nan") if readouts > GOOD_READOUTS else None
+        return normed * float("nan") if readouts > GOOD_READOUTS else None
 
     loaded.readout.blocks[9].register_forward_hook(run_out_of_memory_or_hold)
-    loaded.readout.phi.register_forward_hook(break_numbers)
+    loaded.readout.blocks[9].input_layernorm.register_forward_hook(break_numbers)
     return loaded
 
 
