@@ -24,7 +24,7 @@ from dola_core.trace.schema import Trace
 UPDATES = 12
 """Updates of a run's texts in a second at most: faster than reading, slow enough for the browser."""
 ALL_UPDATES = 24
-"""Of all runs under way together. Each takes some 5 ms of the interpreter, which the model's passes need as well."""
+"""Of all runs under way together. Each takes 2 to 4 ms of the interpreter, which passes need as well."""
 CHUNK = 256
 """Tokens of a prompt that are read at a time; between two chunks a run can be cancelled."""
 

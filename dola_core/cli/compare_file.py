@@ -22,6 +22,10 @@ COMMAND = "compare-file"
 """The first argument of `dola` by which this command is meant."""
 
 
+MOST_ROWS = 256
+"""The most texts that are decoded together, as on the page."""
+
+
 def parser_of() -> argparse.ArgumentParser:
     """The parser of the command's arguments."""
     parser = OneLineParser(
@@ -72,8 +76,8 @@ def _compare_file(options: argparse.Namespace, interrupt: InterruptHandler) -> i
     with refusals_in_words():
         prompts = read_prompts(options.file)
         asked = Asked.of(options)
-    if options.max_rows < 1:
-        raise CommandError(f"--max-rows must be at least 1; got {options.max_rows}.")
+    if not 1 <= options.max_rows <= MOST_ROWS:
+        raise CommandError(f"--max-rows must be from 1 to {MOST_ROWS}; got {options.max_rows}.")
     folder = _traces_folder(options)
     for file in filter(None, (options.out, options.html)):
         if reason := unwritable_reason(file):

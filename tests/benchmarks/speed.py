@@ -132,6 +132,7 @@ def decoding_rows(timed: Timed, model: PreTrainedModel, rounds: int) -> list[Res
     return [
         row("both completions, no trace", "both", budget=1.0 if large and half else 1.1 if small else None),
         row("both completions, every layer traced", "traced", budget=1.0 if huge and half else 1.25 if small else None),
+        row("both completions, every layer traced after the text", "text first"),
         row("text while the trace is recorded", "its text", "both", 1.05),
         row("plain and dynamic:high, no trace", "dynamic", budget=1.35 if timed.name == SMOLLM2 and half else None),
         row("plain and dynamic:high, every layer traced", "dynamic, traced"),

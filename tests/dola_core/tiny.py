@@ -31,7 +31,7 @@ from dola_core.decoding.engine import Engine
 from dola_core.decoding.lockstep import StepOutput
 from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.decoding.static_batch import StaticBatch
-from dola_core.lanes import DecodingConfig, DolaStatic, Lane
+from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic, Lane
 from dola_core.models.info import ModelInfo
 from dola_core.models.reading.readout import Readout
 from dola_core.trace.recorder import Recorder
@@ -39,6 +39,16 @@ from dola_core.trace.schema import Trace
 
 N, V, WIDTH = 30, 97, 32
 TextOf = Callable[[Sequence[int]], str]
+
+DECODERS: list[Lane] = [
+    Baseline(),
+    DolaStatic(layer=22),
+    DolaStatic(layer=3, alpha=0.05, early_norm=False),
+    DolaStatic(layer=12, repetition_penalty=1.4),
+    DolaDynamic(bucket="high"),
+    DolaDynamic(bucket="low"),
+]
+"""One of each way to read layers."""
 
 _SMALL = {
     "vocab_size": V,

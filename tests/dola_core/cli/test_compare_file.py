@@ -65,7 +65,8 @@ def test_what_is_there_is_not_run_again(prompts, tmp_path, monkeypatch):
     [
         (["--lane", "static:99"], "from 1 to 29"),
         (["--lane", "unheard-of"], "unheard-of"),
-        (["--max-rows", "0"], "--max-rows must be at least 1; got 0."),
+        (["--max-rows", "0"], "--max-rows must be from 1 to 256; got 0."),
+        (["--max-rows", "999999999"], "--max-rows must be from 1 to 256; got 999999999."),
         (["--max-new-tokens", "0"], "--max-new-tokens: must be at least 1 (got 0)."),
         (["--out", "/nowhere/runs.jsonl"], "/nowhere/runs.jsonl cannot be written: there is no folder /nowhere."),
     ],

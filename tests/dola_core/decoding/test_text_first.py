@@ -12,21 +12,13 @@ from hypothesis import strategies as st
 
 from dola_core.decoding import late_record
 from dola_core.decoding.lockstep import StepOutput
-from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic
+from dola_core.lanes import DecodingConfig
 from dola_core.models.reading.readout import Readout
 from dola_core.trace.step import Step
-from tests.dola_core.tiny import asked, engine_of, hooks_on, prompt, texts, tiny
+from tests.dola_core.tiny import DECODERS, asked, engine_of, hooks_on, prompt, texts, tiny
 
-LANES = [
-    Baseline(),
-    DolaStatic(layer=22),
-    DolaStatic(layer=3, alpha=0.05, early_norm=False),
-    DolaStatic(layer=12, repetition_penalty=1.4),
-    DolaDynamic(bucket="high"),
-    DolaDynamic(bucket="low"),
-]
 GREEDY = DecodingConfig(max_new_tokens=8)
-COMPARISON = asked(prompt(7), LANES[:2], GREEDY)
+COMPARISON = asked(prompt(7), DECODERS[:2], GREEDY)
 
 
 @pytest.fixture(scope="module", params=["llama", "llama-tied", "gpt2", "gemma2", "granite", "mistral"])
@@ -66,7 +58,7 @@ def assert_same_steps(late: Sequence[Step], usual: Sequence[Step]) -> None:
 
 @settings(max_examples=15, phases=(Phase.explicit, Phase.generate))
 @given(
-    lanes=st.lists(st.sampled_from(LANES), min_size=1, max_size=4),
+    lanes=st.lists(st.sampled_from(DECODERS), min_size=1, max_size=4),
     config=st.builds(
         DecodingConfig,
         max_new_tokens=st.integers(1, 9),
@@ -236,12 +228,12 @@ def test_in_bfloat16_what_lanes_chose_by_is_recorded_as_it_was():
     engine = engine_of(Readout.of(deepcopy(tiny("llama")).bfloat16()))
     checked = 0
     for seed in range(6):
-        comparison = asked(prompt(6, seed), LANES[:2], DecodingConfig(max_new_tokens=12))
+        comparison = asked(prompt(6, seed), DECODERS[:2], DecodingConfig(max_new_tokens=12))
         for output in engine.compare(comparison, text_first=True):
             for step in output.steps:
                 for lane, token in zip(step.lanes, step.taken, strict=True):
                     assert step.choices[lane].id == token
-                    if lane == 1 and step.exact_alpha <= LANES[1].alpha:
+                    if lane == 1 and step.exact_alpha <= DECODERS[1].alpha:
                         checked += 1
-                        assert step.what_if(LANES[1], comparison.config) == token
+                        assert step.what_if(DECODERS[1], comparison.config) == token
     assert checked > 20

@@ -20,22 +20,12 @@ from dola_core.decoding.lockstep import StepOutput
 from dola_core.decoding.scheduler import End, ScheduledRun, Scheduler
 from dola_core.decoding.shared_batch import SharedBatch
 from dola_core.files.paths import SHIPPED_MODEL
-from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic
+from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.loading import load_model
 from dola_core.models.reading.readout import Readout
 from dola_core.trace.step import Step
-from tests.dola_core.tiny import asked, engine_of, hooks_on, prompt, texts, tiny, tokens_read
+from tests.dola_core.tiny import DECODERS, asked, engine_of, hooks_on, prompt, texts, tiny, tokens_read
 
-LANES = st.sampled_from(
-    [
-        Baseline(),
-        DolaStatic(layer=22),
-        DolaStatic(layer=3, alpha=0.05, early_norm=False),
-        DolaStatic(layer=12, repetition_penalty=1.4),
-        DolaDynamic(bucket="high"),
-        DolaDynamic(bucket="low"),
-    ]
-)
 CONFIGS = st.builds(
     DecodingConfig,
     max_new_tokens=st.integers(1, 9),
@@ -64,7 +54,7 @@ VISITS = st.builds(
     st.builds(
         asked,
         st.builds(prompt, st.integers(1, 20), st.integers(0, 5)),
-        st.lists(LANES, min_size=1, max_size=3),
+        st.lists(st.sampled_from(DECODERS), min_size=1, max_size=3),
         CONFIGS,
     ),
     comes=st.integers(0, 6),
