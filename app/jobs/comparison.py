@@ -37,6 +37,7 @@ class ComparisonUpdate:
     """What there is of a run so far."""
 
     trace: Trace
+    """Its texts may be ahead of its steps."""
     note: str = ""
     """The language key of a sentence about progress, while there are no tokens to show yet."""
     values: Mapping[str, object] = field(default_factory=dict)
@@ -45,8 +46,6 @@ class ComparisonUpdate:
     """Whether every lane has come to an end of its own."""
     halt: Halt | None = None
     """Why this is the last update although not every lane has ended."""
-    written: tuple[tuple[int, ...], ...] = ()
-    """The ids of each lane's text, which while it is written may be ahead of the trace's steps."""
     unread: str = ""
     """What was left out of the prompt, since the model has no token for it; said with the last update."""
 
@@ -178,8 +177,7 @@ def _run(
     end = time.monotonic() + within(limits.seconds, _gpu_seconds(engine, comparison))
 
     def update(note: str = "", **values: object) -> ComparisonUpdate:
-        written = tuple(map(tuple, recorder.ids))
-        return ComparisonUpdate(recorder.trace(piece, loaded.text), note, values, written=written)
+        return ComparisonUpdate(recorder.trace(piece, loaded.text), note, values)
 
     def over(halt: Halt) -> ComparisonUpdate:
         return ComparisonUpdate(recorder.trace(piece, loaded.text).stopped(halt), halt=halt)

@@ -1,11 +1,10 @@
 """The lanes' token strips: trace → plain data that the browser draws with `textContent`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from app.language import Language
 from app.render.figures.shades import shade
-from app.render.inspection import Inspection, lane_name, partings
+from app.render.inspection import Inspection, lane_name
 from app.ui.palette import SIDES
 from dola_core.display import format_number, visible_token
 from dola_core.trace.step import Step
@@ -23,18 +22,13 @@ def token_strips(inspection: Inspection, *, label: str = "") -> dict[str, Any]:
     `label` says of a trace that was not run here where it comes from.
     """
     view = inspection.view
-    lanes = [_lane(inspection, lane, inspection.trace.lane_ids(lane), running=False) for lane in inspection.shown]
+    lanes = [_lane(inspection, lane, running=False) for lane in inspection.shown]
     return _strips(inspection, lanes, selected={"lane": view.lane, "index": view.index}) | {"label": label}
 
 
-def running_strips(inspection: Inspection, written: Sequence[Sequence[int]] = ()) -> dict[str, Any]:
-    """The strips while the texts are still being written, for a view of the lanes as they run; no step is selected.
-
-    `written` are the ids of each lane's text, which may be ahead of the trace's steps; empty if they are not.
-    """
-    texts = [*(written or map(inspection.trace.lane_ids, inspection.shown))]
-    forks = partings(texts)
-    lanes = [_lane(inspection, lane, texts[lane], running=True) | {"fork": forks[lane]} for lane in inspection.shown]
+def running_strips(inspection: Inspection) -> dict[str, Any]:
+    """The strips while the texts are still being written, for a view of the lanes as they run; no step is selected."""
+    lanes = [_lane(inspection, lane, running=True) for lane in inspection.shown]
     return _strips(inspection, lanes, selected={"lane": len(lanes) - 1, "index": -1})
 
 
@@ -75,9 +69,10 @@ def _prompt_chip(inspection: Inspection) -> str:
     return inspection.words("strips.prompt", n=count) if trace.chat or count > SHORT_PROMPT else ""
 
 
-def _lane(inspection: Inspection, lane: int, ids: Sequence[int], *, running: bool) -> dict[str, Any]:
-    """One lane's strip, of a text `ids` whose last steps may not be recorded yet."""
+def _lane(inspection: Inspection, lane: int, *, running: bool) -> dict[str, Any]:
+    """One lane's strip; the last steps of its text may not be recorded yet."""
     trace, steps, words = inspection.trace, inspection.lane_steps[lane], inspection.words
+    ids = trace.lane_ids(lane)
     pieces, changed = running_text(trace, ids), set(inspection.changed[lane])
     first = min(changed, default=len(steps))
     tokens = [

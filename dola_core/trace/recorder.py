@@ -30,12 +30,18 @@ class Recorder:
             self.ends[lane] = end
 
     def trace(self, piece: Callable[[int], str], text: Callable[[Sequence[int]], str]) -> Trace:
-        """The trace so far; `piece` gives the text of one id and `text` that of a sequence of ids."""
-        comparison = self.comparison
+        """The trace so far, whose texts may be ahead of its steps.
+
+        `piece` gives the text of one id and `text` that of a sequence of ids.
+        """
+        comparison, recorded = self.comparison, [0] * len(self.ids)
+        for step in self.steps:
+            for lane in step.lanes:
+                recorded[lane] = step.index + 1
         ids = set(comparison.prompt_ids).union(*self.ids)
         for step in self.steps:
             ids.update(step.tokens.tolist(), step.top_ids.tolist(), step.taken)
-        return Trace(
+        trace = Trace(
             model=self.model,
             prompt=comparison.prompt,
             chat=comparison.chat,
@@ -50,3 +56,5 @@ class Recorder:
             digest=digest_of(self.ids),
             beams_found=tuple(self.beams_found) if len(self.beams_found) == len(comparison.lanes) else (),
         )
+        ahead = [ids[count:] for ids, count in zip(self.ids, recorded, strict=True)]
+        return trace.with_more(ahead) if any(ahead) else trace

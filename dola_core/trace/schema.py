@@ -9,9 +9,10 @@ layers in different ways (`Reading`), there is a step for each way.
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, FailFast, Field, model_validator
+from pydantic import ConfigDict, FailFast, Field, PrivateAttr, model_validator
 
 from dola_core.comparison import ChatTurn
 from dola_core.contrast import check_layer
@@ -85,6 +86,7 @@ class Trace(TraceRecord):
     """See `digest_of`: two runs with equal digests wrote the same tokens."""
     beams_found: Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], FailFast(), Field(max_length=MAX_LANES)] = ()
     """How many beams of each lane found a text of their own; empty if there was no beam search, or none counted."""
+    _ahead: tuple[tuple[int, ...], ...] = PrivateAttr(())
 
     @model_validator(mode="before")
     @classmethod
@@ -194,8 +196,9 @@ class Trace(TraceRecord):
         return {(step.index, step.lanes, step.reading): step for step in self.steps}
 
     def lane_ids(self, lane: int) -> list[int]:
-        """The ids that one lane wrote."""
-        return [step.taken[step.lanes.index(lane)] for step in self.lane_steps(lane)]
+        """The ids that one lane wrote, which may be more than it has steps while a trace is still being recorded."""
+        recorded = [step.taken[step.lanes.index(lane)] for step in self.lane_steps(lane)]
+        return [*recorded, *self._ahead[lane]] if lane < len(self._ahead) else recorded
 
     def ended_by(self, lane: int) -> str | None:
         """What ended a lane's text: the text of its last token, or the stop string it holds; else None."""
@@ -221,6 +224,15 @@ class Trace(TraceRecord):
             raise ValueError("The trace has not read the layers with this norm and penalty; run it again with them.")
         return self.step_for(step, other).what_if(other, self.decoding)
 
+    def with_more(self, ids: Sequence[Sequence[int]]) -> "Trace":
+        """The same trace of lanes that wrote `ids` after their last steps, which are not recorded yet.
+
+        No document holds these: read again, it is a trace without them.
+        """
+        trace = self.model_copy()
+        trace._ahead = tuple(map(tuple, ids))
+        return trace
+
     def stopped(self, reason: EndReason = "stopped") -> "Trace":
         """The same trace with `reason` as the end of every lane that was still running."""
         return self.model_copy(update={"ends": tuple(end or reason for end in self.ends)})
@@ -232,4 +244,6 @@ class Trace(TraceRecord):
     @property
     def fork(self) -> int | None:
         """The first index at which not all lanes that are still running take the same token, or None."""
-        return next((s.index for s in self.steps if len(set(s.taken)) > 1), None)
+        texts = map(self.lane_ids, range(len(self.lanes)))
+        tokens = enumerate(zip_longest(*texts))
+        return next((index for index, taken in tokens if len({*taken} - {None}) > 1), None)

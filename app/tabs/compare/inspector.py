@@ -135,21 +135,16 @@ class Inspector:
     def streaming(self, update: ComparisonUpdate, view: View) -> Changes:
         """A comparison under way: the strips only, nothing selected."""
         trace = update.trace
-        strips = running_strips(Inspection(trace, replace(view, lanes=trace.lanes)), update.written)
+        strips = running_strips(Inspection(trace, replace(view, lanes=trace.lanes)))
         return {self.trace: trace, self.lanes: strips}
 
     def finished(self, trail: list[Crumb], view: View) -> Changes:
         """The last run of a trail at its end; the charts stay as they were if nothing was written."""
-        trail = _remembered(trail)
         trace = trail[-1].trace
         view = replace(view, origin=trail[-1].origin, edited=None)
         inspection = Inspection.of(trace, view)
         return {
-            self.trace: trace,
-            self.trail: trail,
-            self.notice: None,
-            self.bar_notice: None,
-            self.crumbs: [crumb.label for crumb in trail] if len(trail) > 1 else [],
+            **self.remembering(trail),
             self.overlay: view.overlay,
             self.candidates: view.candidates,
             self.plausible_head_kind: view.plausible_head,
@@ -160,6 +155,17 @@ class Inspector:
                 if inspection
                 else {self.lanes: running_strips(Inspection(trace, replace(view, lanes=trace.lanes)))}
             ),
+        }
+
+    def remembering(self, trail: list[Crumb]) -> Changes:
+        """The last run of a trail, as far as it is not drawn: the trace, the way to it, and that nothing runs."""
+        trail = _remembered(trail)
+        return {
+            self.trace: trail[-1].trace,
+            self.trail: trail,
+            self.notice: None,
+            self.bar_notice: None,
+            self.crumbs: [crumb.label for crumb in trail] if len(trail) > 1 else [],
         }
 
     def shown(self, inspection: Inspection) -> Changes:

@@ -1,28 +1,23 @@
 """Runs on the page: Compare, running on from a step, forcing a token, and Stop."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 from app.jobs.comparison import ComparisonUpdate, run, run_on
-from app.jobs.engine_pool import Loading
-from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
 from app.jobs.queue.cancellation import Cancellations
-from app.jobs.queue.run_queue import SPARE, Waiting
-from app.jobs.queue.visitor import Visitor
+from app.jobs.queue.run_queue import SPARE
 from app.jobs.request import RequestError, rows_of
-from app.jobs.zero_gpu import ZERO_GPU
-from app.language import Language, VisitorError, language
-from app.render.inspection import Inspection, lane_name
-from app.render.sentences import ended_at_once
+from app.language import language
+from app.render.inspection import Inspection
 from app.sharing.link import SharedLink
 from app.tabs.compare.controls import Controls
-from app.tabs.compare.inspector import Crumb, Inspector
+from app.tabs.compare.inspector import Inspector
+from app.tabs.compare.run_updates import AskedRun, RunUpdates, Shown, at_fork
 from app.ui.components import Notice
 from app.ui.events import EVERY_CLICK, SILENT, Changes
 from dola_core.decoding.engine import Engine
@@ -54,6 +49,7 @@ class RunHandlers:
     inspector: Inspector
     states: RunStates
     cancellations: Cancellations
+    updates: RunUpdates
 
     def acknowledge(self, at: Notice) -> Callable[[str, Trace | None, gr.Request], Changes]:
         """The handler that answers at once, without the queue, so that a visitor sees that the click counted.
@@ -71,10 +67,10 @@ class RunHandlers:
 
         return handler
 
-    def end(self, visitor: gr.Request) -> Changes:
-        """Compare in the place of Stop, unless another run of the visitor goes on."""
+    def end(self, values: Changes, visitor: gr.Request) -> Changes:
+        """Compare in the place of Stop, unless another run of the visitor goes on, and all steps in the charts."""
         is_idle = self.cancellations.end(str(visitor.session_hash))
-        return self.controls.running(runs=False) if is_idle else {self.controls.compare: gr.skip()}
+        return self.updates.redrawn(values) | (self.controls.running(runs=False) if is_idle else {})
 
     def stop(self, visitor: gr.Request) -> None:
         """Cancel the visitor's runs."""
@@ -87,16 +83,22 @@ class RunHandlers:
         try:
             request = self.controls.request(values, facts.n_layers)
         except RequestError as error:
-            yield self._refused(error, values, self.inspector.notice)
+            yield self.updates.refused(error, values, self.inspector.notice)
             return
-        settings = self.controls.settings(values)
+        settings, cancelled = self.controls.settings(values), self._is_cancelled(values, visitor)
 
         def start(engine: Engine) -> Generator[ComparisonUpdate, None, None]:
-            return run(engine, request, self.host.limits, cancelled=self._is_cancelled(values, visitor))
+            return run(engine, request, self.host.limits, cancelled=cancelled)
 
-        played = self._play(start, request.rows, [], words("page.start"), values, visitor, self.inspector.notice)
-        for changes, trace in played:
-            yield changes | (self._replaced(changes) if trace is None else self._compared(values, settings, trace))
+        opens_at, at = self._opens_at(values, settings), self.inspector.notice
+        asked = AskedRun(start, request.rows, [], words("page.start"), at, opens_at, cancelled)
+        for changes, trace, finished in self._play(asked, values, visitor):
+            if trace is None:
+                yield changes | self._replaced(changes)
+                continue
+            verdict = self._verdict(values, settings, trace) if finished else ""
+            noted = self.inspector.noted(words(verdict)) if verdict else {}
+            yield changes | {self.states.shown_settings: settings} | noted
 
     def run_on_here(self, values: Changes, visitor: gr.Request) -> Iterator[Changes]:
         """Run on from the step that is looked at."""
@@ -128,6 +130,7 @@ class RunHandlers:
             return
         label = view.words("page.from_step", step=view.index + 1)
         label += "" if forced is None else f" → {token(trace, forced)}"
+        cancelled = self._is_cancelled(values, visitor)
 
         def start(engine: Engine) -> Generator[ComparisonUpdate, None, None]:
             return run_on(
@@ -138,138 +141,47 @@ class RunHandlers:
                 index=view.index,
                 token=forced,
                 limits=self.host.limits,
-                cancelled=self._is_cancelled(values, visitor),
+                cancelled=cancelled,
             )
 
-        rows = rows_of(len(lanes), trace.decoding.num_beams)
-        played = self._play(start, rows, values[inspector.trail], label, values, visitor, inspector.bar_notice)
-        for changes, _ in played:
+        rows, trail = rows_of(len(lanes), trace.decoding.num_beams), values[inspector.trail]
+        asked = AskedRun(start, rows, trail, label, inspector.bar_notice, at_fork, cancelled)
+        for changes, *_ in self._play(asked, values, visitor):
             yield changes | self._replaced(changes)
 
-    def _play(
-        self,
-        start: Callable[[Engine], Generator[ComparisonUpdate, None, None]],
-        rows: int | None,
-        trail: list[Crumb],
-        label: str,
-        values: Changes,
-        visitor: gr.Request,
-        at: Notice,
-    ) -> Iterator[tuple[Changes, Trace | None]]:
-        """Yield page updates for one run: queue position, streamed text, then the full view at the first differing
-        token. The second value is the trace once the run is finished; `at` is the notice that says how it goes.
+    def _play(self, asked: AskedRun, values: Changes, visitor: gr.Request) -> Iterator[Shown]:
+        """The changes of the page by one run, unless it is abandoned.
 
         If another run was asked for meanwhile, the notices are its own.
         """
         inspector, notices = self.inspector, {self.inspector.notice, self.inspector.bar_notice}
         abandoned, number = self._is_abandoned(values, visitor), values[self.states.number]
-        for changes, trace in self._updates(start, rows, trail, label, values, visitor, at):
+        for shown in self.updates.of(asked, values, visitor):
             if abandoned():
                 return
+            changes = shown.changes
             if number and not self.cancellations.is_last(str(visitor.session_hash), number):
                 changes = {part: value for part, value in changes.items() if part not in notices}
-            yield changes or inspector.unchanged(), trace
+            yield shown._replace(changes=changes or inspector.unchanged())
 
-    def _updates(
-        self,
-        start: Callable[[Engine], Generator[ComparisonUpdate, None, None]],
-        rows: int | None,
-        trail: list[Crumb],
-        label: str,
-        values: Changes,
-        visitor: gr.Request,
-        at: Notice,
-    ) -> Iterator[tuple[Changes, Trace | None]]:
-        """What `_play` yields, whatever else the visitor has asked for."""
-        inspector, words, last = self.inspector, self.inspector.words(values), None
-        cancelled = self._is_cancelled(values, visitor)
-
-        def busy(text: str) -> Changes:
-            return {at: {"text": text, "tone": "busy"}}
-
-        try:
-            updates = self.host.in_turn(Visitor.of(visitor), values[self.model], start, cancelled, rows=rows)
-            with closing(updates):
-                for update in updates:
-                    if isinstance(update, Waiting):
-                        if not update.behind_own:  # else the page shows the visitor's own run that is under way
-                            yield busy(update.message(words)), None
-                        continue
-                    if isinstance(update, Loading):
-                        yield busy(update.message(words)), None
-                        continue
-                    last = update
-                    if last.finished:
-                        shown = self._at_end(values, [*trail, Crumb(label, last.trace)])
-                        yield shown | self._said(last, values, at), last.trace
-                    elif last.halt or (ZERO_GPU and cancelled()):  # there a run does not learn of it
-                        ended = [*trail, Crumb(label, last.trace.stopped())]
-                        note = self._said(last, values, at) | self._halt_notice(last, words, at)
-                        yield self._at_end(values, ended) | note, None
-                        return
-                    else:
-                        told = busy(_progress(last, words))
-                        yield inspector.streaming(last, inspector.view(values, ())) | told, None
-            if last is None:  # cancelled before its turn
-                yield {at: None}, None
-        except VisitorError as error:
-            yield self._refused(error, values, at), None
-        except Exception as error:  # whatever it is, the visitor gets a sentence
-            sentence = failure_sentence(error, "comparison", self.host.pool.release, words)
-            kept = self._at_end(values, [*trail, Crumb(label, last.trace.stopped())]) if last else {}
-            yield kept | _failed(sentence, at), None
-
-    def _said(self, update: ComparisonUpdate, values: Changes, at: Notice) -> Changes:
-        """What a visitor should know of a run that has ended: what was not read of the prompt, why a text is empty."""
-        words, trace = self.inspector.words(values), update.trace
-        if update.unread:
-            return {at: {"text": words("page.unread", texts=update.unread), "tone": ""}}
-        facts = self.host.pool.facts(values[self.model])
-        can_chat = bool(facts and facts.has_chat_template and not trace.chat)
-        inspection = Inspection.of(trace, self.inspector.view(values, trace.lanes))
-        text = ended_at_once(inspection, can_chat=can_chat) if inspection else ""
-        if not text and trace.prompt.endswith(" ") and not trace.chat:
-            text = words("page.ends_in_space")
-        return {at: {"text": text, "tone": ""}} if text else {}
-
-    def _at_end(self, values: Changes, trail: list[Crumb]) -> Changes:
-        """The last run of a trail with its own settings, where its texts part."""
-        trace = trail[-1].trace
-        view = replace(self.inspector.view(values, trace.lanes), lane=1, index=trace.fork or 0, pinned=())
-        return self.inspector.finished(trail, view) | self.controls.at(Inspection(trace, view), values)
-
-    def _compared(self, values: Changes, settings: dict[str, Any], trace: Trace) -> Changes:
-        """After a finished run: what it says about the link that brought the visitor, opened at the step it names."""
-        ran, inspector = {self.states.shown_settings: settings}, self.inspector
+    def _verdict(self, values: Changes, settings: dict[str, Any], trace: Trace) -> str:
+        """What a run says about the link that brought the visitor, as a language key, or ""."""
         link: SharedLink | None = values[self.states.shared]
-        verdict = link.verdict(settings, trace.digest) if link else ""
-        if link is None or not verdict:
-            return ran
-        note = inspector.noted(inspector.words(values)(verdict)) | ran
-        if verdict != "page.same_text":
-            return note
-        view = replace(inspector.view(values, trace.lanes), lane=1, index=link.step - 1, pinned=())
-        inspection = Inspection.of(trace, view)
-        return (inspector.shown(inspection) if inspection else {}) | note
+        return link.verdict(settings, trace.digest) if link else ""
+
+    def _opens_at(self, values: Changes, settings: dict[str, Any]) -> Callable[[Trace], int]:
+        """Where a run is opened: at the step that a link names if its text is the shared one, else where texts part."""
+        link: SharedLink | None = values[self.states.shared]
+
+        def index(trace: Trace) -> int:
+            is_shared = link is not None and self._verdict(values, settings, trace) == "page.same_text"
+            return link.step - 1 if link is not None and is_shared else at_fork(trace)
+
+        return index
 
     def _replaced(self, changes: Changes) -> Changes:
         """Once something else is shown, its settings are not the controls' any more; a run that waits shows nothing."""
         return {self.states.shown_settings: None} if self.inspector.lanes in changes else {}
-
-    def _halt_notice(self, last: ComparisonUpdate, words: Language, at: Notice) -> Changes:
-        """Why a run ended, if its visitor did not stop it."""
-        if last.halt == "time":
-            return _failed(words("error.time", seconds=self.host.limits.seconds), at)
-        if last.halt == "broken":
-            longest = max(len(last.trace.lane_ids(lane)) for lane in range(len(last.trace.lanes)))
-            return _failed(words("error.broken", step=1 + longest), at)
-        return {}
-
-    def _refused(self, error: VisitorError, values: Changes, at: Notice) -> Changes:
-        words = self.inspector.words(values)
-        facts = self.host.pool.facts(values[self.model])
-        own = self.controls.panes.ranges(values, facts.n_layers, words) if facts else {}
-        return _failed(error.message(words), at) | own
 
     def _is_cancelled(self, values: Changes, visitor: gr.Request) -> Callable[[], bool]:
         session, number = str(visitor.session_hash), values[self.states.number]
@@ -278,18 +190,6 @@ class RunHandlers:
     def _is_abandoned(self, values: Changes, visitor: gr.Request) -> Callable[[], bool]:
         session, number = str(visitor.session_hash), values[self.states.number]
         return lambda: self.cancellations.is_abandoned(session, number)
-
-
-def _progress(update: ComparisonUpdate, words: Language) -> str:
-    """How far a run is that has no tokens to show yet."""
-    called = {lane.name: lane_name(lane, words) for lane in update.trace.lanes}
-    values = {name: called.get(str(value), value) if name == "lane" else value for name, value in update.values.items()}
-    return words(update.note, **values) if update.note else ""
-
-
-def _failed(sentence: str, at: Notice) -> Changes:
-    """One sentence instead of what was asked for; what is on the page stays."""
-    return {at: {"text": sentence, "tone": "error"}}
 
 
 def wire_runs(
@@ -306,11 +206,12 @@ def wire_runs(
     Returns what makes a run of the present controls follow on another event.
     """
     states = RunStates(shared, shown_settings, gr.State(0), gr.State(""))
-    on = RunHandlers(host, model, controls, inspector, states, cancellations)
+    updates = RunUpdates(host, model, controls, inspector, gr.State(False))
+    on = RunHandlers(host, model, controls, inspector, states, cancellations, updates)
     at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **SILENT}
     switched = [controls.compare, controls.stop]
     inputs = controls.inputs | inspector.inputs | {states.number, states.asked_on, shared, model}
-    outputs = inspector.outputs | controls.panes.outputs | {shown_settings}
+    outputs = inspector.outputs | controls.panes.outputs | {shown_settings, updates.grown}
     for triggers, handler, at in (
         ([controls.compare.click, controls.prompt.submit, inspector.lanes.submit], on.compare, inspector.notice),
         ([inspector.run_on.click], on.run_on_here, inspector.bar_notice),
@@ -346,4 +247,6 @@ def _run_then(
         trigger_mode="multiple",  # else a click while the last run still ends would be dropped
         **SILENT,
     )
-    ran.then(on.end, None, [on.controls.compare, on.controls.stop], **EVERY_CLICK)
+    looked = on.inspector.inputs | on.controls.panes.inputs | {on.updates.grown}
+    switched = {on.controls.compare, on.controls.stop}
+    ran.then(on.end, looked, on.inspector.drawn_parts | switched | {on.updates.grown}, **EVERY_CLICK)

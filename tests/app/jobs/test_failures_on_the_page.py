@@ -1,68 +1,24 @@
 """Wherever a run can be asked for, a failure that nobody expected reaches its visitor by name, in their language."""
 
 import logging
-from collections.abc import Callable, Iterator
-from operator import attrgetter
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 import pytest
 import torch
 
-from app.jobs.engine_pool import EnginePool
 from app.language import CODES, language
-from app.page import build
 from app.server import api
-from app.settings import Settings
 from app.tabs.compare.inspector import Crumb
-from app.tabs.compare.run_handlers import RunHandlers
-from app.tabs.search.handlers import SearchHandlers
 from app.ui.events import Changes
 from dola_core.decoding.engine import Engine
 from dola_core.layer_search.search import Search
 from dola_core.trace.schema import Trace
-from tests.app.loops import run_apart
+from tests.app.acting import Page
 
-VISITOR = SimpleNamespace(session_hash="a", headers={})
 WHAT = "ZeroDivisionError: division by zero in …"
 QUESTION = {"prompt": "The capital of Japan is", "answers": ["Tokyo"], "wrong": ["Osaka"]}
-
-
-HANDLERS = (RunHandlers, SearchHandlers)
-
-
-def holder(function: Any) -> Any:
-    """The object whose method an event calls."""
-    return getattr(function.fn, "__self__", None)
-
-
-class Page:
-    """The page's handlers, called as Gradio calls them."""
-
-    def __init__(self, engine: Engine) -> None:
-        async def built() -> gr.Blocks:
-            return build(EnginePool.of(engine), Settings())
-
-        page = run_apart(built())
-        self.functions = [function for function in page.fns.values() if function.fn]
-
-    def run(self, name: str, code: str, values: dict[str, object]) -> list[Changes]:
-        """What a handler yields for a visitor who left all but `values` as it was, by the path of its component."""
-        own = next(f for f in self.functions if f.fn.__name__ == name and isinstance(holder(f), HANDLERS))
-        on = holder(own)
-        given = {part: getattr(part, "value", None) for part in own.inputs}
-        number = "states.number" if isinstance(on, RunHandlers) else "number"
-        spoken = "inspector.language" if isinstance(on, RunHandlers) else "language"
-        for path, value in ({number: on.cancellations.register("a"), spoken: code} | values).items():
-            given[attrgetter(path)(on)] = value
-        return list(own.fn(given, VISITOR))
-
-    def endpoint(self, name: str, *arguments: object) -> list[Any]:
-        """What an endpoint of the API yields."""
-        (function,) = [function for function in self.functions if function.api_name == name]
-        answer = function.fn(VISITOR, *arguments)
-        return list(answer) if isinstance(answer, Iterator) else [answer]
 
 
 @pytest.fixture(scope="module")

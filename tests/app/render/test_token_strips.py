@@ -46,9 +46,9 @@ def test_a_text_that_is_ahead_of_its_record_is_shown_whole(forked, recorded):
     """Its last tokens without what other lanes would say, which is not known yet."""
     steps = tuple(step for step in forked.steps if step.index < recorded)
     running = forked.model_copy(update={"steps": steps, "ends": (None, None)})
-    written = [forked.lane_ids(0), forked.lane_ids(1)]
+    running = running.with_more([forked.lane_ids(lane)[recorded:] for lane in range(2)])
     whole = token_strips(inspecting(forked))["lanes"]
-    for lane, complete in zip(running_strips(inspecting(running), written)["lanes"], whole, strict=True):
+    for lane, complete in zip(running_strips(inspecting(running))["lanes"], whole, strict=True):
         assert [one["text"] for one in lane["tokens"]] == [one["text"] for one in complete["tokens"]]
         assert lane["fork"] == forked.fork
         assert [one["differs"] for one in lane["tokens"][:recorded]] == [

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from dola_core.comparison import Comparison
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, gumbel_noise
 from dola_core.models.info import ModelInfo
+from dola_core.models.reading.readout import Readout
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace
 from dola_core.trace.step_record import SHOWN, Allowance, RowLanes, record_steps
-from tests.dola_core.tiny import N
+from tests.dola_core.tiny import N, engine_of, info_of, tiny
 
 LANES = (Baseline(name="baseline"), DolaStatic(name="dola", layer=22))
 
@@ -65,6 +66,27 @@ class TestSize:
         assert len(trace.to_json()) <= 400_000
         whole = Trace.model_validate_json(trace.model_copy(update={"steps": trace.steps[:20]}).to_json())
         assert all(len(step.shown_ranks) == min(SHOWN, len(step.tokens)) * N for step in whole.steps)
+
+
+def test_a_trace_knows_the_whole_text_before_its_steps_are_recorded():
+    readout = Readout.of(tiny("llama"))
+    comparison = Comparison("", (3, 1, 4), LANES, DecodingConfig(max_new_tokens=12))
+    outputs = list(engine_of(readout).compare(comparison))
+    recorder = Recorder(comparison, info_of(readout))
+    for output in outputs:
+        recorder.add(output.tokens, output.ends, ())
+    texts = [[output.tokens[lane] for output in outputs if lane in output.tokens] for lane in range(2)]
+    forks = []
+    for output in outputs:
+        recorder.add({}, {}, output.steps)
+        trace = recorder.trace(piece=str, text=str)
+        assert [trace.lane_ids(lane) for lane in range(2)] == texts
+        assert trace.intact()
+        assert trace.stopped().lane_ids(1) == texts[1]
+        forks.append(trace.fork)
+        read = Trace.model_validate_json(trace.to_json())
+        assert [len(read.lane_ids(lane)) for lane in range(2)] == [len(trace.lane_steps(lane)) for lane in range(2)]
+    assert set(forks) == {next(step.index for step in trace.steps if len(set(step.taken)) > 1)}
 
 
 class TestAllowance:
