@@ -69,6 +69,11 @@ class Inspection:
         """The index at which each lane's text parts from the first lane's; for the first, from any; None if nowhere."""
         return partings([self.trace.lane_ids(lane) for lane in self.shown])
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether there are steps of all that the lanes wrote; not while they are still being recorded."""
+        return all(len(self.trace.lane_ids(lane)) == len(self.lane_steps[lane]) for lane in self.shown)
+
     def is_as_run(self, lane: int) -> bool:
         """Whether a lane is set as it ran."""
         return lane_text(self.now[lane]) == lane_text(self.trace.lanes[lane])

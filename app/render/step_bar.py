@@ -23,11 +23,15 @@ def step_bar(inspection: Inspection | None, edited: int | None, words: Language)
     if inspection is None:
         return {"side": SIDES[1 if edited is None else edited], "step": "", "words": words.section("bar")}
     view, count = inspection.view, len(inspection.differences)
+    differ = words("bar.one_differs") if count == 1 else words("bar.differ", n=count) if count else ""
+    agree = "" if count else words("bar.none_differs")
+    if not inspection.is_recorded:
+        differ, agree = (words("bar.so_far", what=what) if what else "" for what in (differ, agree))
     return {
         "side": SIDES[inspection.focus if edited is None else edited],
-        "step": words("bar.step", step=view.index + 1, of=len(inspection.steps)),
-        "differ": words("bar.one_differs") if count == 1 else words("bar.differ", n=count) if count else "",
-        "agree": "" if count else words("bar.none_differs"),
+        "step": words("bar.step", step=view.index + 1, of=len(inspection.trace.lane_ids(view.lane))),
+        "differ": differ,
+        "agree": agree,
         "first": view.index == 0,
         "last": view.index == len(inspection.steps) - 1,
         "state": "" if inspection.as_run else words("bar.what_if", settings="; ".join(_changes(inspection))),

@@ -50,10 +50,6 @@
 
   const chips = (root, props, watch, trigger) => {
     let open = false;
-    // While a run goes on, the charts are of the last one.
-    const ask = document.querySelector(".duet-ask");
-    const stale = () => document.body.classList.toggle("duet-running", Boolean(ask.querySelector("#stop")));
-    if (ask) new MutationObserver(stale).observe(ask, { childList: true, subtree: true });
     onValue(props, watch, (value) => {
       const draw = () => {
         if (hide(root, !value?.chips.length)) return root.replaceChildren();

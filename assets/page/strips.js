@@ -285,6 +285,8 @@
     onValue(props, watch, (value) => {
       document.getElementById("duet-first")?.remove(); // what stood here before the scripts had loaded
       hide(root, !value);
+      // While texts have no step that is looked at, the charts are of an earlier run.
+      document.body.classList.toggle("duet-running", value?.selected?.index < 0);
       if (!value) {
         data = null;
         panes?.removeAttribute("data-holds");

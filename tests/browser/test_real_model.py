@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.driving import choose, compare, finished, set_slider, texts
+from tests.browser.driving import at_step, choose, compare, finished, set_slider, texts
 from tests.browser.test_models import prompt_of, shown
 from tests.server import Server, serve
 
@@ -55,9 +55,14 @@ def test_a_newcomers_visit(page, server, profile):
     for number in said.groups():
         assert number in page.locator(".duet-finding").first.inner_text()
 
-    # The same run, here.
+    # The same run, here. Its charts open before all steps are recorded, and who looks around then stays where they are.
     compare(page)
+    expect(page.locator(".duet-bar")).to_contain_text("so far")
+    expect(page.locator(".duet-below")).to_have_css("opacity", "1")
+    page.locator(".lane.base .t[data-index]").nth(1).click()
     finished(page)
+    expect(page.locator(".duet-bar")).not_to_contain_text("so far")
+    at_step(page, 2)
     assert first_words(page) == ["Sydney", "Canberra"]
     set_slider(page, "layer-2", 3)
     expect(page.locator("#layers .plot")).to_contain_text("j* = 3")

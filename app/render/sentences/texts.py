@@ -20,7 +20,7 @@ def ended_at_once(inspection: Inspection, *, can_chat: bool) -> str:
     `can_chat` says that the model has a chat template.
     """
     trace, words = inspection.trace, inspection.words
-    lanes = [lane for lane in inspection.shown if trace.ends[lane] == "eos" and len(inspection.lane_steps[lane]) == 1]
+    lanes = [lane for lane in inspection.shown if trace.ends[lane] == "eos" and len(trace.lane_ids(lane)) == 1]
     if not lanes:
         return ""
     several = len(inspection.shown) == len(lanes)

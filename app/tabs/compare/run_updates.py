@@ -101,10 +101,10 @@ class RunUpdates:
                         yield Shown(ended(trace.stopped()) | note)
                         return
                     elif is_open:
-                        yield Shown({self.inspector.trace: trace} | told, trace)
+                        yield Shown({self.inspector.trace: trace}, trace)
                     elif _can_open(trace, asked.opens_at):
                         opened, is_open = ended(trace), True
-                        yield Shown(opened | told, trace)
+                        yield Shown(opened, trace)
                     else:
                         yield Shown(self.inspector.streaming(last, self.inspector.view(values, ())) | told)
             if last is None:  # cancelled before its turn
