@@ -74,6 +74,9 @@ def load_pool(settings: Settings) -> EnginePool:
             gpu_later=ZERO_GPU,
             on_stage=on_stage,
         )
+        if settings.compile:
+            on_stage("compiling")
+            print(f"app.py: compiling {title(name)}, which takes a minute or two …", file=sys.stderr, flush=True)
         return Engine(loaded, compiled=settings.compile)
 
     names = settings.names or ((SMOLLM2, ATLAS) if smollm2_is_here() else (ATLAS,))

@@ -53,6 +53,13 @@ class Readouts(Protocol):
 class Batch(Readouts, Protocol):
     """What the lock-step loop asks of a batch. No hook outlives a call."""
 
+    states: Tensor | None
+    """Outputs of the layers that are kept for a later record, `[layers, rows, d]`."""
+    places: dict[tuple[EarlyReadout, int], int]
+    """Indices into `logits` of the early read-outs."""
+    logits_dtype: torch.dtype
+    """One that holds all bits of the logits."""
+
     def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
         """Read the prompt into one row.
 
@@ -69,7 +76,43 @@ class Batch(Readouts, Protocol):
         """The comparison is over, or abandoned."""
 
 
-class DynamicBatch:
+class ReadingBatch:
+    """What both kinds of batch read of the layers at each step, and what they got of it."""
+
+    def __init__(
+        self,
+        of_lanes: Sequence[Sequence[EarlyReadout]],
+        of_every_row: Sequence[EarlyReadout] = (),
+        keep: Sequence[int] = (),
+    ) -> None:
+        """Read as the arguments of `DynamicBatch` say."""
+        self.of_lanes, self.of_every_row, self.keep = list(of_lanes), list(of_every_row), list(keep)
+        self.places: dict[tuple[EarlyReadout, int], int] = {}
+        """Indices into `logits` of the early read-outs."""
+
+    def wanted(self, rows: int, row_of: Mapping[int, int]) -> list[tuple[EarlyReadout, int]]:
+        """The early read-outs that a pass over so many rows has to give, each with its row."""
+        if self.of_every_row:
+            wanted = [(early, row) for early in self.of_every_row for row in range(rows)]
+        else:
+            wanted = [(early, row) for lane, row in row_of.items() for early in self.of_lanes[lane]]
+        self.places = {pair: index for index, pair in enumerate(dict.fromkeys(wanted))}
+        return list(self.places)
+
+    def take(self, ids: Tensor, logits: Tensor, states: Tensor | None) -> None:
+        """Take over the texts `[rows, T]` and what a pass gave.
+
+        That is what was `wanted`, then the last layer's rows, and the states of the layers to `keep`,
+        `[keep, rows, d]`.
+        """
+        self.ids, self.logits, self.states = ids, logits, states
+
+    def logit_index(self, early: EarlyReadout, row: int) -> int:
+        """Index into `logits` of an early read-out for `row`."""
+        return self.places[early, row]
+
+
+class DynamicBatch(ReadingBatch):
     """A batch in a growing cache. A row is copied where lanes part and dropped when its last lane has ended."""
 
     def __init__(
@@ -92,13 +135,13 @@ class DynamicBatch:
             prefix_cache: leave the cache here when the batch is closed.
             reuse_prefix: take the beginning of the prompt from there, too. If not, what is there is forgotten.
         """
+        super().__init__(of_lanes, of_every_row, keep)
+        weight = getattr(readout.phi, "weight", None)
+        self.logits_dtype = weight.dtype if weight is not None and weight.is_floating_point() else torch.float32
         self.readout, self.prefix_cache, self.reuse_prefix = readout, prefix_cache, reuse_prefix
-        self.of_lanes, self.of_every_row, self.keep = list(of_lanes), list(of_every_row), list(keep)
         self.workspace = Workspace()
         self.texts: CachedTexts | None = None
         """The rows' texts; None before the start, and while a `SharedBatch` holds them."""
-        self.places: dict[tuple[EarlyReadout, int], int] = {}
-        """Indices into `logits` of the early read-outs."""
 
     def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
         """Read the prompt, except for what the prefix cache has read; in one piece if the model needs that."""
@@ -133,27 +176,6 @@ class DynamicBatch:
         pairs, normed = [(early.layer, row) for early, row in wanted], [early.normed for early, _ in wanted]
         read = read_step(texts, pairs, early_norm=normed, keep=self.keep, workspace=self.workspace)
         self.take(texts.ids, *read)
-
-    def wanted(self, rows: int, row_of: Mapping[int, int]) -> list[tuple[EarlyReadout, int]]:
-        """The early read-outs that a pass over so many rows has to give, each with its row."""
-        if self.of_every_row:
-            wanted = [(early, row) for early in self.of_every_row for row in range(rows)]
-        else:
-            wanted = [(early, row) for lane, row in row_of.items() for early in self.of_lanes[lane]]
-        self.places = {pair: index for index, pair in enumerate(dict.fromkeys(wanted))}
-        return list(self.places)
-
-    def take(self, ids: Tensor, logits: Tensor, states: Tensor | None) -> None:
-        """Take over the texts `[rows, T]` and what a pass gave.
-
-        That is what was `wanted`, then the last layer's rows, and the states of the layers to `keep`,
-        `[keep, rows, d]`.
-        """
-        self.ids, self.logits, self.states = ids, logits, states
-
-    def logit_index(self, early: EarlyReadout, row: int) -> int:
-        """Index into `logits` of an early read-out for `row`."""
-        return self.places[early, row]
 
     def close(self) -> None:
         """Leave the cache for the next comparison, unless a failed forward pass has left it half done."""

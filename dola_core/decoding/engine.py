@@ -17,6 +17,7 @@ from dola_core.decoding.processor_threads import give_up_processor_threads
 from dola_core.decoding.scheduler import SCHEDULER
 from dola_core.decoding.shared_batch import SharedBatch
 from dola_core.decoding.static_batch import StaticBatch
+from dola_core.decoding.static_step import StaticStep
 from dola_core.decoding.step_chooser import early_readouts
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import DecodingConfig, Lane
@@ -26,44 +27,45 @@ from dola_core.models.text_ids import embedded_size
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace, recorded_readings
 
-COMPILED_LENGTH = 1024
-"""The longest text, prompt included, that is decoded compiled: every step attends to that many positions."""
+COMPILED_LENGTH, COMPILED_LENGTH_ON_CPU = 1024, 256
+"""The longest text, prompt included, that is decoded compiled: every step attends to that many positions, which on a
+CPU takes longer than what reordered weights save."""
 
 
 class Engine:
     """Runs comparisons with one model and keeps what one of them leaves for the next.
 
-    That is the KV cache of the last comparison (`prefix_cache`) and, if compiled, a batch of fixed size
-    (`static_batch`).
+    That is the KV cache of the last comparison (`prefix_cache`) and, if compiled, a step of fixed size
+    (`static_step`).
     """
 
     def __init__(self, loaded: LoadedModel, *, compiled: bool = False) -> None:
         """Take over a loaded model.
 
-        With `compiled`, comparisons of two lanes and up to `COMPILED_LENGTH` tokens decode in a `StaticBatch`; the
-        first of them compiles it. Raises `UnsupportedModelError` for a model that cannot decode in lock step, cannot be
-        compiled, or has a broken generation config.
+        With `compiled`, short comparisons of up to two lanes decode by a `StaticStep`, which is
+        compiled now; that takes a minute or more. Raises `UnsupportedModelError` for a model that cannot decode in lock
+        step, cannot be compiled, or has a broken generation config.
         """
         self.loaded = loaded
         reading_rules(loaded.readout)  # proved now, and not while a first comparison runs
         check_settings(loaded.readout.model, loaded.readout.vocab_size, loaded.eos_ids)
         self.prefix_cache = PrefixCache()
         self._shared_batch, self.scheduler = SharedBatch(), SCHEDULER
-        self.static_batch = self._compiled_batch() if compiled else None
+        self.static_step = self._compiled_step() if compiled else None
         give_up_processor_threads()  # for where it was loaded, nobody may decode
 
     @property
     def label(self) -> str:
         """One line for people: the model's label, whether decoding is compiled, and what is not followed."""
         left_out = not_followed(self.loaded.readout.model)
-        parts = [self.loaded.label, "compiled" if self.static_batch else ""]
+        parts = [self.loaded.label, "compiled" if self.static_step else ""]
         parts.append(f"its {', '.join(left_out)} not followed" if left_out else "")
         return " · ".join(part for part in parts if part)
 
     @property
     def decodes_together(self) -> bool:
         """Whether comparisons of several callers can be decoded in one batch; not if compiled, with fixed rows."""
-        return self.static_batch is None and reading_rules(self.loaded.readout).padded
+        return self.static_step is None and reading_rules(self.loaded.readout).padded
 
     @property
     def running(self) -> int:
@@ -105,7 +107,7 @@ class Engine:
             text_first: let the text go on at the pace of one that is not recorded. Its steps are recorded when it has
                 ended, in further outputs without tokens, or meanwhile if there are many. Other layers than those that
                 lanes chose by are then read in another product: in bfloat16 their log-probabilities differ by what the
-                rounding of the head's product does. Ignored for what is compiled, and in float16, which can overflow.
+                rounding of the head's product does. Ignored in float16, which can overflow.
             stopped: asked after each step and each chunk of the prompt, perhaps in another thread. Once it is true, no
                 further one is read and what is left is recorded.
 
@@ -138,7 +140,7 @@ class Engine:
             record=record,
             forced=forced,
             chunk=chunk,
-            later=later if isinstance(batch, DynamicBatch) else None,
+            later=later,
             stopped=stopped,
         )
         if together and self.decodes_together and isinstance(batch, DynamicBatch):
@@ -220,27 +222,29 @@ class Engine:
         readout, lanes, config = self.loaded.readout, comparison.lanes, comparison.config
         of_lanes = [early_readouts(lane, config) for lane in lanes]
         everywhere = _recorded_readouts(readout.n_layers, lanes, config) if record else []
-        static, length = self.static_batch, len(comparison.prompt_ids) + limit
-        if static is not None and static.suits({*everywhere, *chain(*of_lanes)}, len(lanes), length):
-            return static
+        of_every_row, keep = ([], later.layers) if later else (everywhere, [])
+        step, length = self.static_step, len(comparison.prompt_ids) + limit
+        if step is not None and StaticBatch.suits(step, [*everywhere, *chain(*of_lanes)], len(lanes), length):
+            return StaticBatch(step, of_lanes, of_every_row=of_every_row, keep=keep)
         prefix_cache = self.prefix_cache if reuse_prefix or keep_prefix else None
         return DynamicBatch(
             readout,
             of_lanes,
-            of_every_row=[] if later else everywhere,
-            keep=later.layers if later else [],
+            of_every_row=of_every_row,
+            keep=keep,
             prefix_cache=prefix_cache,
             reuse_prefix=reuse_prefix,
         )
 
-    def _compiled_batch(self) -> StaticBatch:
+    def _compiled_step(self) -> StaticStep:
         readout = self.loaded.readout
         if len(set(getattr(self.loaded.model, "hf_device_map", {}).values())) > 1:
             raise UnsupportedModelError(
                 "A model that is spread over several devices cannot be compiled; start without --compile."
             )
-        length = min(COMPILED_LENGTH, context_length(readout) or COMPILED_LENGTH)
-        return StaticBatch(readout, range(1, readout.n_layers), lanes=2, length=length)
+        most = COMPILED_LENGTH_ON_CPU if readout.device.type == "cpu" else COMPILED_LENGTH
+        length = min(most, context_length(readout) or most)
+        return StaticStep(readout, rows=2, length=length)
 
 
 def _recorded_readouts(n_layers: int, lanes: Sequence[Lane], config: DecodingConfig) -> list[EarlyReadout]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dola_core.decoding.batch import DynamicBatch, EarlyReadout
+from dola_core.decoding.batch import Batch, EarlyReadout
 from dola_core.decoding.step_chooser import StepChooser
 from dola_core.models.reading.readout import Readout
 from dola_core.models.reading.workspace import Workspace
@@ -56,9 +56,6 @@ class ReadLater:
         self.readout, self.of_every_row, self.workspace = readout, list(of_every_row), Workspace()
         self.layers = list(dict.fromkeys(early.layer for early in of_every_row))
         """Whose states a step keeps."""
-        weight = getattr(readout.phi, "weight", None)
-        self.dtype = weight.dtype if weight is not None and weight.is_floating_point() else torch.float32
-        """That of the head's product, which holds all of its bits."""
 
     @torch.inference_mode()
     def read(self, steps: Sequence[KeptStep]) -> list[Tensor]:
@@ -67,15 +64,8 @@ class ReadLater:
         states = torch.cat(
             [step.states[self.layers.index(early.layer)] for step in steps for early in self.of_every_row]
         )
-        normed = torch.tensor(
-            [early.normed for step in steps for early in self.of_every_row for _ in step.ids], device=states.device
-        )
-        ready = torch.empty_like(states)
-        if normed.any():
-            ready[normed] = readout.norm(states[normed])
-        if not normed.all():
-            ready[~normed] = readout.raw(states[~normed])
-        product = readout.parts.after_head(readout.phi(ready))
+        normed = [early.normed for step in steps for early in self.of_every_row for _ in step.ids]
+        product = readout.parts.after_head(readout.phi(readout.ready(states, normed)))
         return list(product.split([len(self.of_every_row) * len(step.ids) for step in steps]))
 
     @torch.inference_mode()
@@ -114,11 +104,11 @@ class LateRecord:
         return self._bytes > MOST_BYTES
 
     @torch.inference_mode()
-    def keep(self, index: int, row_of: Mapping[int, int], tokens: Mapping[int, int], batch: DynamicBatch) -> None:
+    def keep(self, index: int, row_of: Mapping[int, int], tokens: Mapping[int, int], batch: Batch) -> None:
         """Keep what `batch` has read at a step."""
         if batch.states is None:
             raise RuntimeError("The batch keeps no states.")
-        logits = batch.logits.to(self._batch.dtype, copy=True)
+        logits = batch.logits.to(batch.logits_dtype, copy=True)
         step = KeptStep(index, dict(row_of), dict(tokens), batch.ids, batch.states, logits, batch.places)
         self._kept.append(step)
         self._bytes += step.n_bytes

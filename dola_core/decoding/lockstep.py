@@ -10,9 +10,8 @@ All rows of a comparison have the same length. Nothing here knows about tokenize
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import cast
 
-from dola_core.decoding.batch import Batch, DynamicBatch, Plan
+from dola_core.decoding.batch import Batch, Plan
 from dola_core.decoding.late_record import LateRecord, ReadLater
 from dola_core.decoding.model_settings import MatureProcessors
 from dola_core.decoding.step_chooser import StepChooser
@@ -161,7 +160,7 @@ def _steps(
         if index and stopped():
             return
         choices = state.choose(row_of)
-        if choices is None or (late is not None and not _is_finite(cast(DynamicBatch, batch))):
+        if choices is None or (late is not None and not _is_finite(batch)):
             pending = len(late) if late else 0
             yield StepOutput(index, {}, dict.fromkeys(row_of, "broken"), (), pending=pending), None
             return
@@ -181,7 +180,7 @@ def _steps(
                 ends[lane] = end
         steps = state.records(index, row_of, tokens, allowance, choices) if state.record else ()
         if late is not None:
-            late.keep(index, row_of, tokens, cast(DynamicBatch, batch))
+            late.keep(index, row_of, tokens, batch)
             steps = late.next()[1] if late.is_full else ()
         output = StepOutput(index, tokens, ends, steps, pending=len(late) if late else 0)
         branches = {lane: (row, tokens[lane]) for lane, row in row_of.items() if lane not in ends}
@@ -194,6 +193,6 @@ def _steps(
         yield output, Plan([row for row, _ in rows], [token for _, token in rows], row_of)
 
 
-def _is_finite(batch: DynamicBatch) -> bool:
+def _is_finite(batch: Batch) -> bool:
     """Whether the states are that will be read later. Other dtypes than float16 do not overflow in the head."""
     return batch.states is None or bool(batch.states.isfinite().all())

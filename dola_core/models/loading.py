@@ -43,8 +43,9 @@ from dola_core.models.reading.readout import Readout
 from dola_core.models.reading.remembered import remembered_rules
 from dola_core.models.sources.source import ATLAS, ModelSource, as_adapter, find_source, read_source
 
-Stage = Literal["finding", "reading", "proving"]
-"""What a model that is being loaded is at: its files are found or made, its weights read, its read-outs proved."""
+Stage = Literal["finding", "reading", "proving", "compiling"]
+"""What a model that is being loaded is at: its files are found or made, its weights read, its read-outs proved, and by
+whoever wants it its step compiled."""
 
 
 def load_model(

@@ -46,7 +46,7 @@ BUILT_SECTIONS = {
 }  # fmt: skip
 """Sections whose keys are put together from names, or handed to the browser whole."""
 BUILT_KEYS = re.compile(
-    r"chart\.(heat|layers)_\w+|error\.prompt_\w+|models\.(finding|reading|proving)|search\.(one_|dynamic_)?(helps|hurts|chance)|search\.(points|nats)"
+    r"chart\.(heat|layers)_\w+|error\.prompt_\w+|models\.(finding|reading|proving|compiling)|search\.(one_|dynamic_)?(helps|hurts|chance)|search\.(points|nats)"
     r"|finding\.(helps|hurts|chance)|search\.(broken|mended)_n|search\.unit_(points|nats)"
     r"|sentence\.(would_|alone_)?(picks|draws|ends|alone)(_many)?|guide\.proposal_(little|clear|far)"
     r"|prompts\.by_\w+"

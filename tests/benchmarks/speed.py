@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dola_core.comparison import Comparison
 from dola_core.contrast import default_layer
+from dola_core.decoding.engine import Engine
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic, Lane
 from tests.benchmarks.results import ResultRow, publish
@@ -63,12 +64,12 @@ def stock(model: PreTrainedModel, prompt: list[int], new: int, **more: float) ->
 
 def duet(model: PreTrainedModel, prompt: list[int], new: int, *, lanes: int = 2, record: bool = False,
          text_first: bool = False, text_only: bool = False, second: Lane | None = None,
-         **more: float) -> Callable[[], None]:  # fmt: skip
+         engine: Engine | None = None, **more: float) -> Callable[[], None]:  # fmt: skip
     """Lanes in lock step, with or without the trace: the baseline with DoLa at some layers, or with the `second`.
 
     With `text_only` it is over with the last token, whatever is still to be recorded.
     """
-    engine = engine_of(model)
+    engine = engine or engine_of(model)
     decoders = (Baseline(), second) if second else tuple(lanes_of(lanes, engine.loaded.readout.n_layers))
     comparison = Comparison("", tuple(prompt), decoders, DecodingConfig(max_new_tokens=new, **more))
 
@@ -144,6 +145,37 @@ def decoding_rows(timed: Timed, model: PreTrainedModel, rounds: int) -> list[Res
     ]
 
 
+def compiled_rows(timed: Timed, model: PreTrainedModel, rounds: int) -> list[ResultRow]:
+    """The ratios of what `--compile` decodes."""
+    prompt, new = prompt_for(timed, model), length_for(model)
+    start = time.perf_counter()
+    compiled = engine_of(model, compiled=True)
+    print(f"{timed.name} {timed.dtype}: compiled in {time.perf_counter() - start:.0f} s")
+    traced = {"record": True, "text_first": True}
+    ways = {
+        "stock": stock(model, prompt, new),
+        "both": duet(model, prompt, new),
+        "its text": duet(model, prompt, new, text_only=True, **traced),
+        "text first": duet(model, prompt, new, **traced),
+        "both, compiled": duet(model, prompt, new, engine=compiled),
+        "its text, compiled": duet(model, prompt, new, engine=compiled, text_only=True, **traced),
+        "text first, compiled": duet(model, prompt, new, engine=compiled, **traced),
+    }
+    times = in_turn(ways, rounds, f"{timed.name} {timed.dtype}, compiled")
+    whats = {
+        "both": "both completions, no trace",
+        "its text": "text while the trace is recorded",
+        "text first": "both completions, every layer traced after the text",
+    }
+    rows, budgets = [], {ATLAS: 1.25, SMOLLM2: 1.35}
+    for way, what in whats.items():
+        for against, name in ((way, "not compiled"), ("stock", STOCK)):
+            ratio = Ratio.of(times[f"{way}, compiled"], times[against])
+            budget = budgets.get(timed.name) if (way, against) == ("text first", "stock") else None
+            rows.append(ResultRow(timed.name, timed.dtype, f"{what}, compiled", name, ratio, budget))
+    return rows
+
+
 def prefill_rows(timed: Timed, model: PreTrainedModel) -> list[ResultRow]:
     """The ratios of reading a prompt and writing one token."""
     rows = []
@@ -194,21 +226,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--peak", choices=("stock", "duet", "traced"), help=argparse.SUPPRESS)
     parser.add_argument("--only", default="", help="only models whose name begins so")
+    parser.add_argument("--compiled", action="store_true", help="time what --compile decodes, with the real models")
     parser.add_argument("--dry", action="store_true", help="print, but keep nothing")
     options = parser.parse_args()
     if options.peak:
         return peak(options.peak)
     rows: list[ResultRow] = []
     for timed in all_models():
-        if timed.name.startswith(options.only):
+        if options.compiled:
+            if timed.name in REAL and timed.name.startswith(options.only):
+                rows += compiled_rows(timed, timed.build(), ROUNDS)
+                gc.collect()
+        elif timed.name.startswith(options.only):
             model = timed.build()
             rows += decoding_rows(timed, model, ROUNDS if timed.name in (ATLAS, SMOLLM2, "135M") else 3)
             rows += prefill_rows(timed, model)
             del model
             gc.collect()
-    if "135M".startswith(options.only):
+    if "135M".startswith(options.only) and not options.compiled:
         rows += memory_rows()
-    command = f'make bench ARGS="--only {options.only}"' if options.only else "make bench"
+    given = " ".join([f"--only {options.only}"] * bool(options.only) + ["--compiled"] * options.compiled)
+    command = f'make bench ARGS="{given}"' if given else "make bench"
     publish(rows, command, keep=not options.dry)
     return None
 

@@ -19,10 +19,11 @@ def cells_of(file: Path) -> list[dict[str, Any]]:
 
 def texts_of(cell: dict[str, Any]) -> list[str]:
     """What a cell prints and shows as text or HTML, and what its charts say of themselves."""
-    found = []
+    # A notebook divides what is printed by the time at which it is.
+    found = ["".join(part for output in cell["outputs"] for part in output.get("text", ""))]
     for output in cell["outputs"]:
         data = output.get("data", {})
-        shown = [output.get("text", ""), data.get("text/plain", ""), data.get("text/html", "")]
+        shown = [data.get("text/plain", ""), data.get("text/html", "")]
         found += ["".join(text) for text in shown if text]
         found += [data[CHART]["layout"]["meta"]] if CHART in data else []
     return found

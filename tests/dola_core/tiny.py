@@ -30,7 +30,7 @@ from dola_core.decoding.beam_search import BeamProgress, BeamResult
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.lockstep import StepOutput
 from dola_core.decoding.prefix_cache import PrefixCache
-from dola_core.decoding.static_batch import StaticBatch
+from dola_core.decoding.static_step import StaticStep
 from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic, Lane
 from dola_core.models.info import ModelInfo
 from dola_core.models.reading.readout import Readout
@@ -169,12 +169,12 @@ def compare(
     eos_ids: Collection[int] = (),
     text_of: TextOf = spelled,
     prefix_cache: PrefixCache | None = None,
-    static_batch: StaticBatch | None = None,
+    static_step: StaticStep | None = None,
     **how: Any,
 ) -> Iterator[StepOutput]:
     """`Engine.compare` on a model without a tokenizer, with a prefix cache and a static batch if they are given."""
     engine = engine_of(readout, eos_ids=eos_ids, text_of=text_of)
-    engine.static_batch = static_batch
+    engine.static_step = static_step
     if prefix_cache is not None:
         engine.prefix_cache = prefix_cache
         how["reuse_prefix"] = True

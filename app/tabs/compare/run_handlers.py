@@ -17,7 +17,7 @@ from app.render.inspection import Inspection
 from app.sharing.link import SharedLink
 from app.tabs.compare.controls import Controls
 from app.tabs.compare.inspector import Inspector
-from app.tabs.compare.run_updates import AskedRun, RunUpdates, Shown, at_fork
+from app.tabs.compare.run_updates import AskedRun, RunChanges, RunUpdates, at_fork
 from app.ui.components import Notice
 from app.ui.events import EVERY_CLICK, SILENT, Changes
 from dola_core.decoding.engine import Engine
@@ -149,7 +149,7 @@ class RunHandlers:
         for changes, *_ in self._play(asked, values, visitor):
             yield changes | self._replaced(changes)
 
-    def _play(self, asked: AskedRun, values: Changes, visitor: gr.Request) -> Iterator[Shown]:
+    def _play(self, asked: AskedRun, values: Changes, visitor: gr.Request) -> Iterator[RunChanges]:
         """The changes of the page by one run, unless it is abandoned.
 
         If another run was asked for meanwhile, the notices are its own.

@@ -47,7 +47,7 @@ class AskedRun:
     cancelled: Callable[[], bool]
 
 
-class Shown(NamedTuple):
+class RunChanges(NamedTuple):
     """What a run changes on the page."""
 
     changes: Changes
@@ -68,7 +68,7 @@ class RunUpdates:
     grown: gr.State
     """Whether the shown trace has more steps than when its charts were drawn."""
 
-    def of(self, asked: AskedRun, values: Changes, visitor: gr.Request) -> Iterator[Shown]:
+    def of(self, asked: AskedRun, values: Changes, visitor: gr.Request) -> Iterator[RunChanges]:
         """Run what was asked for; whatever goes wrong, the visitor gets a sentence, and what there is stays."""
         words, at, is_open = self.inspector.words(values), asked.at, False
         last: ComparisonUpdate | None = None
@@ -88,33 +88,33 @@ class RunUpdates:
                 for update in updates:
                     if isinstance(update, Waiting):
                         if not update.behind_own:  # else the page shows the visitor's own run that is under way
-                            yield Shown(busy(update.message(words)))
+                            yield RunChanges(busy(update.message(words)))
                         continue
                     if isinstance(update, Loading):
-                        yield Shown(busy(update.message(words)))
+                        yield RunChanges(busy(update.message(words)))
                         continue
                     last, trace, told = update, update.trace, busy(_progress(update, words))
                     if last.finished:
-                        yield Shown(ended(trace) | self._said(last, values, at), trace, finished=True)
+                        yield RunChanges(ended(trace) | self._said(last, values, at), trace, finished=True)
                     elif last.halt or (ZERO_GPU and asked.cancelled()):  # there a run does not learn of it
                         note = self._said(last, values, at) | self._halt_notice(last, words, at)
-                        yield Shown(ended(trace.stopped()) | note)
+                        yield RunChanges(ended(trace.stopped()) | note)
                         return
                     elif is_open:
-                        yield Shown({self.inspector.trace: trace}, trace)
+                        yield RunChanges({self.inspector.trace: trace}, trace)
                     elif _can_open(trace, asked.opens_at):
                         opened, is_open = ended(trace), True
-                        yield Shown(opened, trace)
+                        yield RunChanges(opened, trace)
                     else:
-                        yield Shown(self.inspector.streaming(last, self.inspector.view(values, ())) | told)
+                        yield RunChanges(self.inspector.streaming(last, self.inspector.view(values, ())) | told)
             if last is None:  # cancelled before its turn
-                yield Shown({at: None})
+                yield RunChanges({at: None})
         except VisitorError as error:
-            yield Shown(self.refused(error, values, at))
+            yield RunChanges(self.refused(error, values, at))
         except Exception as error:  # whatever it is, the visitor gets a sentence
             sentence = failure_sentence(error, "comparison", self.host.pool.release, words)
             kept = ended(last.trace.stopped()) if last else {}
-            yield Shown(kept | failed(sentence, at))
+            yield RunChanges(kept | failed(sentence, at))
 
     def redrawn(self, values: Changes) -> Changes:
         """The charts with the steps that have come since they were drawn, as the visitor looks at them now."""

@@ -254,12 +254,7 @@ def _read_group(
         places = [layers.index(layer) * len(rows) + row - rows.start for layer, row in pairs]
         if places != list(range(len(h))):
             h = h[places]
-        if len(set(normed)) == 1:
-            return readout.norm(h) if normed[0] else readout.raw(h)
-        through_norm = torch.tensor(normed, device=h.device)
-        ready = readout.raw(h)
-        ready[through_norm] = readout.norm(h[through_norm])
-        return ready
+        return readout.ready(h, normed)
 
     with readout.capture({*layers, *keep}) as captured, readout.beside_head(early) as product:
         texts.read_group(rows)

@@ -8,7 +8,7 @@ readout.beside_head(...)`.
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +98,15 @@ class Readout:
     def raw(self, h: Tensor) -> Tensor:
         """Block outputs, ready for the head without the final norm: `[..., d]` → `[..., d]`."""
         return self._to_head(h, tuple(module for module in self.parts.path if module is not self.ln_out))
+
+    def ready(self, h: Tensor, normed: Sequence[bool]) -> Tensor:
+        """Block outputs `[K, d]`, ready for the head: through the final norm where `normed` says so."""
+        if len(set(normed)) == 1:
+            return self.norm(h) if normed[0] else self.raw(h)
+        through_norm = torch.tensor(normed, dtype=torch.bool, device=h.device)
+        ready = self.raw(h).clone()
+        ready[through_norm] = self.norm(h[through_norm])
+        return ready
 
     def _to_head(self, h: Tensor, path: tuple[nn.Module, ...]) -> Tensor:
         if self.parts.streams:  # what joins `[n, S, d]` expects `[rows, T, S, d]`

@@ -11,7 +11,7 @@ from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.language import language
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.scheduler import SCHEDULER
-from dola_core.decoding.static_batch import StaticBatch
+from dola_core.decoding.static_step import StaticStep
 from dola_core.lanes import DolaStatic
 from dola_core.trace.schema import Trace
 from tests.app.looking import looking, settings_of
@@ -223,18 +223,18 @@ def test_a_trace_of_the_same_model_can_be_gone_on_from(engine, compared, changes
     assert next(run_on(engine, same, **settings_of(looking(same, 0)), limits=Limits(3)))
 
 
-def test_a_compiled_engine_runs_in_its_static_batch(engine, loaded):
+def test_a_compiled_engine_runs_in_its_static_step(engine, loaded):
     steps = []
 
     def counted(step):
-        def run_step(ids):
-            steps.append(ids)
-            return step(ids)
+        def run_step(*inputs):
+            steps.append(inputs)
+            return step(*inputs)
 
         return run_step
 
     compiled = Engine(loaded)
-    compiled.static_batch = StaticBatch(loaded.readout, range(1, 30), lanes=2, length=64, compiler=counted)
+    compiled.static_step = StaticStep(loaded.readout, rows=2, length=64, compiler=counted)
     *_, plain = run(engine, ComparisonRequest.of(**ASKED))
     *_, fixed = run(compiled, ComparisonRequest.of(**ASKED))
     assert fixed.trace.texts == plain.trace.texts

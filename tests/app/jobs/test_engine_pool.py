@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 
@@ -16,6 +17,7 @@ from app.jobs.request import Limits
 from app.language import CODES, language
 from dola_core.errors import LoadError
 from dola_core.models.info import ModelInfo
+from dola_core.models.loading import Stage
 from dola_core.models.preset import Preset
 
 NAMES = ("a", "b", "c")
@@ -50,7 +52,7 @@ class Loader:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            for stage in ("finding", "reading", "proving"):
+            for stage in get_args(Stage):
                 on_stage(stage)
                 assert self.hold.wait(10)
             if name in self.fails:
@@ -158,7 +160,7 @@ def test_a_visitor_is_told_how_far_it_is_in_both_languages(loader):
     loader.hold.set()
     assert told == Loading("A", "finding")
     for code in CODES:
-        for stage in ("finding", "reading", "proving"):
+        for stage in get_args(Stage):
             assert "A" in Loading("A", stage).message(language(code))
     assert drained(waiting)[1] is pool.get("a")
 

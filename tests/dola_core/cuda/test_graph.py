@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dola_core.decoding.static_batch import StaticBatch
+from dola_core.decoding.static_step import StaticStep
 from tests.dola_core.cuda.gpu import DECODINGS, LANES, NEEDS_GPU, on_gpu
 from tests.dola_core.tiny import N, compare, prompt, recorded, texts
 
@@ -21,11 +21,11 @@ ALL = range(1, N)
 
 
 @pytest.fixture(scope="module")
-def graph() -> Iterator[StaticBatch]:
+def graph() -> Iterator[StaticStep]:
     """A batch whose step is compiled and recorded as a CUDA graph."""
     torch.compiler.reset()
     readout = on_gpu("llama")
-    yield StaticBatch(readout, ALL, lanes=3, length=48)
+    yield StaticStep(readout, rows=3, length=48)
     gc.collect()
 
 
@@ -33,17 +33,17 @@ def graph() -> Iterator[StaticBatch]:
 @pytest.mark.parametrize("seed", range(3))
 def test_fixed_rows_and_a_graph_write_what_forking_rows_write(graph, seed, decoding):
     ids, config = prompt(4 + 9 * seed, seed=seed), DECODINGS[decoding]
-    fixed = StaticBatch(graph.readout, ALL, lanes=3, length=48, compiler=lambda step: step)
+    fixed = StaticStep(graph.readout, rows=3, length=48, compiler=lambda step: step)
     eager = texts(compare(graph.readout, ids, LANES, config))
-    assert texts(compare(graph.readout, ids, LANES, config, static_batch=fixed)) == eager
-    assert texts(compare(graph.readout, ids, LANES, config, static_batch=graph)) == eager
+    assert texts(compare(graph.readout, ids, LANES, config, static_step=fixed)) == eager
+    assert texts(compare(graph.readout, ids, LANES, config, static_step=graph)) == eager
     assert graph._graph is not None
 
 
 def test_a_graph_records_what_forking_rows_record(graph):
     ids = prompt(7)
     forking, replayed = (
-        recorded(graph.readout, ids, LANES, DECODINGS["greedy"], static_batch=rows) for rows in (None, graph)
+        recorded(graph.readout, ids, LANES, DECODINGS["greedy"], static_step=rows) for rows in (None, graph)
     )
     assert [step.lanes for step in replayed.steps] == [step.lanes for step in forking.steps]
     for one, other in zip(replayed.steps, forking.steps, strict=True):
@@ -52,14 +52,14 @@ def test_a_graph_records_what_forking_rows_record(graph):
 
 def test_a_graph_is_replayed_from_any_thread_and_after_a_comparison_that_was_abandoned(graph):
     expected = texts(compare(graph.readout, prompt(9, seed=2), LANES, DECODINGS["greedy"]))
-    begun = compare(graph.readout, prompt(7), LANES, DECODINGS["greedy"], static_batch=graph)
+    begun = compare(graph.readout, prompt(7), LANES, DECODINGS["greedy"], static_step=graph)
     next(begun)
     next(begun)
     begun.close()
     written = []
 
     def run() -> None:
-        written.append(texts(compare(graph.readout, prompt(9, seed=2), LANES, DECODINGS["greedy"], static_batch=graph)))
+        written.append(texts(compare(graph.readout, prompt(9, seed=2), LANES, DECODINGS["greedy"], static_step=graph)))
 
     for _ in range(3):
         thread = threading.Thread(target=run)
@@ -71,7 +71,7 @@ def test_a_graph_is_replayed_from_any_thread_and_after_a_comparison_that_was_aba
 def test_a_lane_that_ends_does_not_disturb_the_others_of_a_graph(graph):
     end = texts(compare(graph.readout, prompt(7), LANES, DECODINGS["greedy"]))[1][3]
     forking, replayed = (
-        texts(compare(graph.readout, prompt(7), LANES, DECODINGS["greedy"], eos_ids={end}, static_batch=rows))
+        texts(compare(graph.readout, prompt(7), LANES, DECODINGS["greedy"], eos_ids={end}, static_step=rows))
         for rows in (None, graph)
     )
     assert replayed == forking

@@ -1,10 +1,14 @@
 """The engine: the public `compare` drains it, and a model is compiled on demand or refused in a sentence."""
 
+from copy import deepcopy
+
 import pytest
 
 from dola_core.comparison import Comparison
+from dola_core.decoding import static_step
 from dola_core.decoding.batch import EarlyReadout
-from dola_core.decoding.engine import COMPILED_LENGTH, Engine, compare
+from dola_core.decoding.engine import COMPILED_LENGTH_ON_CPU, Engine, compare
+from dola_core.decoding.static_batch import StaticBatch
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.loading import load_model
@@ -60,17 +64,19 @@ def test_no_prefix_is_kept_unless_it_is_to_be_used_again(readout):
     assert engine.prefix_cache.take((1, 2, 3)) is None
 
 
-@pytest.mark.filterwarnings("ignore:.*script_method.*is deprecated")  # PyTorch's own compiler, as it is imported
-def test_a_model_is_compiled_on_demand_and_says_so(loaded):
+def test_a_model_is_compiled_on_demand_and_says_so(loaded, monkeypatch):
+    monkeypatch.setattr(static_step, "compiled", lambda step, device: step)
     engine = Engine(loaded, compiled=True)
     assert engine.label == f"{loaded.label} · compiled"
-    length = min(COMPILED_LENGTH, loaded.readout.context_length)
+    length = min(COMPILED_LENGTH_ON_CPU, loaded.readout.context_length)
     every_layer = [EarlyReadout(layer, True) for layer in range(1, N)]
-    assert engine.static_batch.suits(every_layer, 2, length)
-    assert not engine.static_batch.suits(every_layer, 2, length + 1)
-    assert not engine.static_batch.suits([EarlyReadout(22, False)], 2, length)
+    assert StaticBatch.suits(engine.static_step, every_layer, 2, length)
+    assert not StaticBatch.suits(engine.static_step, every_layer, 2, length + 1)
+    assert not StaticBatch.suits(engine.static_step, every_layer, 3, length)
+    assert not StaticBatch.suits(engine.static_step, [EarlyReadout(0, True)], 2, length), "embeddings are not read"
+    assert StaticBatch.suits(engine.static_step, [EarlyReadout(22, False)], 1, length)
     plain = Engine(loaded)
-    assert plain.static_batch is None
+    assert plain.static_step is None
     assert plain.label == loaded.label
 
 
@@ -78,6 +84,22 @@ def test_a_model_that_cannot_be_compiled_is_refused_in_a_sentence(readout, monke
     engine = engine_of(Readout.of(tiny("mistral")))
     with pytest.raises(UnsupportedModelError, match="start without --compile"):
         Engine(engine.loaded, compiled=True)
+    fails = RuntimeError("No working C++ compiler found.\nSet this and that.")
+
+    def failing(step, device):
+        def fail(*inputs):
+            raise fails
+
+        return fail
+
+    for compiled, said in (
+        (failing, r"cannot be compiled: No working C\+\+ compiler found\.; start without --compile"),
+        (lambda step, device: lambda *inputs: (-step(*inputs)[0], None), "gives other numbers; start without"),
+    ):
+        monkeypatch.setattr(static_step, "compiled", compiled)
+        own = Readout.of(deepcopy(readout.model))  # `transformers` leaves hooks on it
+        with pytest.raises(UnsupportedModelError, match=said):
+            Engine(engine_of(own).loaded, compiled=True)
     monkeypatch.setattr(readout.model, "hf_device_map", {"model": 0, "lm_head": 1}, raising=False)
     with pytest.raises(UnsupportedModelError, match="several devices"):
         Engine(engine_of(readout).loaded, compiled=True)

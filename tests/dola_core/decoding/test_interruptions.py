@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dola_core.decoding.prefix_cache import PrefixCache
-from dola_core.decoding.static_batch import StaticBatch
+from dola_core.decoding.static_step import StaticStep
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.reading.readout import Readout
 from dola_core.trace.recorder import Recorder
@@ -53,10 +53,10 @@ def spoiled(module, value: float, from_call: int):
 @pytest.mark.parametrize("fixed", [False, True])
 def test_a_prompt_read_in_parts_is_completed_the_same(readout, static, chunk, fixed):
     readout = static if fixed else readout
-    rows = StaticBatch(readout, range(1, 30), lanes=2, length=40, compiler=lambda step: step) if fixed else None
+    rows = StaticStep(readout, rows=2, length=40, compiler=lambda step: step) if fixed else None
     whole = texts(compare(readout, PROMPT, LANES, GREEDY))
     with tokens_read(readout) as read:
-        advances = list(compare(readout, PROMPT, LANES, GREEDY, chunk=chunk, static_batch=rows))
+        advances = list(compare(readout, PROMPT, LANES, GREEDY, chunk=chunk, static_step=rows))
     assert texts(advances) == whole
     told = [advance.read for advance in advances if advance.read]
     parts = read[: len(told) + 1]

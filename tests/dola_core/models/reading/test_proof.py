@@ -5,7 +5,7 @@ import torch
 from transformers import DynamicCache, GPT2LMHeadModel, LlamaForCausalLM
 
 from dola_core.decoding.engine import Engine
-from dola_core.decoding.static_batch import StaticBatch
+from dola_core.decoding.static_step import StaticStep
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.reading.cached_texts import CachedTexts, ReadingRules, read_logits
@@ -242,8 +242,8 @@ def test_a_model_whose_positions_change_with_length_is_not_compiled():
     family, changes, _ = CHANGES["long positions with a reset"]
     readout = Readout.of(tiny_family(tiny_config(family, **changes)))
     with pytest.raises(UnsupportedModelError, match="start without --compile"):
-        StaticBatch(readout, [2], lanes=2, length=21, compiler=lambda step: step)
-    assert StaticBatch(readout, [2], lanes=2, length=20, compiler=lambda step: step).length == 20
+        StaticStep(readout, rows=2, length=21, compiler=lambda step: step)
+    assert StaticStep(readout, rows=2, length=20, compiler=lambda step: step).length == 20
 
 
 @pytest.mark.parametrize(
