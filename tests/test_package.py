@@ -121,12 +121,13 @@ def test_the_requirements_files_are_what_pyproject_names():
     extras = PROJECT["optional-dependencies"]
     assert required_by("requirements.txt") == requirements(PROJECT["dependencies"] + extras["page"])
     assert required_by("requirements-mcp.txt") == requirements(extras["mcp"])
+    assert required_by("requirements-ray.txt") == requirements(extras["ray"])
     assert required_by("requirements-dev.txt") == requirements(extras["dev"])
     sources = requirements(
         extras["gguf"] + extras["adapters"] + extras["quantize"] + extras["notebook"] + extras["lm-eval"]
     )
     assert sources.items() <= (required_by("requirements.txt") | required_by("requirements-dev.txt")).items()
-    assert set(extras) == {"page", "mcp", "dev", "gguf", "adapters", "quantize", "notebook", "lm-eval"}
+    assert set(extras) == {"page", "mcp", "dev", "gguf", "adapters", "quantize", "notebook", "lm-eval", "ray"}
 
 
 def test_torch_keeps_to_releases_that_were_tested():

@@ -30,6 +30,7 @@ from dola_core.layer_search.arguments import (
 
 # What imports PyTorch is imported where it is used: --help must not wait for it.
 if TYPE_CHECKING:
+    from dola_core.layer_search.evaluate import Evaluate
     from dola_core.layer_search.result import SearchResult
     from dola_core.models.loaded_model import LoadedModel
 
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str | os.PathLike[str]] | None = None) -> int:
     options = parser.parse_args(None if arguments is None else [os.fspath(argument) for argument in arguments])
     if options.limit is not None and options.limit < 1:
         parser.error("--limit must be a number of questions.")
+    if options.workers is not None and (options.workers < 1 or not options.ray):
+        parser.error("--workers must be a number of workers, beside --ray.")
     interrupt = InterruptHandler()
     try:
         with interrupt:
@@ -91,7 +94,7 @@ def _search(options: argparse.Namespace) -> str:
 
     Returns the verdict, and where the result is.
     """
-    from dola_core.layer_search.evaluate import measurable_metrics
+    from dola_core.layer_search.evaluate import evaluate_here, measurable_metrics
     from dola_core.layer_search.questions.file import QuestionFile
     from dola_core.layer_search.report.html_report import REPORT
     from dola_core.layer_search.search import RESULT, questions_to_measure, search_layers
@@ -105,6 +108,7 @@ def _search(options: argparse.Namespace) -> str:
     if options.out.is_dir():
         with folder_in_use(options.out):  # likewise
             pass
+    evaluate = _on_workers(options) if options.ray else evaluate_here
     loaded = load_model(options.model, device=options.device, dtype=options.dtype)
     preset_file = _preset_file(loaded) if options.write else None  # before the search, which may take hours
     with tqdm(total=len(questions.items), unit="question", mininterval=0.5) as bar:
@@ -123,10 +127,18 @@ def _search(options: argparse.Namespace) -> str:
             resume=options.resume,
             texts=not options.no_texts,
             progress=progress,
+            evaluate=evaluate,
         )
     if preset_file:
         _write_preset(preset_file, result)
     return f"{result.verdict}\nWritten: {options.out / RESULT}, {options.out / REPORT}"
+
+
+def _on_workers(options: argparse.Namespace) -> "Evaluate":
+    """What measures on Ray's workers; `LoadError` if it is not installed."""
+    from dola_core.layer_search.ray_workers import RayWorkers
+
+    return RayWorkers(options.model, device=options.device, dtype=options.dtype, count=options.workers).evaluate
 
 
 def _preset_file(loaded: "LoadedModel") -> Path:

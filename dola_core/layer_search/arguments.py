@@ -79,6 +79,8 @@ def command_line() -> argparse.ArgumentParser:
     add("--no-texts", action="store_true", help="write numbers of questions and domains, and no texts of --data")
     add("--show", type=Path, metavar="RESULT", help="measure nothing: write the report of a result.json into --out, "
         "with the texts of the questions in --data, of which it is")  # fmt: skip
+    add("--ray", action="store_true", help="measure on workers that Ray runs, here or on the cluster of RAY_ADDRESS")
+    add("--workers", type=int, metavar="N", help="how many (default: one for each GPU, or for each two processors)")
     add("--device", default="auto")
     add("--dtype", choices=("auto", *DTYPES), default="auto")
     return parser

@@ -5,7 +5,8 @@ Questions are evaluated one after another into a table, which is saved now and t
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
@@ -98,34 +99,49 @@ class MetricTable:
         self.values, self.done = values, done
 
 
+Measured = Generator[tuple[int, np.ndarray], None, None]
+"""The index of an item and its metrics `[metrics, S]`, item after item, in any order."""
+Evaluate = Callable[[LoadedModel, Sequence[Item], SearchConfig, MetricTable, CheckStop], Measured]
+"""Measures items at the settings of a table."""
+
+
+def evaluate_here(
+    loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, table: MetricTable, check_stop: CheckStop = go_on
+) -> Measured:
+    """Measure items with the model of this process, an `Evaluate`."""
+    evaluate = _evaluate_generation if config.task == "generate" else _evaluate_scores
+    return evaluate(loaded, items, config, table, check_stop)
+
+
 def evaluate_items(
     loaded: LoadedModel,
     items: Sequence[Item],
     config: SearchConfig,
     table: MetricTable,
     *,
+    evaluate: Evaluate = evaluate_here,
     numbers: Sequence[int] | None = None,
     file: Path | None = None,
     fingerprint: str = "",
     check_stop: CheckStop = go_on,
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     """Evaluate the questions that `table` lacks, yielding the number of questions done after each.
 
     Saves the table to `file` every `SAVE_INTERVAL` seconds and at the end, also when the generator is closed early or
     interrupted. `numbers` say where the items stand in their file, from 0, for errors about one of them; without,
-    they are the whole file. What `check_stop` raises ends the evaluation.
+    they are the whole file. `evaluate` is what measures them. What `check_stop` raises ends the evaluation.
     """
     places = range(len(items)) if numbers is None else numbers
     left = [index for index, done in enumerate(table.done) if not done]
-    evaluate = _evaluate_generation if config.task == "generate" else _evaluate_scores
     saved = time.monotonic()
     try:
-        for place, values in evaluate(loaded, [items[index] for index in left], config, table, check_stop):
-            table.add(left[place], values)
-            yield int(table.done.sum())
-            if file and time.monotonic() - saved > SAVE_INTERVAL:
-                table.save(file, fingerprint)
-                saved = time.monotonic()
+        with closing(evaluate(loaded, [items[index] for index in left], config, table, check_stop)) as measured:
+            for place, values in measured:
+                table.add(left[place], values)
+                yield int(table.done.sum())
+                if file and time.monotonic() - saved > SAVE_INTERVAL:
+                    table.save(file, fingerprint)
+                    saved = time.monotonic()
     except FileWriteError:
         file = None  # a second try would fail as well
         raise
@@ -140,7 +156,7 @@ def evaluate_items(
 
 def _evaluate_scores(
     loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, table: MetricTable, check_stop: CheckStop
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Measured:
     """(index of the item, its metrics `[metrics, S]`) by the scores of the given answers, in random order."""
     scored_items = score_items(
         loaded,
@@ -159,20 +175,13 @@ def _evaluate_scores(
 
 def _evaluate_generation(
     loaded: LoadedModel, items: Sequence[Item], config: SearchConfig, table: MetricTable, check_stop: CheckStop
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Measured:
     """(index of the item, its metrics `[metrics, S]`) by texts generated at every setting, one lane each."""
     lanes: list[Lane] = [Baseline()]
     lanes += [DolaStatic(layer=layer, alpha=alpha) for layer in table.layers for alpha in table.alphas]
     lanes += table.lanes
-    decoding, engine = config.decoding or DecodingConfig(), Engine(loaded)
-    questions = []
-    for number, item in enumerate(items, start=1):
-        try:
-            question = QuestionIds.of(loaded, item.prompt, chat=config.chat)
-            engine.check(Comparison(item.prompt, tuple(question.prompt), tuple(lanes[:1]), decoding))
-            questions.append((question.prompt, {question.answer(answer)[0] for answer in item.answers}))
-        except PromptError as error:
-            raise QuestionPromptError(number, error) from error
+    decoding = config.decoding or DecodingConfig()
+    questions = prompts_of(loaded, items, config)
     for index, (item, (prompt, first_ids)) in enumerate(zip(items, questions, strict=True)):
         rows = []
         for ids in generate_ids(loaded, prompt, lanes, decoding, check_stop=check_stop):
@@ -185,6 +194,23 @@ def _evaluate_generation(
                 }
             )
         yield index, np.array([[row[metric] for row in rows] for metric in table.metrics], dtype=np.float64)
+
+
+def prompts_of(loaded: LoadedModel, items: Sequence[Item], config: SearchConfig) -> list[tuple[list[int], set[int]]]:
+    """The ids of each prompt that texts are generated for, and those that its answers begin with.
+
+    Raises `QuestionPromptError` if the model cannot read one, or has no room after it.
+    """
+    decoding, engine = config.decoding or DecodingConfig(), Engine(loaded)
+    questions = []
+    for number, item in enumerate(items, start=1):
+        try:
+            question = QuestionIds.of(loaded, item.prompt, chat=config.chat)
+            engine.check(Comparison(item.prompt, tuple(question.prompt), (Baseline(),), decoding))
+            questions.append((question.prompt, {question.answer(answer)[0] for answer in item.answers}))
+        except PromptError as error:
+            raise QuestionPromptError(number, error) from error
+    return questions
 
 
 def generate_ids(

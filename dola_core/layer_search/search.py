@@ -17,7 +17,7 @@ from dola_core.files.writing import folder_in_use, write_together
 from dola_core.lanes import Lane, lane_text, parse_lane
 from dola_core.layer_search.answers.stopping import CheckStop, go_on
 from dola_core.layer_search.error_analysis import error_cases
-from dola_core.layer_search.evaluate import MetricTable, evaluate_items, measurable_metrics
+from dola_core.layer_search.evaluate import Evaluate, MetricTable, evaluate_here, evaluate_items, measurable_metrics
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.questions.sample import MeasuredQuestions, measured_questions
 from dola_core.layer_search.report.html_report import REPORT, report_writer
@@ -74,6 +74,7 @@ def search_layers(
     resume: bool = False,
     texts: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    evaluate: Evaluate = evaluate_here,
 ) -> SearchResult:
     """Measure every layer and α on `items`, choose the best setting, and estimate how sure the choice is.
 
@@ -90,6 +91,7 @@ def search_layers(
         resume: continue from the metrics in `out`.
         texts: whether the result and its files hold texts of questions and answers; else their numbers alone.
         progress: called with the number of questions done and of all questions.
+        evaluate: measures the questions, such as `RayWorkers(…).evaluate` on many machines.
 
     Raises:
         ValueError: there are no items, the model has not one of the layers, the metric cannot be measured on them, an
@@ -99,7 +101,9 @@ def search_layers(
         FileWriteError: `out` cannot be written, or the disk is full.
     """
     folder = None if out is None else Path(out)
-    search = Search(loaded, items, config, name=name, sha256=sha256, out=folder, resume=resume, texts=texts)
+    search = Search(
+        loaded, items, config, name=name, sha256=sha256, out=folder, resume=resume, texts=texts, evaluate=evaluate
+    )
     with nullcontext() if folder is None else folder_in_use(folder):
         try:
             with closing(search.run()) as steps:
@@ -142,6 +146,7 @@ class Search:
         resume: bool = False,
         texts: bool = True,
         check_stop: CheckStop = go_on,
+        evaluate: Evaluate = evaluate_here,
     ) -> None:
         self.questions = questions_to_measure(items, config)
         self.items = self.questions.prompted
@@ -153,6 +158,7 @@ class Search:
             check_layer(layer, loaded.readout.n_layers)
         self.loaded, self.config, self.name, self.sha256 = loaded, config, name, sha256
         self.out, self.resume, self.texts, self.check_stop = out, resume, texts, check_stop
+        self.evaluate = evaluate
         self.rounds: list[MetricTable] = []
         """The metrics of all questions, at the layers of each round."""
         self.finished = False
@@ -181,6 +187,7 @@ class Search:
                 self.items,
                 self.config,
                 table,
+                evaluate=self.evaluate,
                 numbers=self.questions.numbers,
                 file=file,
                 fingerprint=fingerprint,

@@ -117,11 +117,24 @@ def score_items(
     read.
     """
     grid = _ScoringGrid(tuple(layers), tuple(alphas), scoring or ScoringConfig(), tuple(lanes), check_stop)
+    for batch in _shuffled_batches(loaded, items, chat):
+        yield _score_batch(loaded.readout, batch, grid, loaded.continues_word)
+
+
+def batches_of(loaded: LoadedModel, items: Sequence[Item], *, chat: bool = False) -> list[list[int]]:
+    """The indices of the items that `score_items` reads together, in its order.
+
+    Scored by themselves, the items of a batch are one batch again, and have the same scores to the last bit. Raises as
+    `score_items` does.
+    """
+    return [[question.index for question in batch] for batch in _shuffled_batches(loaded, items, chat)]
+
+
+def _shuffled_batches(loaded: LoadedModel, items: Sequence[Item], chat: bool) -> "list[list[_Question]]":
     questions = [_question(loaded, index, item, chat) for index, item in enumerate(items)]
     batches = list(_batches(sorted(questions, key=lambda question: len(question.prompt))))
     Random(0).shuffle(batches)  # so that the first results are of a sample, not of the shortest questions
-    for batch in batches:
-        yield _score_batch(loaded.readout, batch, grid, loaded.continues_word)
+    return batches
 
 
 def answer_ids(loaded: LoadedModel, prompt: str, text: str, *, chat: bool = False) -> list[int]:

@@ -1,0 +1,172 @@
+"""Measure questions on several processors, cards or machines at once, by Ray: every worker has the model.
+
+Workers get the batches in which one process would read the questions, one after another, so that each question has the
+numbers that it has there. Ray starts a worker that is lost anew, and asks it again for what it had not answered.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dola_core.errors import LoadError
+from dola_core.lanes import Lane
+from dola_core.layer_search.answers.scoring import batches_of
+from dola_core.layer_search.answers.stopping import CheckStop
+from dola_core.layer_search.evaluate import Measured, MetricTable, evaluate_here, prompts_of
+from dola_core.layer_search.metrics import Metric
+from dola_core.layer_search.questions.dataset import Item
+from dola_core.layer_search.search_config import SearchConfig
+from dola_core.models.identity import memory_identity
+from dola_core.models.loaded_model import LoadedModel
+from dola_core.models.loading import load_model
+
+CPUS_OF_WORKER = 2
+"""Processors of a worker where there is no GPU; fewer if there are not as many."""
+LOST = 3
+"""How often a worker may be lost and started anew."""
+POLL = 0.2
+"""Seconds between two questions whether the search is to stop."""
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """What a worker measures beside the search's own configuration, as a `MetricTable` has it."""
+
+    metrics: tuple[Metric, ...]
+    layers: tuple[int, ...]
+    alphas: tuple[float, ...]
+    lanes: tuple[Lane, ...]
+
+
+class Worker:
+    """A process with the model; Ray makes an actor of it."""
+
+    def __init__(self, model: str | None, device: str, dtype: str, identity: str) -> None:
+        """Have the model loaded when it is first asked: of an error here, Ray would tell nothing but that."""
+        self.model, self.device, self.dtype, self.identity = model, device, dtype, identity
+
+    @cached_property
+    def loaded(self) -> LoadedModel:
+        """The model; `LoadError` unless its weights are those of `identity`."""
+        loaded = load_model(self.model, device=self.device, dtype=self.dtype)
+        if memory_identity(loaded.model) != self.identity:
+            raise LoadError(f"A worker has other weights of {loaded.info.name}; give all machines the same.")
+        return loaded
+
+    def measure(self, items: Sequence[Item], config: SearchConfig, settings: TableSettings) -> list[tuple[int, np.ndarray]]:
+        """The metrics of some items, each `[metrics, S]`, with their indices."""
+        table = MetricTable(len(items), settings.metrics, settings.layers, settings.alphas, settings.lanes)
+        return list(evaluate_here(self.loaded, items, config, table))
+
+
+class RayWorkers:
+    """Measures on workers; `evaluate` is an `Evaluate`. They start with the first questions and end with the last.
+
+    Where the environment names a cluster (`RAY_ADDRESS`) they run there, each on a GPU if it has any. Else Ray is
+    started on this machine.
+    """
+
+    def __init__(
+        self, model: str | None = None, *, device: str = "auto", dtype: str = "auto", count: int | None = None
+    ) -> None:
+        """`count` workers that load a model by name; None is one for each GPU, or else for each two processors.
+
+        Raises `LoadError` if Ray is not installed.
+        """
+        if importlib.util.find_spec("ray") is None:
+            raise LoadError("Workers are run by Ray; install it: pip install -r requirements-ray.txt.")
+        self.model, self.device, self.dtype, self.count = model, device, dtype, count
+
+    def evaluate(
+        self,
+        loaded: LoadedModel,
+        items: Sequence[Item],
+        config: SearchConfig,
+        table: MetricTable,
+        check_stop: CheckStop,
+    ) -> Measured:
+        """Measure items.
+
+        Raises what a worker raises, and `LoadError` if there cannot be so many or all of them are lost for good.
+        """
+        if not items:
+            return
+        if config.task == "generate":
+            prompts_of(loaded, items, config)  # what cannot be read is refused before anything is measured
+            batches = [[index] for index in range(len(items))]
+        else:
+            batches = batches_of(loaded, items, chat=config.chat)
+        settings = TableSettings(table.metrics, table.layers, table.alphas, table.lanes)
+        import ray
+
+        started = not ray.is_initialized()
+        if started:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        workers: list[Any] = []
+        try:
+            workers += self._start(memory_identity(loaded.model), len(batches))
+            yield from self._measure(workers, batches, items, config, settings, check_stop)
+        finally:
+            for worker in workers:
+                with suppress(Exception):
+                    ray.kill(worker)
+            if started:
+                ray.shutdown()
+
+    def _start(self, identity: str, most: int) -> list[Any]:
+        """Start workers, no more than there is work for."""
+        import ray
+
+        resources = ray.cluster_resources()
+        gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        on_gpu = gpus > 0 and self.device != "cpu"
+        there = gpus if on_gpu else cpus
+        if self.count and self.count > there:
+            kind = "GPUs" if on_gpu else "processors"
+            raise LoadError(f"Ray has {there} {kind} for {self.count} workers; ask for fewer workers.")
+        count = min(most, self.count or (gpus if on_gpu else max(1, cpus // CPUS_OF_WORKER)))
+        share = {"num_gpus": 1, "num_cpus": 1} if on_gpu else {"num_cpus": max(1, min(CPUS_OF_WORKER, cpus // count))}
+        actor = ray.remote(Worker).options(max_restarts=LOST, max_task_retries=LOST, **share)
+        return [actor.remote(self.model, self.device, self.dtype, identity) for _ in range(count)]
+
+    def _measure(
+        self,
+        workers: Sequence[Any],
+        batches: Sequence[list[int]],
+        items: Sequence[Item],
+        config: SearchConfig,
+        settings: TableSettings,
+        check_stop: CheckStop,
+    ) -> Measured:
+        """Give every worker a batch, and the next one when it has measured it."""
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        left, under_way = list(reversed(batches)), dict[Any, tuple[Any, list[int]]]()
+        idle = list(workers)
+        while left or under_way:
+            while left and idle:
+                worker, batch = idle.pop(), left.pop()
+                asked = worker.measure.remote([items[index] for index in batch], config, settings)
+                under_way[asked] = worker, batch
+            if not under_way:
+                raise LoadError("All workers are lost; look at the memory of their machines, and go on with --resume.")
+            done, _ = ray.wait(list(under_way), timeout=POLL)
+            check_stop()
+            for asked in done:
+                worker, batch = under_way.pop(asked)
+                try:
+                    measured = ray.get(asked)
+                except RayTaskError as error:
+                    raise error.cause from None
+                except RayError:  # lost for good: others go on with what it had
+                    left.append(batch)
+                    continue
+                idle.append(worker)
+                for place, values in measured:
+                    yield batch[place], values

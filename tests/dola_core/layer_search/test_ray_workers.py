@@ -1,0 +1,183 @@
+"""Workers that Ray runs measure what one process measures, and go on when one of them is lost."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import ray
+import torch
+
+from dola_core.errors import LoadError
+from dola_core.files.paths import SHIPPED_MODEL
+from dola_core.lanes import DecodingConfig
+from dola_core.layer_search import ray_workers
+from dola_core.layer_search.__main__ import main
+from dola_core.layer_search.questions.dataset import Item
+from dola_core.layer_search.questions.file import QuestionFile
+from dola_core.layer_search.ray_workers import RayWorkers
+from dola_core.layer_search.search import Search
+from dola_core.layer_search.search_config import SearchConfig
+from dola_core.models.loaded_model import LoadedModel
+from dola_core.models.loading import load_model
+
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
+QUESTIONS = SHIPPED_MODEL / "validation.jsonl"
+CONFIGS = {
+    "scores": SearchConfig(metric="said", limit=30, alphas=(0.1, 0.2), buckets=("low",)),
+    "texts": SearchConfig(
+        task="generate", metric="contains", limit=4, layers=(12, 22), alphas=(0.1,),
+        decoding=DecodingConfig(max_new_tokens=6),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """Ray on this machine, whose workers have one processor, as this process has in these tests."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return load_model(device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def items() -> list[Item]:
+    return QuestionFile.read(QUESTIONS).items("auto")
+
+
+def workers(**more: object) -> RayWorkers:
+    return RayWorkers(**({"device": "cpu", "dtype": "float32", "count": 2} | more))
+
+
+def measured(search: Search, after_each: Callable[[int], None] = lambda done: None) -> np.ndarray:
+    """The metrics of all questions."""
+    for done, _ in search.run():
+        after_each(done)
+    return search.rounds[0].values
+
+
+def worker_processes() -> list[psutil.Process]:
+    """The processes that have the model."""
+    return [one for one in psutil.process_iter(["name", "cmdline"]) if is_worker(one)]
+
+
+def gone() -> bool:
+    """Whether no such process is left, a while after they were told to end."""
+    for _ in range(100):
+        if not worker_processes():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def is_worker(process: psutil.Process) -> bool:
+    return any("ray::" in part and "Worker" in part for part in process.info["cmdline"] or ())
+
+
+@pytest.mark.parametrize("task", CONFIGS)
+def test_they_measure_what_one_process_measures_to_the_last_bit(loaded, items, task):
+    alone = measured(Search(loaded, items, CONFIGS[task]))
+    assert np.array_equal(measured(Search(loaded, items, CONFIGS[task], evaluate=workers().evaluate)), alone)
+    assert gone()
+
+
+def test_a_lost_worker_is_started_anew_and_its_questions_are_measured_again(loaded, items):
+    killed = list[int]()
+
+    def kill(done: int) -> None:
+        if not killed:
+            killed.append(worker_processes()[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    found = measured(Search(loaded, items, CONFIGS["scores"], evaluate=workers().evaluate), kill)
+    assert killed
+    assert np.array_equal(found, measured(Search(loaded, items, CONFIGS["scores"])))
+
+
+def test_where_all_are_lost_for_good_what_was_measured_stays(loaded, items, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_workers, "LOST", 0)
+    config = CONFIGS["scores"]
+
+    def kill(done: int) -> None:
+        for one in worker_processes():
+            os.kill(one.pid, signal.SIGKILL)
+
+    with pytest.raises(LoadError, match="All workers are lost"):
+        measured(Search(loaded, items, config, out=tmp_path, evaluate=workers().evaluate), kill)
+    resumed = Search(loaded, items, config, out=tmp_path, resume=True)
+    steps = [done for done, _ in resumed.run()]
+    assert 1 < steps[0] <= config.limit, "it goes on where the workers were lost"
+    assert np.array_equal(resumed.rounds[0].values, measured(Search(loaded, items, config)))
+
+
+def test_a_worker_with_other_weights_is_refused(loaded, items):
+    with pytest.raises(LoadError, match="other weights"):
+        measured(Search(loaded, items, CONFIGS["scores"], evaluate=workers(dtype="bfloat16").evaluate))
+
+
+def test_more_workers_than_there_is_room_for_are_refused(loaded, items):
+    with pytest.raises(LoadError, match="Ray has 2 processors for 3 workers; ask for fewer workers"):
+        measured(Search(loaded, items, CONFIGS["scores"], evaluate=workers(count=3).evaluate))
+
+
+@pytest.mark.parametrize("task", CONFIGS)
+def test_a_question_that_cannot_be_read_is_refused_by_its_number_in_the_file(loaded, items, task):
+    long = items[0].model_copy(update={"prompt": "Gold is " * 600})
+    asked = [*items[:5], long], CONFIGS[task].model_copy(update={"limit": None})
+    said = []
+    for more in ({}, {"evaluate": workers().evaluate}):
+        with pytest.raises(ValueError, match="6") as refused:
+            measured(Search(loaded, *asked, **more))
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+
+
+def test_a_search_that_is_stopped_leaves_no_worker(loaded, items):
+    steps = Search(loaded, items, CONFIGS["scores"], evaluate=workers().evaluate).run()
+    next(steps)
+    assert worker_processes()
+    steps.close()
+    assert gone()
+
+
+def test_the_command_measures_on_workers_and_resumes(tmp_path, capsys):
+    given = ["--data", QUESTIONS, "--limit", "8", "--layers", "12,22", "--alphas", "0.1", "--metric", "said"]
+    given += ["--device", "cpu", "--dtype", "float32"]
+    assert main([*given, "--out", tmp_path / "one"]) == 0
+    assert main([*given, "--out", tmp_path / "ray", "--ray", "--workers", "2"]) == 0
+    assert main([*given, "--out", tmp_path / "ray", "--ray", "--resume"]) == 0
+    one, other = (result_of(tmp_path / name) for name in ("one", "ray"))
+    assert one == other
+
+
+def result_of(folder: Path) -> dict[str, object]:
+    """A result but for the time that it took."""
+    document = json.loads((folder / "result.json").read_text())
+    document.pop("seconds")
+    return document
+
+
+@pytest.mark.parametrize("given", [["--workers", "2"], ["--ray", "--workers", "0"]])
+def test_the_command_says_what_a_number_of_workers_is(given, capsys):
+    with pytest.raises(SystemExit):
+        main(["--data", "x", *given])
+    assert "--workers must be a number of workers, beside --ray." in capsys.readouterr().err
+
+
+def test_without_ray_a_sentence_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LoadError, match=r"pip install -r requirements-ray\.txt"):
+        RayWorkers()
