@@ -58,7 +58,9 @@ class Worker:
             raise LoadError(f"A worker has other weights of {loaded.info.name}; give all machines the same.")
         return loaded
 
-    def measure(self, items: Sequence[Item], config: SearchConfig, settings: TableSettings) -> list[tuple[int, np.ndarray]]:
+    def measure(
+        self, items: Sequence[Item], config: SearchConfig, settings: TableSettings
+    ) -> list[tuple[int, np.ndarray]]:
         """The metrics of some items, each `[metrics, S]`, with their indices."""
         table = MetricTable(len(items), settings.metrics, settings.layers, settings.alphas, settings.lanes)
         return list(evaluate_here(self.loaded, items, config, table))
