@@ -18,11 +18,12 @@ from transformers import PreTrainedModel
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine
-from dola_core.lanes import DecodingConfig
+from dola_core.lanes import DecodingConfig, DolaDynamic
 from tests.benchmarks.results import machine, publish_table
 from tests.benchmarks.shapes import DEEPSEEK_7B, DEEPSEEK_VOCABULARY, engine_of, random_llama
-from tests.benchmarks.speed import PROMPT, ids_of, lanes_of, static, stock
+from tests.benchmarks.speed import PROMPT, duet, ids_of, lanes_of, static, stock
 from tests.benchmarks.timing import Ratio, in_turn
+from tests.benchmarks.visitors import VISITORS, Visitors
 
 LONG = 1_024
 """Tokens of a long prompt."""
@@ -64,17 +65,6 @@ def bytes_of_a_step(model: PreTrainedModel) -> int:
     return sum(w.numel() * w.element_size() for w in model.parameters()) - skipped
 
 
-def compiled(engine: Engine, prompt: list[int], new: int, *, record: bool) -> Callable[[], None]:
-    """Both completions by an engine that replays a CUDA graph."""
-    comparison = Comparison("", tuple(prompt), tuple(lanes_of(2)), DecodingConfig(max_new_tokens=new))
-
-    def run() -> None:
-        for _ in engine.compare(comparison, record=record):
-            pass
-
-    return run
-
-
 def synchronised(run: Callable[[], None]) -> Callable[[], None]:
     """`run`, until the card has done it all."""
 
@@ -87,14 +77,23 @@ def synchronised(run: Callable[[], None]) -> Callable[[], None]:
 
 def ways_to_decode(model: PreTrainedModel, prompt: list[int], new: int, graph: Engine) -> dict[str, Callable[[], None]]:
     """Everything that is timed, the plain completion first."""
-    eager = engine_of(model)
+    eager, dynamic = engine_of(model), DolaDynamic(bucket="high")
+    comparison = Comparison("", tuple(prompt), tuple(lanes_of(2)), DecodingConfig(max_new_tokens=new))
+    visitors = Visitors(eager, [comparison] * VISITORS)
+    at_once = f"{VISITORS} visitors of two lanes at once"
     return {
         "one plain completion of generate": stock(model, prompt, new),
         "generate_with_dola_static": static(model, prompt, new),
-        "both completions, no trace": compiled(eager, prompt, new, record=False),
-        "both completions, every layer traced": compiled(eager, prompt, new, record=True),
-        "both, no trace, compiled": compiled(graph, prompt, new, record=False),
-        "both, traced, compiled": compiled(graph, prompt, new, record=True),
+        "both completions, no trace": duet(model, prompt, new, engine=eager),
+        "both completions, every layer traced": duet(model, prompt, new, engine=eager, record=True),
+        "both, traced after the text": duet(model, prompt, new, engine=eager, record=True, text_first=True),
+        "both, no trace, compiled": duet(model, prompt, new, engine=graph),
+        "both, traced, compiled": duet(model, prompt, new, engine=graph, record=True),
+        "both, traced after the text, compiled": duet(model, prompt, new, engine=graph, record=True, text_first=True),
+        "plain and dynamic:high, no trace": duet(model, prompt, new, engine=eager, second=dynamic),
+        "plain and dynamic:high, traced": duet(model, prompt, new, engine=eager, second=dynamic, record=True),
+        f"{at_once}, no trace": visitors.together(record=False),
+        f"{at_once}, traced": visitors.together(record=True),
     }
 
 
