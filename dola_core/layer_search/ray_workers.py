@@ -5,6 +5,7 @@ numbers that it has there. Ray starts a worker that is lost anew, and asks it ag
 """
 
 import importlib.util
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ class RayWorkers:
 
         started = not ray.is_initialized()
         if started:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         workers: list[Any] = []
         try:
             workers += self._start(memory_identity(loaded.model), len(batches))

@@ -1,6 +1,7 @@
 """Workers that Ray runs measure what one process measures, and go on when one of them is lost."""
 
 import json
+import logging
 import os
 import signal
 import time
@@ -42,7 +43,7 @@ def cluster() -> Iterator[None]:
     """Ray on this machine, whose workers have one processor, as this process has in these tests."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
     torch.set_num_threads(threads)
