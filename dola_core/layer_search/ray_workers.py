@@ -115,11 +115,12 @@ class RayWorkers:
             workers += self._start(memory_identity(loaded.model), len(batches))
             yield from self._measure(workers, batches, items, config, settings, check_stop)
         finally:
-            for worker in workers:
-                with suppress(Exception):
-                    ray.kill(worker)
             if started:
                 ray.shutdown()
+            else:
+                for worker in workers:
+                    with suppress(Exception):
+                        ray.kill(worker)
 
     def _start(self, identity: str, most: int) -> list[Any]:
         """Start workers, no more than there is work for."""
