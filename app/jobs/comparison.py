@@ -226,6 +226,7 @@ def _run(
                     yield update("page.recording" if is_written else "", left=output.pending)
                     shown = time.monotonic()
     except Exception:
+        recorder.forget_unrecorded()
         yield update()  # with what has been recorded until then
         raise
     if halts and None in recorder.ends:

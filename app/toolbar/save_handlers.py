@@ -52,6 +52,9 @@ class SaveHandlers:
 
     def save(self, values: Changes, event: gr.EventData) -> Changes:
         """Save what the menu's item names: all as JSON, what the page shows as HTML, one step or all of them as CSV."""
+        trace = values[self.inspector.trace]
+        if trace is not None and trace.unrecorded:
+            return self.toolbar.failed(self.inspector.words(values)("error.recording", left=trace.unrecorded))
         by = event_data(event)["by"]
         what = SAVES[by] if isinstance(by, int) and not isinstance(by, bool) and 0 <= by < len(SAVES) else "trace"
         saves = {"report": self.save_report, "step_table": self.save_step, "run_table": self.save_run}

@@ -29,15 +29,27 @@ class Recorder:
         for lane, end in ends.items():
             self.ends[lane] = end
 
+    def forget_unrecorded(self) -> None:
+        """Forget what lanes wrote after their last recorded steps, such as when these will never come."""
+        for lane, count in enumerate(self._recorded()):
+            if count < len(self.ids[lane]):
+                del self.ids[lane][count:]
+                self.ends[lane] = None
+
+    def _recorded(self) -> list[int]:
+        """How many steps of each lane are recorded."""
+        recorded = [0] * len(self.ids)
+        for step in self.steps:
+            for lane in step.lanes:
+                recorded[lane] = step.index + 1
+        return recorded
+
     def trace(self, piece: Callable[[int], str], text: Callable[[Sequence[int]], str]) -> Trace:
         """The trace so far, whose texts may be ahead of its steps.
 
         `piece` gives the text of one id and `text` that of a sequence of ids.
         """
-        comparison, recorded = self.comparison, [0] * len(self.ids)
-        for step in self.steps:
-            for lane in step.lanes:
-                recorded[lane] = step.index + 1
+        comparison = self.comparison
         ids = set(comparison.prompt_ids).union(*self.ids)
         for step in self.steps:
             ids.update(step.tokens.tolist(), step.top_ids.tolist(), step.taken)
@@ -56,5 +68,5 @@ class Recorder:
             digest=digest_of(self.ids),
             beams_found=tuple(self.beams_found) if len(self.beams_found) == len(comparison.lanes) else (),
         )
-        ahead = [ids[count:] for ids, count in zip(self.ids, recorded, strict=True)]
+        ahead = [ids[count:] for ids, count in zip(self.ids, self._recorded(), strict=True)]
         return trace.with_more(ahead) if any(ahead) else trace

@@ -233,6 +233,11 @@ class Trace(TraceRecord):
         trace._ahead = tuple(map(tuple, ids))
         return trace
 
+    @property
+    def unrecorded(self) -> int:
+        """How many steps of the lanes' texts are still to be recorded; until then, it cannot be saved."""
+        return max(map(len, self._ahead), default=0)
+
     def stopped(self, reason: EndReason = "stopped") -> "Trace":
         """The same trace with `reason` as the end of every lane that was still running."""
         return self.model_copy(update={"ends": tuple(end or reason for end in self.ends)})

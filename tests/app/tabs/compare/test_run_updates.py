@@ -3,14 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
+import gradio as gr
 import pytest
 
+from app.inputs.trace_file import read_trace
 from app.jobs import comparison
 from app.language import ENGLISH
 from app.render.inspection import Inspection
 from app.render.view_state import View
 from app.sharing.link import SharedLink
 from app.tabs.compare.run_handlers import RunHandlers
+from app.toolbar.components import SAVES
 from app.ui.events import Changes
 from dola_core.decoding.late_record import LateRecord
 from dola_core.decoding.lockstep import _is_finite
@@ -87,6 +90,26 @@ def test_when_all_steps_are_there_the_charts_are_drawn_as_the_visitor_looks_by_t
     assert not inspector.drawn_parts & own.fn(now | {on.updates.grown: False}, VISITOR).keys()
 
 
+@pytest.mark.parametrize("what", range(len(SAVES)), ids=SAVES)
+def test_a_trace_is_not_saved_before_all_its_steps_are_recorded(page, on, what):
+    """Its file would be refused, for it would lack what its texts have."""
+    inspector, changes = on.inspector, compared(page, on)
+    own = next(function for function in page.functions if getattr(function.fn, "__name__", "") == "save")
+    save, values = own.fn.__self__, {part: getattr(part, "value", None) for part in own.inputs}
+    traces = [change[inspector.trace] for change in changes if inspector.trace in change]
+    saved = []
+    for trace in traces:
+        now = values | {inspector.trace: trace, inspector.trail: [], inspector.lane: 1, inspector.step: 1}
+        answer = save.save(now, gr.EventData(None, {"by": what}))
+        if trace.unrecorded:
+            assert f"{trace.unrecorded} steps to go" in answer[save.toolbar.notice]["text"]
+            assert save.toolbar.outbox not in answer
+        elif trace.steps:
+            saved.append(answer[save.toolbar.outbox]["kind"])
+    assert sum(bool(trace.unrecorded) for trace in traces) > 5
+    assert saved
+
+
 def test_a_shared_link_opens_its_step_as_soon_as_that_is_recorded(page, on):
     inspector = on.inspector
     (*_, last) = compared(page, on)
@@ -112,7 +135,10 @@ def test_a_failure_after_the_charts_have_opened_leaves_them_as_they_are(page, on
     opening(on, changes)
     assert changes[-1][inspector.notice]["tone"] == "error"
     kept = changes[-1][inspector.trace]
-    assert 0 < len(kept.lane_steps(1)) < len(kept.lane_ids(1))
+    written = max(len(change[inspector.trace].lane_ids(1)) for change in changes if inspector.trace in change)
+    assert 0 < len(kept.lane_steps(1)) == len(kept.lane_ids(1)) < written
+    assert kept.ends[1] == "stopped"
+    assert read_trace(kept.to_json()).texts == kept.texts, "it can be saved and opened"
     assert changes[-1][on.updates.grown] is True
     assert Inspection.of(kept, View(lane=1, index=999)).view.index == len(kept.lane_steps(1)) - 1
 
