@@ -84,7 +84,9 @@ def load_pool(settings: Settings) -> EnginePool:
     left, refused = list(places), list[str]()
     while True:
         titles = [(name, title(name)) for name in (*left, *refused)]
-        pool = EnginePool(titles, load, len(titles) if ZERO_GPU else settings.max_loaded)
+        # A compiled model stays, for its step holds weights of its own that nothing frees.
+        most = len(titles) if ZERO_GPU or settings.compile else settings.max_loaded
+        pool = EnginePool(titles, load, most)
         try:
             for name in left if ZERO_GPU else left[:1]:
                 pool.get(name)

@@ -89,7 +89,7 @@ def build(pool: EnginePool, settings: Settings, listeners: Listeners | None = No
         }
         offer_api(host, controls)
         runs, searches, many = Cancellations(), Cancellations(), Cancellations()
-        opening = OpenHandlers(pool, menu.model, toolbar, controls, inspector, shown_settings, pending)
+        opening = OpenHandlers(pool, menu.model, toolbar, controls, inspector, shown_settings, pending, runs)
         running = wire_runs(host, menu.model, controls, inspector, shared, shown_settings, runs)
         looks = wire_looks(pool, menu.model, controls, inspector)
         wire_guide(looks, tabs, 3)

@@ -20,12 +20,9 @@ from app.tabs.compare.tab import CompareTab, lead
 from app.tabs.search.components import SearchTab
 from app.toolbar.arrival_handlers import follow
 from app.toolbar.model_menu import ModelMenu
-from app.toolbar.open_handlers import OpenHandlers
+from app.toolbar.open_handlers import SETTLING, OpenHandlers
 from app.ui.events import SILENT, Changes
 from dola_core.decoding.engine import Engine
-
-SETTLING = 0.4
-"""Seconds in which an update of a run is on its way to the page."""
 
 
 @dataclass(frozen=True)

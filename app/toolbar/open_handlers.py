@@ -1,5 +1,6 @@
 """Traces that were not run here: opened from a file, recorded with the page, or an earlier one of this visitor."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,6 +9,7 @@ import gradio as gr
 
 from app.inputs.trace_file import TraceError, check_size, open_trace
 from app.jobs.engine_pool import EnginePool, ModelFacts
+from app.jobs.queue.cancellation import Cancellations
 from app.jobs.request import CHAT, COMPLETE
 from app.render.inspection import Inspection
 from app.render.sentences import settings_sentence
@@ -18,6 +20,9 @@ from app.tabs.compare.inspector import Crumb, Inspector
 from app.toolbar.components import Toolbar
 from app.ui.events import EVERY_CLICK, Changes, event_data
 from dola_core.trace.schema import Trace
+
+SETTLING = 0.4
+"""Seconds in which an update of a run is on its way to the page."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,16 @@ class OpenHandlers:
     """The control values that the shown trace was run with; None for one from a file."""
     pending: gr.State
     """A trace that waits to be shown until its model is chosen."""
+    runs: Cancellations
+    """Of the visitor's runs, which end when another trace is opened: what came of them would be shown over it."""
 
-    def open_file(self, values: Changes, event: gr.EventData) -> Changes:
+    def _end_runs(self, visitor: gr.Request) -> None:
+        """Let the runs that are under way end unseen, once what they have let go has reached the page."""
+        session = str(visitor.session_hash)
+        if self.runs.is_running(session) and self.runs.abandon(session):
+            time.sleep(SETTLING)
+
+    def open_file(self, values: Changes, event: gr.EventData, visitor: gr.Request) -> Changes:
         """Show a trace from a file, which the browser reads and sends as text."""
         data, words = event_data(event), self.inspector.words(values)
         try:
@@ -49,13 +62,15 @@ class OpenHandlers:
         if name in self.pool.titles and name != values[self.model]:
             # The menu's own event follows, which loads the model and then shows the trace.
             return {self.model: name, self.pending: trace, self.toolbar.notice: None}
+        self._end_runs(visitor)
         return self.show(values, trace, "opened") | {self.toolbar.notice: None}
 
-    def open_chip(self, values: Changes, event: gr.EventData) -> Changes:
+    def open_chip(self, values: Changes, event: gr.EventData, visitor: gr.Request) -> Changes:
         """Show the recorded run of a chip."""
         _, chip = self._chip(values, event)
         if chip is None or chip.recorded is None:
             return self.inspector.unchanged()
+        self._end_runs(visitor)
         return self.show(values, chip.recorded.read(), "recorded")
 
     def fill_in(self, values: Changes, event: gr.EventData) -> Changes:
@@ -73,11 +88,12 @@ class OpenHandlers:
         is_one = isinstance(by, int) and not isinstance(by, bool) and 0 <= by < len(chips)
         return facts, chips[by] if is_one else None
 
-    def back(self, values: Changes, event: gr.EventData) -> Changes:
+    def back(self, values: Changes, event: gr.EventData, visitor: gr.Request) -> Changes:
         """Show an earlier run of the trail again."""
         trail, index = values[self.inspector.trail], event_data(event)["by"]
         if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(trail) - 1:
             return self.inspector.unchanged()
+        self._end_runs(visitor)
         return self._show_last(values, trail[: index + 1])
 
     def show(self, values: Changes, trace: Trace, origin: Origin, *, step: int | None = None) -> Changes:

@@ -17,7 +17,7 @@ REORDERED: dict[str, Any] = {
     "autotune_num_choices_displayed": 0,
 }
 """Settings of PyTorch's compiler: weights are constants, which may be reordered, each product takes the faster of
-PyTorch's own and a generated one, and nobody is told which. `torch.compile` takes them as options too, but then
+PyTorch's own and a generated one. `torch.compile` takes them as options too, but then
 reorders nothing, for it looks at `freezing` before it looks at the options."""
 
 
@@ -38,9 +38,12 @@ def _reordered(run: Callable[..., Any]) -> Callable[..., Any]:
             return run(*inputs)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from torch._inductor import config  # here, for it takes a while to import
+            # Here, for they take a while to import.
+            from torch._dynamo import config as tracing
+            from torch._inductor import config
 
-            with config.patch(REORDERED):
+            # Beyond some steps of a process PyTorch would compile no further one, and say nothing.
+            with config.patch(REORDERED), tracing.patch(fail_on_recompile_limit_hit=True):
                 output = run(*inputs)
         is_compiled = True
         return output

@@ -138,7 +138,7 @@ def _on_workers(options: argparse.Namespace) -> "Evaluate":
     """What measures on Ray's workers; `LoadError` if it is not installed."""
     from dola_core.layer_search.ray_workers import RayWorkers
 
-    return RayWorkers(options.model, device=options.device, dtype=options.dtype, count=options.workers).evaluate
+    return RayWorkers(options.model, device=options.device, count=options.workers).evaluate
 
 
 def _preset_file(loaded: "LoadedModel") -> Path:

@@ -6,6 +6,8 @@ numbers that it has there. Ray starts a worker that is lost anew, and asks it ag
 
 import importlib.util
 import logging
+import signal
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,7 +58,7 @@ class Worker:
         """The model; `LoadError` unless its weights are those of `identity`."""
         loaded = load_model(self.model, device=self.device, dtype=self.dtype)
         if memory_identity(loaded.model) != self.identity:
-            raise LoadError(f"A worker has other weights of {loaded.info.name}; give all machines the same.")
+            raise LoadError(f"A worker has other weights of {loaded.info.name}; give all machines the same model.")
         return loaded
 
     def measure(
@@ -74,16 +76,16 @@ class RayWorkers:
     started on this machine.
     """
 
-    def __init__(
-        self, model: str | None = None, *, device: str = "auto", dtype: str = "auto", count: int | None = None
-    ) -> None:
-        """`count` workers that load a model by name; None is one for each GPU, or else for each two processors.
+    def __init__(self, model: str | None = None, *, device: str = "auto", count: int | None = None) -> None:
+        """`count` workers that load a model by name, in the dtype that it has here.
+
+        None is one for each GPU, or else for each two processors.
 
         Raises `LoadError` if Ray is not installed.
         """
         if importlib.util.find_spec("ray") is None:
             raise LoadError("Workers are run by Ray; install it: pip install -r requirements-ray.txt.")
-        self.model, self.device, self.dtype, self.count = model, device, dtype, count
+        self.model, self.device, self.count = model, device, count
 
     def evaluate(
         self,
@@ -109,10 +111,10 @@ class RayWorkers:
 
         started = not ray.is_initialized()
         if started:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            _start_ray()
         workers: list[Any] = []
         try:
-            workers += self._start(memory_identity(loaded.model), len(batches))
+            workers += self._start(memory_identity(loaded.model), loaded.info.dtype, len(batches))
             yield from self._measure(workers, batches, items, config, settings, check_stop)
         finally:
             if started:
@@ -122,21 +124,24 @@ class RayWorkers:
                     with suppress(Exception):
                         ray.kill(worker)
 
-    def _start(self, identity: str, most: int) -> list[Any]:
-        """Start workers, no more than there is work for."""
+    def _start(self, identity: str, dtype: str, most: int) -> list[Any]:
+        """Start workers, no more than there is work for and than have room on the machines, each on one of them."""
         import ray
 
-        resources = ray.cluster_resources()
-        gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = sum(int(min(node.get("GPU", 0), node.get("CPU", 0))) for node in nodes)
         on_gpu = gpus > 0 and self.device != "cpu"
-        there = gpus if on_gpu else cpus
+        cpus = [int(node.get("CPU", 0)) for node in nodes]
+        there = gpus if on_gpu else sum(cpus)
         if self.count and self.count > there:
             kind = "GPUs" if on_gpu else "processors"
             raise LoadError(f"Ray has {there} {kind} for {self.count} workers; ask for fewer workers.")
-        count = min(most, self.count or (gpus if on_gpu else max(1, cpus // CPUS_OF_WORKER)))
-        share = {"num_gpus": 1, "num_cpus": 1} if on_gpu else {"num_cpus": max(1, min(CPUS_OF_WORKER, cpus // count))}
+        usual = gpus if on_gpu else max(1, sum(own // CPUS_OF_WORKER for own in cpus))
+        count = max(1, min(most, self.count or usual))
+        fitting = [size for size in range(CPUS_OF_WORKER, 0, -1) if sum(own // size for own in cpus) >= count]
+        share = {"num_gpus": 1, "num_cpus": 1} if on_gpu else {"num_cpus": fitting[0] if fitting else 1}
         actor = ray.remote(Worker).options(max_restarts=LOST, max_task_retries=LOST, **share)
-        return [actor.remote(self.model, self.device, self.dtype, identity) for _ in range(count)]
+        return [actor.remote(self.model, self.device, dtype, identity) for _ in range(count)]
 
     def _measure(
         self,
@@ -152,14 +157,15 @@ class RayWorkers:
         from ray.exceptions import RayError, RayTaskError
 
         left, under_way = list(reversed(batches)), dict[Any, tuple[Any, list[int]]]()
-        idle = list(workers)
+        idle, lost = list(workers), ""
         while left or under_way:
             while left and idle:
                 worker, batch = idle.pop(), left.pop()
                 asked = worker.measure.remote([items[index] for index in batch], config, settings)
                 under_way[asked] = worker, batch
             if not under_way:
-                raise LoadError("All workers are lost; look at the memory of their machines, and go on with --resume.")
+                what = f" ({lost})" if lost else ""
+                raise LoadError(f"All workers are lost{what}; look at their machines, and go on with --resume.")
             done, _ = ray.wait(list(under_way), timeout=POLL)
             check_stop()
             for asked in done:
@@ -168,9 +174,21 @@ class RayWorkers:
                     measured = ray.get(asked)
                 except RayTaskError as error:
                     raise error.cause from None
-                except RayError:  # lost for good: others go on with what it had
+                except RayError as error:  # lost for good: others go on with what it had
+                    lost = next(iter(str(error).strip().splitlines()), "")
                     left.append(batch)
                     continue
                 idle.append(worker)
                 for place, values in measured:
                     yield batch[place], values
+
+
+def _start_ray() -> None:
+    """Start Ray here, or join the cluster that the environment names; signals go on to end the program as before."""
+    import ray
+
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM) if is_main else None
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    if before is not None:
+        signal.signal(signal.SIGTERM, before)

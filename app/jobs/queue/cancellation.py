@@ -43,6 +43,12 @@ class Cancellations:
             visitor[1] = visitor[2] = visitor[0]
             return some
 
+    def is_running(self, session: str) -> bool:
+        """Whether a run that was asked for has not ended."""
+        with self._lock:
+            visitor = self._of(session)
+            return visitor[3] < visitor[0]
+
     def is_abandoned(self, session: str, number: int) -> bool:
         """Whether nothing of the run with this number may be shown any more.
 

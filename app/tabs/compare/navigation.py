@@ -17,8 +17,11 @@ Move = Callable[[Inspection, dict[str, Any]], View]
 def to_token(inspection: Inspection, data: dict[str, Any]) -> View:
     """Look at a token of a strip: `lane`, from 0, and `step`, from 1."""
     lane, view = data.get("lane"), replace(inspection.view, edited=None)
-    is_lane = _is_whole(lane) and lane in inspection.shown
-    return _at_step(replace(view, lane=lane) if is_lane else view, data.get("step"))
+    view = replace(view, lane=lane) if _is_whole(lane) and lane in inspection.shown else view
+    step = data.get("step")
+    if inspection.trace.unrecorded and _is_whole(step) and step > len(inspection.lane_steps[view.lane]):
+        return inspection.view  # what the layers said there is still to be read
+    return _at_step(view, step)
 
 
 def to_step(inspection: Inspection, data: dict[str, Any]) -> View:

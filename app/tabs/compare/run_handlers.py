@@ -118,6 +118,9 @@ class RunHandlers:
             yield inspector.failed(inspector.words(values)("error.nothing_to_go_on"), at_bar=True)
             return
         trace, view = inspection.trace, inspection.view
+        if trace.unrecorded:
+            yield inspector.failed(view.words("error.recording", left=trace.unrecorded), at_bar=True)
+            return
         try:
             added = panes.lanes(values, trace.model.n_layers)[len(inspection.shown) :]
         except RequestError as error:
@@ -155,13 +158,16 @@ class RunHandlers:
         If another run was asked for meanwhile, the notices are its own.
         """
         inspector, notices = self.inspector, {self.inspector.notice, self.inspector.bar_notice}
-        abandoned, number = self._is_abandoned(values, visitor), values[self.states.number]
+        abandoned, number, is_open = self._is_abandoned(values, visitor), values[self.states.number], False
         for shown in self.updates.of(asked, values, visitor):
             if abandoned():
                 return
             changes = shown.changes
             if number and not self.cancellations.is_last(str(visitor.session_hash), number):
+                if is_open:  # what is still recorded of it must not come over the other
+                    return
                 changes = {part: value for part, value in changes.items() if part not in notices}
+            is_open = is_open or shown.trace is not None
             yield shown._replace(changes=changes or inspector.unchanged())
 
     def _verdict(self, values: Changes, settings: dict[str, Any], trace: Trace) -> str:
@@ -181,7 +187,9 @@ class RunHandlers:
 
     def _replaced(self, changes: Changes) -> Changes:
         """Once something else is shown, its settings are not the controls' any more; a run that waits shows nothing."""
-        return {self.states.shown_settings: None} if self.inspector.lanes in changes else {}
+        return (
+            {self.states.shown_settings: None} if {self.inspector.lanes, self.inspector.trail} & changes.keys() else {}
+        )
 
     def _is_cancelled(self, values: Changes, visitor: gr.Request) -> Callable[[], bool]:
         session, number = str(visitor.session_hash), values[self.states.number]

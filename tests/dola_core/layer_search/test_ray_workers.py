@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,7 +62,7 @@ def items() -> list[Item]:
 
 
 def workers(**more: object) -> RayWorkers:
-    return RayWorkers(**({"device": "cpu", "dtype": "float32", "count": 2} | more))
+    return RayWorkers(**({"device": "cpu", "count": 2} | more))
 
 
 def measured(search: Search, after_each: Callable[[int], None] = lambda done: None) -> np.ndarray:
@@ -124,9 +126,18 @@ def test_where_all_are_lost_for_good_what_was_measured_stays(loaded, items, tmp_
     assert np.array_equal(resumed.rounds[0].values, measured(Search(loaded, items, config)))
 
 
-def test_a_worker_with_other_weights_is_refused(loaded, items):
-    with pytest.raises(LoadError, match="other weights"):
-        measured(Search(loaded, items, CONFIGS["scores"], evaluate=workers(dtype="bfloat16").evaluate))
+def test_a_worker_with_other_weights_is_refused(items):
+    changed = load_model(device="cpu", dtype="float32")
+    changed.model.get_input_embeddings().weight.data[7] += 1
+    with pytest.raises(LoadError, match="other weights of atlas-30l; give all machines the same model"):
+        measured(Search(changed, items, CONFIGS["scores"], evaluate=workers().evaluate))
+
+
+def test_workers_compute_in_the_dtype_of_the_model_here(items):
+    half = load_model(device="cpu", dtype="bfloat16")
+    config = CONFIGS["scores"].model_copy(update={"limit": 6})
+    alone = measured(Search(half, items, config))
+    assert np.array_equal(measured(Search(half, items, config, evaluate=workers().evaluate)), alone)
 
 
 def test_more_workers_than_there_is_room_for_are_refused(loaded, items):
@@ -152,6 +163,18 @@ def test_a_search_that_is_stopped_leaves_no_worker(loaded, items):
     assert worker_processes()
     steps.close()
     assert gone()
+
+
+def test_a_signal_to_end_ends_the_command_as_without_workers(tmp_path):
+    command = [sys.executable, "-m", "dola_core.layer_search", "--data", str(QUESTIONS), "--metric", "said"]
+    command += ["--device", "cpu", "--out", str(tmp_path), "--ray", "--workers", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "RAY_ADDRESS": ""}) as run:
+        while "1/" not in (said := run.stderr.readline(200)):
+            assert said, "it ended before it had begun"
+        run.send_signal(signal.SIGTERM)
+        end = run.stderr.read()
+    assert run.returncode == 128 + signal.SIGTERM
+    assert "interrupted. What was measured is in" in end
 
 
 def test_the_command_measures_on_workers_and_resumes(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """When the charts of a run open, and what comes after them."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,9 @@ from app.language import ENGLISH
 from app.render.inspection import Inspection
 from app.render.view_state import View
 from app.sharing.link import SharedLink
+from app.tabs.compare.navigation import to_token
 from app.tabs.compare.run_handlers import RunHandlers
+from app.toolbar import open_handlers
 from app.toolbar.components import SAVES
 from app.ui.events import Changes
 from dola_core.decoding.late_record import LateRecord
@@ -110,6 +113,62 @@ def test_a_trace_is_not_saved_before_all_its_steps_are_recorded(page, on, what):
     assert saved
 
 
+def opened_early(page: Page, on: RunHandlers) -> Changes:
+    """What the page holds when the charts have just opened."""
+    changes = compared(page, on)
+    return {part: value for change in changes[: opening(on, changes) + 1] for part, value in change.items()}
+
+
+def test_nobody_runs_on_from_a_trace_that_is_still_being_recorded(page, on):
+    """The way back would lead to a trace that lacks steps for ever."""
+    inspector, now = on.inspector, opened_early(page, on)
+    trace = now[inspector.trace]
+    shown = {"inspector.trace": trace, "inspector.trail": now[inspector.trail], "inspector.lane": 1}
+    (answer,) = page.run("run_on_here", "en", shown | {"inspector.step": 2, "states.asked_on": trace.digest})
+    assert f"{trace.unrecorded} steps to go" in answer[inspector.bar_notice]["text"]
+
+
+def test_a_token_that_is_not_recorded_yet_leads_nowhere(page, on):
+    trace = opened_early(page, on)[on.inspector.trace]
+    recorded = len(trace.lane_steps(1))
+    here = Inspection.of(trace, View(lane=1, index=1, lanes=trace.lanes))
+    for step in range(1, len(trace.lane_ids(1)) + 1):
+        expected = here.view if step > recorded else replace(here.view, index=step - 1)
+        assert to_token(here, {"lane": 1, "step": step}) == expected
+
+
+def test_what_is_still_recorded_of_a_run_does_not_come_over_a_later_one(page, on, monkeypatch):
+    inspector, register = on.inspector, on.cancellations.register
+    changes = []
+    for change in iterated(page, on):
+        changes.append(change)
+        if inspector.layers in change:
+            register("a")  # another run is asked for
+    assert inspector.layers in changes[-1]
+
+
+def test_a_run_that_is_recorded_ends_unseen_where_another_trace_is_opened(page, on, monkeypatch):
+    monkeypatch.setattr(open_handlers, "SETTLING", 0)
+    inspector = on.inspector
+    opening_chip = next(f for f in page.functions if getattr(f.fn, "__name__", "") == "open_chip")
+    changes = []
+    for change in iterated(page, on):
+        changes.append(change)
+        if inspector.layers in change:
+            values = {part: getattr(part, "value", None) for part in opening_chip.inputs}
+            shown = opening_chip.fn.__self__.open_chip(values, gr.EventData(None, {"by": 0}), VISITOR)
+            assert shown[inspector.trace].digest != change[inspector.trace].digest
+    assert inspector.layers in changes[-1]
+
+
+def iterated(page: Page, on: RunHandlers) -> Iterator[Changes]:
+    """The same as `compared`, change by change."""
+    own, _ = page.handler("compare")
+    given = {part: getattr(part, "value", None) for part in own.inputs}
+    given |= {on.states.number: on.cancellations.register("a"), on.controls.prompt: "The capital of Australia is"}
+    return own.fn(given | {on.inspector.language: "en"}, VISITOR)
+
+
 def test_a_shared_link_opens_its_step_as_soon_as_that_is_recorded(page, on):
     inspector = on.inspector
     (*_, last) = compared(page, on)
@@ -138,6 +197,7 @@ def test_a_failure_after_the_charts_have_opened_leaves_them_as_they_are(page, on
     written = max(len(change[inspector.trace].lane_ids(1)) for change in changes if inspector.trace in change)
     assert 0 < len(kept.lane_steps(1)) == len(kept.lane_ids(1)) < written
     assert kept.ends[1] == "stopped"
+    assert changes[-1][on.states.shown_settings] is None, "a link would name the whole text for the part that is kept"
     assert read_trace(kept.to_json()).texts == kept.texts, "it can be saved and opened"
     assert changes[-1][on.updates.grown] is True
     assert Inspection.of(kept, View(lane=1, index=999)).view.index == len(kept.lane_steps(1)) - 1
