@@ -9,16 +9,19 @@ import gc
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dola_core.comparison import Comparison
 from dola_core.decoding.engine import Engine
+from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.lanes import DecodingConfig, DolaDynamic
+from dola_core.layer_search.questions.dataset import Item, read_items
+from tests.benchmarks import search
 from tests.benchmarks.results import machine, publish_table
 from tests.benchmarks.shapes import DEEPSEEK_7B, DEEPSEEK_VOCABULARY, engine_of, random_llama
 from tests.benchmarks.speed import PROMPT, duet, ids_of, lanes_of, static, stock
@@ -27,6 +30,8 @@ from tests.benchmarks.visitors import VISITORS, Visitors
 
 LONG = 1_024
 """Tokens of a long prompt."""
+QUESTIONS = 100
+"""How many questions a layer search is timed on."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,6 @@ def ways_to_decode(model: PreTrainedModel, prompt: list[int], new: int, graph: E
         "both completions, every layer traced": duet(model, prompt, new, engine=eager, record=True),
         "both, traced after the text": duet(model, prompt, new, engine=eager, record=True, text_first=True),
         "both, no trace, compiled": duet(model, prompt, new, engine=graph),
-        "both, traced, compiled": duet(model, prompt, new, engine=graph, record=True),
         "both, traced after the text, compiled": duet(model, prompt, new, engine=graph, record=True, text_first=True),
         "plain and dynamic:high, no trace": duet(model, prompt, new, engine=eager, second=dynamic),
         "plain and dynamic:high, traced": duet(model, prompt, new, engine=eager, second=dynamic, record=True),
@@ -127,6 +131,18 @@ def same_tokens(eager: Engine, graph: Engine, prompt: list[int], new: int) -> in
     return equal.index(False) if False in equal else len(equal)
 
 
+def questions_with_wrong_answers() -> list[Item]:
+    """What a layer search is timed on: questions of the shipped model's set, whose words it also has tokens for."""
+    return [item for item in read_items(SHIPPED_MODEL / "validation.jsonl") if item.wrong][:QUESTIONS]
+
+
+def questions_a_second(model: PreTrainedModel, items: list[Item]) -> float:
+    """How many questions are scored a second at all layers and values of α that `make bench-search` takes."""
+    loaded = replace(engine_of(model).loaded, tokenizer=AutoTokenizer.from_pretrained(SHIPPED_MODEL))
+    search.seconds(loaded, items[:10], search.LAYERS, search.ALPHAS)  # warm
+    return len(items) / search.seconds(loaded, items, search.LAYERS, search.ALPHAS)
+
+
 def table(rows: list[GpuRow]) -> str:
     """Markdown."""
     head = "| what | ms a token | to generate (spread) | of the card's bandwidth |\n|---|---|---|---|\n"
@@ -139,8 +155,8 @@ def main() -> None:
     """Time the shape, print the table, and add it to the results."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--dry", action="store_true", help="print, but keep nothing")
-    parser.add_argument("--new", type=int, default=64, help="tokens that are written")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--new", type=int, default=48, help="tokens that are written")
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("There is no GPU that PyTorch can use; make bench measures on the CPU.")
@@ -153,6 +169,9 @@ def main() -> None:
     prompt = ids_of(model, LONG - options.new)
     gigabytes = {way: peak(run) for way, run in ways_to_decode(model, prompt, options.new, graph).items()}
     same = same_tokens(engine_of(model), graph, ids_of(model, PROMPT), options.new)
+    items = questions_with_wrong_answers()
+    searched, answers = questions_a_second(model, items), sum(len(item.answers) + len(item.wrong) for item in items)
+    settings = len(search.LAYERS) * len(search.ALPHAS)
     name = torch.cuda.get_device_name(0)
     where = f"{name}, CUDA {torch.version.cuda}, a copy moves {copied / 1e12:.2f} TB/s; {machine()}"
     shown = "\n".join(
@@ -161,7 +180,8 @@ def main() -> None:
             f"{bytes_of_a_step(model) / 1e9:.2f} GB.\n",
             table(rows),
             f"\nIn bfloat16 the compiled lanes write {same} of {options.new} tokens before one that rounding turns."
-            "\n\nMemory beside the model, at the long prompt: "
+            f"\n\nA layer search scores {searched:.1f} questions a second at {settings} settings, each "
+            f"with {answers / len(items):.1f} answers.\n\nMemory beside the model, at the long prompt: "
             + ", ".join(f"{way} {size:.2f} GB" for way, size in gigabytes.items()) + ".",
         ]
     )  # fmt: skip

@@ -63,8 +63,15 @@ def test_everything_timed_on_a_gpu_runs_elsewhere_too(model, lengths):
     ways = gpu.ways_to_decode(model, speed.ids_of(model, speed.PROMPT), NEW, engine_of(model))
     for run in ways.values():
         run()
-    assert lengths == [NEW] * (8 + 2 * VISITORS)
+    assert lengths == [NEW] * (7 + 2 * VISITORS)
     assert gpu.same_tokens(engine_of(model), engine_of(model), speed.ids_of(model, 5), NEW) == NEW
+
+
+def test_the_layer_search_timed_on_a_gpu_runs_elsewhere_too():
+    model = random_llama(32, 48, 4, 2, "float32", vocabulary=6_144)
+    items = gpu.questions_with_wrong_answers()
+    assert len(items) == gpu.QUESTIONS
+    assert gpu.questions_a_second(model, items[:3]) > 0
 
 
 def test_a_step_reads_all_weights_but_the_embeddings(model):

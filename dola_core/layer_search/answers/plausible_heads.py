@@ -99,7 +99,7 @@ class PlausibleHeads:
     def _greedy_choices(self, F: Tensor, top: Tensor) -> Tensor:
         """The greedy choice at each α at the `E` positions behind answers: `[E, K]`, `[E, A]` → `[E, A]`."""
         tokens, sizes = self.tokens[self.answer_end], self.sizes[self.answer_end]
-        index, no_token = torch.arange(F.shape[-1])[None, :], torch.iinfo(tokens.dtype).max
+        index, no_token = torch.arange(F.shape[-1], device=F.device)[None, :], torch.iinfo(tokens.dtype).max
         columns = [
             torch.where((top[:, [n]] == F) & (index < sizes[:, [n]]), tokens, no_token).amin(-1)
             for n in range(sizes.shape[-1])

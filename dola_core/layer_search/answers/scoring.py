@@ -287,7 +287,8 @@ def _score_tokens(
     scores 0, and counts as chosen if the greedy choice does not continue a word.
     """
     scoring = grid.scoring
-    log_q_N = log_softmax(readout.logits(h[readout.n_layers])).cpu()
+    log_q_N = _log_q(readout, h[readout.n_layers])
+    targets, continues_word = targets.to(log_q_N.device), continues_word.to(log_q_N.device)
     answer_end = targets == -1
     best = log_q_N.argmax(-1)
     scores = [log_q_N.gather(-1, targets.clamp_min(0)[:, None])]
@@ -299,11 +300,11 @@ def _score_tokens(
     )
     # Constrained α come first below; `column_order` puts them back into the order of `alphas`.
     constrained_first = sorted(range(len(unconstrained)), key=unconstrained.__getitem__)
-    column_order = torch.tensor(constrained_first, dtype=torch.long).argsort()
+    column_order = torch.tensor(constrained_first, dtype=torch.long, device=log_q_N.device).argsort()
     beside = LaneScores(grid.lanes, log_q_N, targets) if grid.lanes else None
     for layer in grid.reads:
         grid.check_stop()
-        log_q_J = log_softmax(readout.logits(h[layer], early_norm=scoring.early_norm)).cpu()
+        log_q_J = _log_q(readout, h[layer], early_norm=scoring.early_norm)
         if beside:
             beside.add(layer, log_q_J)
         if layer not in grid.layers:
@@ -323,4 +324,10 @@ def _score_tokens(
     if beside:
         for columns_of, part in zip((scores, chosen), beside.score(continues_word, scoring.post_softmax), strict=True):
             columns_of.append(part)
-    return torch.where(answer_end[:, None], 0.0, torch.cat(scores, -1)), torch.cat(chosen, -1)
+    return torch.where(answer_end[:, None], 0.0, torch.cat(scores, -1)).cpu(), torch.cat(chosen, -1).cpu()
+
+
+def _log_q(readout: Readout, h: Tensor, *, early_norm: bool = True) -> Tensor:
+    """Log-probabilities `[M, V]` of block outputs `[M, d]`, where they can be reduced: Apple's MPS has no float64."""
+    log_q = log_softmax(readout.logits(h, early_norm=early_norm))
+    return log_q.cpu() if log_q.device.type == "mps" else log_q

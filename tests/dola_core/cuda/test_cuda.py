@@ -11,15 +11,15 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from dola_core.decoding.beam_search import BeamResult
 from dola_core.decoding.engine import Engine
 from dola_core.files.paths import SHIPPED_MODEL
-from dola_core.lanes import DecodingConfig, DolaStatic
-from dola_core.layer_search.answers.scoring import score_items
+from dola_core.lanes import DecodingConfig, DolaDynamic, DolaStatic
+from dola_core.layer_search.answers.scoring import ScoringConfig, score_items
 from dola_core.layer_search.questions.file import QuestionFile
 from dola_core.models.devices import out_of_memory
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
 from dola_core.models.reading.proof import reading_rules
 from dola_core.models.reading.readout import Readout
-from tests.dola_core.cuda.gpu import DECODINGS, LANES, NEEDS_GPU, on_gpu
+from tests.dola_core.cuda.gpu import DECODINGS, LANES, NEEDS_GPU, furthest, on_gpu
 from tests.dola_core.generation.generating import IDS, SAMPLING, dola, padded
 from tests.dola_core.models.reading.families import tiny_config, tiny_family
 from tests.dola_core.models.test_loading import folder
@@ -49,16 +49,21 @@ def gpu_llama() -> Readout:
 @pytest.mark.parametrize("decoding", DECODINGS)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_lanes_write_and_record_what_they_do_on_the_cpu(name, decoding):
-    """In float64, since the random models' 30 layers make much of what rounding in float32 does."""
+    """In float64, since the random models' 30 layers make much of what rounding in float32 does.
+
+    Their norms and softmaxes stay in float32. Rounded otherwise on the CPU itself, they change a logarithm by up to
+    5e-5 of the step's largest, which is 200 where layers are read raw.
+    """
     ids, config = prompt(9, seed=1), DECODINGS[decoding]
     here, there = Readout.of(deepcopy(tiny(name)).double()), on_gpu(name, torch.float64)
     assert texts(compare(there, ids, LANES, config)) == texts(compare(here, ids, LANES, config))
     steps = zip(*(recorded(readout, ids, LANES, config).steps for readout in (there, here)), strict=True)
     for one, other in steps:
         assert (one.lanes, one.taken) == (other.lanes, other.taken)
-        assert np.allclose(one.exact_log_q, other.exact_log_q, atol=1e-4, rtol=1e-4)
+        largest = np.abs(other.exact_log_q).max()
+        assert furthest(one, other) <= 2e-4 * largest
         for field in ("jsd", "layer_entropy", "top_p"):  # stored in float16
-            assert np.allclose(getattr(one, field), getattr(other, field), atol=1e-3, rtol=2e-3), field
+            assert np.allclose(getattr(one, field), getattr(other, field), atol=1e-3 + 1e-4 * largest, rtol=2e-3), field
 
 
 @pytest.mark.parametrize("how", [{}, {"num_beams": 3}, {"repetition_penalty": 1.3}, {"early_norm": False}], ids=str)
@@ -104,12 +109,26 @@ def test_a_model_starts_on_the_gpu_in_bfloat16(shipped):
     assert torch.cuda.get_device_name(0) in shipped.label
 
 
-def test_a_layer_search_scores_as_on_the_cpu():
+@pytest.mark.parametrize(
+    "rule",
+    [
+        ScoringConfig(),
+        ScoringConfig(post_softmax="vocabulary"),
+        ScoringConfig(post_softmax="off", early_norm=False),
+        ScoringConfig(apc=False),
+    ],
+    ids=["head", "vocabulary", "off", "apc off"],
+)
+def test_a_layer_search_scores_as_on_the_cpu(rule):
     items = QuestionFile.read(SHIPPED_MODEL / "validation.jsonl").items("jsonl")[:40]
-    scores = []
+    scores, lanes = (
+        [],
+        [one.fitted(N, tied=False) for one in (DolaDynamic(bucket="high"), DolaStatic(layer=7, alpha=0.3))],
+    )
     for device in ("cuda", "cpu"):
         loaded = load_model(SHIPPED_MODEL, device=device, dtype="float32")
-        scored = dict(pair for batch in score_items(loaded, items, list(ALL), [0.0, 0.1]) for pair in batch)
+        batches = score_items(loaded, items, list(ALL), [0.0, 0.1, 0.5], rule, lanes=lanes)
+        scored = dict(pair for batch in batches for pair in batch)
         scores.append(np.concatenate([np.concatenate([scored[i].right, scored[i].wrong]) for i in range(len(items))]))
     # A token at the border of the plausible head may fall on either side; it counts -1000 outside.
     same = np.isclose(*scores, atol=1e-3, rtol=1e-4)
