@@ -35,6 +35,10 @@ class Language:
     def __hash__(self) -> int:
         return hash(self.code)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the code: another process has the words itself."""
+        return language, (self.code,)
+
 
 @cache
 def language(code: str) -> Language:

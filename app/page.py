@@ -2,8 +2,8 @@
 
 import gradio as gr
 
-from app.jobs.engine_pool import EnginePool
 from app.jobs.host import Host
+from app.jobs.model_pool import ModelPool
 from app.jobs.queue.cancellation import Cancellations
 from app.jobs.queue.listeners import Listeners
 from app.jobs.queue.run_queue import RunQueue
@@ -45,7 +45,7 @@ FRAME = """<style>
 </style>"""
 
 
-def build(pool: EnginePool, settings: Settings, listeners: Listeners | None = None) -> gr.Blocks:
+def build(pool: ModelPool, settings: Settings, listeners: Listeners | None = None) -> gr.Blocks:
     """The page for the models of a pool, of which the first is loaded.
 
     A run ends once none of `listeners` listens to it, if they are given.
@@ -116,7 +116,7 @@ def build(pool: EnginePool, settings: Settings, listeners: Listeners | None = No
     return page
 
 
-def first_paints(pool: EnginePool) -> dict[str, tuple[str, str]]:
+def first_paints(pool: ModelPool) -> dict[str, tuple[str, str]]:
     """{language: (what the page is in a sentence, the page before its scripts have loaded)}, for the first model.
 
     Where nothing was recorded of the model, nothing stands there.

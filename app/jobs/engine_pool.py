@@ -1,19 +1,16 @@
-"""The models of the host's list: the first is loaded at start, each other one when a visitor first asks for it."""
+"""The models of a page in its own process: the first is loaded at start, each other one when it is first asked for."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
 
-from app.inputs.known_model import KnownModel
 from app.jobs.allocator import release_startup_objects
-from app.language import Language, VisitorError
+from app.jobs.model_pool import Asked, Job, Loading, ModelFacts, UnknownModelError, Update
+from app.jobs.queue.visitor import Visitor
+from app.jobs.zero_gpu import ZERO_GPU
 from dola_core.decoding.engine import Engine
-from dola_core.lanes import Baseline, DolaStatic, Lane
-from dola_core.models.info import ModelInfo
 from dola_core.models.loading import Stage
-from dola_core.models.preset import Preset
-from dola_core.trace.step import ALPHA_MIN
 
 Load = Callable[[str, Callable[[Stage], None]], Engine]
 """The name of a model, and what is told about each stage of loading it → its engine. Raises `LoadError`."""
@@ -21,67 +18,11 @@ POLL = 0.5
 """Seconds between two looks at a model that is being loaded."""
 
 
-@dataclass(frozen=True)
-class Loading:
-    """A model that is being loaded."""
-
-    title: str
-    stage: Stage
-
-    def message(self, words: Language) -> str:
-        """The same as a sentence."""
-        return words(f"models.{self.stage}", model=self.title)
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What the page needs to know of a model before a run, which stays when the model itself is no longer loaded."""
-
-    name: str
-    """What the host's list calls it, and links do."""
-    label: str
-    """One line for people."""
-    info: ModelInfo
-    preset: Preset
-    repetition_penalty: float
-    has_chat_template: bool
-    known: KnownModel
-    decodes_together: bool
-    """Whether its engine decodes the texts of several runs as rows of one batch."""
-
-    @property
-    def n_layers(self) -> int:
-        """N, the number of the model's blocks."""
-        return self.info.n_layers
-
-    @property
-    def usual_lanes(self) -> tuple[Lane, Lane]:
-        """What the page begins with: the baseline beside DoLa-static, as recorded for the model."""
-        return Baseline(), DolaStatic(layer=self.preset.layer, alpha=max(self.preset.alpha, ALPHA_MIN))
-
-    @classmethod
-    def of(cls, name: str, engine: Engine) -> "ModelFacts":
-        """Those of a loaded model."""
-        loaded = engine.loaded
-        known = KnownModel.of(loaded.info)
-        return cls(
-            name,
-            engine.label,
-            loaded.info,
-            loaded.preset,
-            loaded.repetition_penalty,
-            loaded.has_chat_template,
-            known,
-            engine.decodes_together,
-        )
-
-
-class UnknownModelError(VisitorError):
-    """A model is not on the host's list."""
-
-
 class EnginePool:
-    """Keeps the engines of at most `most` models; the least recently used one goes first. Safe to use from threads."""
+    """Keeps the engines of at most `most` models; the least recently used one goes first. Safe to use from threads.
+
+    A `ModelPool`.
+    """
 
     def __init__(self, titles: Sequence[tuple[str, str]], load: Load, most: int = 2) -> None:
         """`titles` are the models: (what the list and links call it, what people call it), the first choice first."""
@@ -155,6 +96,22 @@ class EnginePool:
         if isinstance(done[0], BaseException):
             raise done[0]
         return done[0]
+
+    def rows(self, name: str, asked: int | None) -> int | None:
+        """None on a model that is not loaded, since nothing else runs while one is, or that decodes one run at a time;
+        else what is `asked` for."""
+        facts = self.facts(name)
+        together = not ZERO_GPU and self.is_loaded(name) and facts is not None and facts.decodes_together
+        return asked if together else None
+
+    def run(
+        self, visitor: Visitor, name: str, job: Job[Update], cancelled: Asked, rows: int | None
+    ) -> Generator[Loading | Update, None, None]:
+        """Load the model if it is not, then yield what the job does with it, unless it was cancelled meanwhile."""
+        engine = yield from self.loading(name)
+        if not cancelled():
+            with closing(job(engine, cancelled=cancelled)) as updates:
+                yield from updates
 
     def release(self) -> None:
         """Free what the engines keep for a next run."""

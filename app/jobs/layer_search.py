@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from app.jobs.comparison import Halt
+from app.jobs.model_pool import Asked
 from app.jobs.request import Limits
 from app.jobs.zero_gpu import MOST, on_gpu, within
 from app.language import Language, VisitorError
@@ -62,7 +63,7 @@ class SearchUpdate:
         return self.seconds * (self.of - self.done) / self.done
 
 
-def _gpu_seconds(_engine: Engine, _items: Sequence[Item], *_: object) -> int:
+def _gpu_seconds(_engine: Engine, *_: object, **_named: object) -> int:
     return MOST
 
 
@@ -117,3 +118,19 @@ def run_search(
         result = search.result(errors=most, analysed=0)
         halt = None if search.finished else halt
     yield SearchUpdate(done, of, result, finished=True, halt=halt, seconds=read_at - start)
+
+
+def search_questions(
+    engine: Engine,
+    *,
+    items: Sequence[Item],
+    config: SearchConfig,
+    name: str,
+    sha256: str,
+    limits: Limits,
+    cancelled: Asked,
+) -> Generator[SearchBegun | SearchUpdate, None, None]:
+    """The job of a search on the page, which says when it begins and lists the questions that were decided by it."""
+    yield SearchBegun(min(len(items), config.limit or len(items)))
+    with closing(run_search(engine, items, config, name, sha256, limits, True, cancelled=cancelled)) as updates:
+        yield from updates

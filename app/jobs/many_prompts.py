@@ -4,13 +4,14 @@ import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from app.jobs.comparison import ComparisonUpdate, run
-from app.jobs.engine_pool import Loading
 from app.jobs.host import Host
+from app.jobs.model_pool import Asked, Loading
 from app.jobs.queue.run_queue import Waiting
 from app.jobs.queue.visitor import Visitor
-from app.jobs.request import ComparisonRequest, RequestError
+from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.language import Language
 from dola_core.decoding.engine import Engine
 from dola_core.many_prompts.rows import PromptRow, settings_digest
@@ -66,13 +67,8 @@ def run_many(
     for number, request in enumerate(requests, start=1):
         if cancelled():
             return
-
-        def start(
-            engine: Engine, number: int = number, request: ComparisonRequest = request
-        ) -> Generator[PromptProgress | PromptResult, None, None]:
-            return _run_one(engine, number, request, host, cancelled, words)
-
-        with closing(host.in_turn(visitor, model, start, cancelled, rows=request.rows)) as updates:
+        job = partial(_run_one, number=number, request=request, limits=host.limits, words=words)
+        with closing(host.in_turn(visitor, model, job, cancelled, rows=request.rows)) as updates:
             for update in updates:
                 if isinstance(update, PromptResult):
                     kept += len(update.packed)
@@ -81,12 +77,7 @@ def run_many(
 
 
 def _run_one(
-    engine: Engine,
-    number: int,
-    request: ComparisonRequest,
-    host: Host,
-    cancelled: Callable[[], bool],
-    words: Language,
+    engine: Engine, *, number: int, request: ComparisonRequest, limits: Limits, words: Language, cancelled: Asked
 ) -> Generator[PromptProgress | PromptResult, None, None]:
     readout, lanes = engine.loaded.readout, request.lanes
     with suppress(ValueError):  # lanes that do not fit are refused by the run
@@ -95,7 +86,7 @@ def _run_one(
     last: ComparisonUpdate | None = None
     yield PromptProgress(number)
     try:
-        with closing(run(engine, request, host.limits, cancelled=cancelled)) as updates:
+        with closing(run(engine, request, limits, cancelled=cancelled)) as updates:
             for update in updates:
                 last = update
                 yield PromptProgress(number)

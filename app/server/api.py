@@ -7,6 +7,7 @@ sentence, as an error.
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import gradio as gr
@@ -14,13 +15,13 @@ import gradio as gr
 from app.inputs.question_file import search_config
 from app.inputs.trace_file import read_trace
 from app.jobs.comparison import ComparisonUpdate, run
-from app.jobs.engine_pool import Loading, ModelFacts, UnknownModelError
 from app.jobs.failures import Task
 from app.jobs.host import Host
 from app.jobs.layer_search import SearchUpdate, run_search
+from app.jobs.model_pool import Asked, Loading, ModelFacts, UnknownModelError
 from app.jobs.queue.run_queue import SPARE, Waiting
 from app.jobs.queue.visitor import Visitor
-from app.jobs.request import LEAST_LANES, ComparisonRequest, RequestError, parsed_lanes, rows_of
+from app.jobs.request import LEAST_LANES, ComparisonRequest, Limits, RequestError, parsed_lanes, rows_of
 from app.jobs.request import template_arguments as parsed_arguments
 from app.server.api_events import (
     Event,
@@ -37,6 +38,7 @@ from app.tabs.compare.controls import Controls
 from dola_core.decoding.engine import Engine
 from dola_core.lanes import DolaStatic, Lane, PenaltyPosition
 from dola_core.layer_search.answers.scoring import ScoringConfig
+from dola_core.layer_search.questions.dataset import Item
 from dola_core.trace.schema import Trace
 from dola_core.trace.step import ALPHA_MIN
 
@@ -55,6 +57,23 @@ def _request(facts: ModelFacts, numbers: dict[str, Any], asked: dict[str, Any]) 
     given = {name: own[name] if value is None and name in own else value for name, value in (numbers | asked).items()}
     decoding = {name: given.pop(name) for name in (*numbers, "early_norm", "penalty_position", "stop")}
     return ComparisonRequest.of(decoding=decoding, **given)
+
+
+def _compare(
+    engine: Engine, *, name: str, numbers: dict[str, Any], asked: dict[str, Any], limits: Limits, cancelled: Asked
+) -> Generator[ComparisonUpdate, None, None]:
+    """The job of `/compare`. What was left out is the model's own, which may not be known before."""
+    request = _request(ModelFacts.of(name, engine), numbers, asked)
+    return run(engine, request, limits, cancelled=cancelled, text_first=False)
+
+
+def _layer_curve(
+    engine: Engine, *, items: list[Item], sha256: str, alphas: tuple[float, ...], limits: Limits, cancelled: Asked
+) -> Generator[SearchUpdate, None, None]:
+    """The job of `/layer_curve`."""
+    config = search_config(items, ScoringConfig(early_norm=engine.loaded.preset.early_norm))
+    config = config.model_copy(update={"alphas": alphas})
+    return run_search(engine, items, config, "questions", sha256, limits, False, cancelled=cancelled)
 
 
 def offer_api(host: Host, controls: Controls) -> None:
@@ -151,13 +170,10 @@ class Api:
         asked["lanes"] = parsed_lanes(lanes, (facts or self.host.pool.first).n_layers)
         if facts:
             _request(facts, numbers, asked)  # what is wrong is said before the run waits in the queue
-
-        def start(engine: Engine) -> Generator[ComparisonUpdate, None, None]:
-            return run(engine, _request(ModelFacts.of(name, engine), numbers, asked), limits, text_first=False)
-
+        job = partial(_compare, name=name, numbers=numbers, asked=asked, limits=limits)
         sent = 0
         rows = rows_of(len(asked["lanes"]) or LEAST_LANES, num_beams)
-        with closing(self.host.in_turn(Visitor.of(visitor), name, start, rows=rows)) as updates:
+        with closing(self.host.in_turn(Visitor.of(visitor), name, job, rows=rows)) as updates:
             for update in updates:
                 if isinstance(update, Waiting | Loading):
                     yield waiting_event(update)
@@ -246,13 +262,8 @@ class Api:
         """
         items, sha256 = parsed_questions(questions)
         measured, limits, name = parsed_alphas(alphas), self.host.limits, self._model(model)
-
-        def start(engine: Engine) -> Generator[SearchUpdate, None, None]:
-            config = search_config(items, ScoringConfig(early_norm=engine.loaded.preset.early_norm))
-            config = config.model_copy(update={"alphas": measured})
-            return run_search(engine, items, config, "questions", sha256, limits, False)
-
-        with closing(self.host.in_turn(Visitor.of(visitor), name, start)) as updates:
+        job = partial(_layer_curve, items=items, sha256=sha256, alphas=measured, limits=limits)
+        with closing(self.host.in_turn(Visitor.of(visitor), name, job)) as updates:
             for update in updates:
                 yield waiting_event(update) if isinstance(update, Waiting | Loading) else search_event(update)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from app.inputs.question_file import ALPHAS, MOST, questions_of
 from app.jobs.comparison import ComparisonUpdate
-from app.jobs.engine_pool import Loading
 from app.jobs.layer_search import SearchUpdate
+from app.jobs.model_pool import Loading
 from app.jobs.queue.run_queue import Waiting
 from app.jobs.request import RequestError
 from dola_core.lanes import distinct_names

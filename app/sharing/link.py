@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import gradio as gr
 from gradio.components import Component
 
-from app.jobs.engine_pool import ModelFacts
+from app.jobs.model_pool import ModelFacts
 from app.jobs.request import CHAT, COMPLETE, LEAST_LANES, MOST_LAYERS, RequestError, parsed_lanes
 from dola_core.lanes import DecodingConfig, DolaStatic, Lane, lane_text, parse_lane
 from dola_core.models.loaded_model import well_formed

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.jobs.engine_pool import EnginePool, ModelFacts
+from app.jobs.model_pool import ModelFacts, ModelPool
 from app.language import ENGLISH, Language, language, preferred
 from app.sharing import link
 from app.sharing.link import SharedLink
@@ -26,7 +26,7 @@ Translations = Mapping[Component, Callable[[Language], Any]]
 class ArrivalHandlers:
     """What happens when the page is opened and when its language is switched."""
 
-    pool: EnginePool
+    pool: ModelPool
     menu: ModelMenu
     toolbar: Toolbar
     tab: CompareTab

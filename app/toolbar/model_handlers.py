@@ -1,18 +1,18 @@
 """A model is chosen, from the menu or by a link: the page becomes that model's."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
 import gradio as gr
 from gradio.components import Component
 
-from app.jobs.engine_pool import Loading, ModelFacts
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
+from app.jobs.model_pool import ModelFacts, nothing
 from app.jobs.queue.cancellation import Cancellations
-from app.jobs.queue.run_queue import SPARE, Waiting
+from app.jobs.queue.run_queue import SPARE
 from app.jobs.queue.visitor import Visitor
 from app.sharing.link import SharedLink
 from app.tabs.compare.controls import merged
@@ -22,7 +22,6 @@ from app.toolbar.arrival_handlers import follow
 from app.toolbar.model_menu import ModelMenu
 from app.toolbar.open_handlers import SETTLING, OpenHandlers
 from app.ui.events import SILENT, Changes
-from dola_core.decoding.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class ModelHandlers:
             return
         try:
             if pool.facts(name) is None:
-                with closing(self.host.in_turn(Visitor.of(visitor), name, _nothing)) as updates:
+                with closing(self.host.in_turn(Visitor.of(visitor), name, nothing)) as updates:
                     for update in updates:
                         yield {inspector.notice: {"text": update.message(words), "tone": "busy"}}
             facts = pool.facts(name)
@@ -85,11 +84,6 @@ class ModelHandlers:
         if facts.known.first and not is_own:
             return merged(changes, self.opening.show(values, facts.known.first.read(), "recorded"))
         return changes
-
-
-def _nothing(_engine: Engine) -> Generator[Waiting | Loading, None, None]:
-    """A run that only needs the model to be there."""
-    yield from ()
 
 
 def wire_models(on: ModelHandlers) -> None:

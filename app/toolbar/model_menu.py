@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from app.jobs.engine_pool import ModelFacts
+from app.jobs.model_pool import ModelFacts
 from app.language import ENGLISH, Language
 from app.render.finding import badge_text, finding_text
 from app.render.sentences import say

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.inputs.trace_file import TraceError, check_size, open_trace
-from app.jobs.engine_pool import EnginePool, ModelFacts
+from app.jobs.model_pool import ModelFacts, ModelPool
 from app.jobs.queue.cancellation import Cancellations
 from app.jobs.request import CHAT, COMPLETE
 from app.render.inspection import Inspection
@@ -32,7 +32,7 @@ class OpenHandlers:
     Prompt, lanes and settings become those of what is shown, so that the next run is the same.
     """
 
-    pool: EnginePool
+    pool: ModelPool
     model: gr.Dropdown
     toolbar: Toolbar
     controls: Controls

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.jobs.engine_pool import EnginePool, ModelFacts
+from app.jobs.model_pool import ModelFacts, ModelPool
 from app.jobs.request import lane_refused
 from app.sharing import link
 from app.sharing.report import report
@@ -21,7 +21,7 @@ from app.ui.events import EVERY_CLICK, QUICK, Changes, event_data
 class SaveHandlers:
     """What the buttons in the page's corner do. Files are put together in the browser, from the outbox's value."""
 
-    pool: EnginePool
+    pool: ModelPool
     model: gr.Dropdown
     """Its value is the model's name in links."""
     toolbar: Toolbar

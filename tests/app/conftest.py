@@ -7,7 +7,7 @@ import gradio as gr
 import pytest
 
 from app.jobs.comparison import run
-from app.jobs.engine_pool import ModelFacts
+from app.jobs.model_pool import ModelFacts
 from app.jobs.request import ComparisonRequest
 from app.settings import Settings
 from app.tabs.compare.controls import Controls, lay_out_controls

@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.components import Component
 
 from app.inputs.known_model import KnownModel
-from app.jobs.engine_pool import ModelFacts
+from app.jobs.model_pool import ModelFacts
 from app.jobs.request import (
     CHAT,
     COMPLETE,

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.jobs.engine_pool import EnginePool
+from app.jobs.model_pool import ModelPool
 from app.jobs.request import RequestError
 from app.render.step_bar import step_bar
 from app.tabs.compare import navigation
@@ -22,7 +22,7 @@ from app.ui.events import EVERY_CLICK, QUICK, Changes, event_data
 class LookHandlers:
     """What happens when a visitor changes a lane or a switch, clicks on a chart, or presses a key."""
 
-    pool: EnginePool
+    pool: ModelPool
     model: gr.Dropdown
     controls: Controls
     inspector: Inspector
@@ -150,7 +150,7 @@ class LookHandlers:
         return panes.reset(pane, field, usual, facts.n_layers, inspector.words(values))
 
 
-def wire_looks(pool: EnginePool, model: gr.Dropdown, controls: Controls, inspector: Inspector) -> LookHandlers:
+def wire_looks(pool: ModelPool, model: gr.Dropdown, controls: Controls, inspector: Inspector) -> LookHandlers:
     """Connect sliders, switches, charts and keys."""
     on = LookHandlers(pool, model, controls, inspector)
     panes, folded = controls.panes, inspector.folded

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.jobs.engine_pool import ModelFacts
+from app.jobs.model_pool import ModelFacts
 from app.jobs.request import LEAST_LANES, MAX_LANE, MAX_LANES, RequestError
 from app.language import ENGLISH, Language
 from app.tabs.compare.lane_form import (

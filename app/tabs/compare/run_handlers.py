@@ -1,13 +1,14 @@
 """Runs on the page: Compare, running on from a step, forcing a token, and Stop."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from app.jobs.comparison import ComparisonUpdate, run, run_on
+from app.jobs.comparison import run, run_on
 from app.jobs.host import Host
 from app.jobs.queue.cancellation import Cancellations
 from app.jobs.queue.run_queue import SPARE
@@ -20,7 +21,6 @@ from app.tabs.compare.inspector import Inspector
 from app.tabs.compare.run_updates import AskedRun, RunChanges, RunUpdates, at_fork
 from app.ui.components import Notice
 from app.ui.events import EVERY_CLICK, SILENT, Changes
-from dola_core.decoding.engine import Engine
 from dola_core.trace.schema import Trace
 from dola_core.trace.token_text import token
 
@@ -86,12 +86,9 @@ class RunHandlers:
             yield self.updates.refused(error, values, self.inspector.notice)
             return
         settings, cancelled = self.controls.settings(values), self._is_cancelled(values, visitor)
-
-        def start(engine: Engine) -> Generator[ComparisonUpdate, None, None]:
-            return run(engine, request, self.host.limits, cancelled=cancelled)
-
+        job = partial(run, request=request, limits=self.host.limits)
         opens_at, at = self._opens_at(values, settings), self.inspector.notice
-        asked = AskedRun(start, request.rows, [], words("page.start"), at, opens_at, cancelled)
+        asked = AskedRun(job, request.rows, [], words("page.start"), at, opens_at, cancelled)
         for changes, trace, finished in self._play(asked, values, visitor):
             if trace is None:
                 yield changes | self._replaced(changes)
@@ -134,21 +131,10 @@ class RunHandlers:
         label = view.words("page.from_step", step=view.index + 1)
         label += "" if forced is None else f" → {token(trace, forced)}"
         cancelled = self._is_cancelled(values, visitor)
-
-        def start(engine: Engine) -> Generator[ComparisonUpdate, None, None]:
-            return run_on(
-                engine,
-                trace,
-                lanes=lanes,
-                lane=view.lane,
-                index=view.index,
-                token=forced,
-                limits=self.host.limits,
-                cancelled=cancelled,
-            )
-
+        goes_on = {"lanes": lanes, "lane": view.lane, "index": view.index, "token": forced}
+        job = partial(run_on, trace=trace, limits=self.host.limits, **goes_on)
         rows, trail = rows_of(len(lanes), trace.decoding.num_beams), values[inspector.trail]
-        asked = AskedRun(start, rows, trail, label, inspector.bar_notice, at_fork, cancelled)
+        asked = AskedRun(job, rows, trail, label, inspector.bar_notice, at_fork, cancelled)
         for changes, *_ in self._play(asked, values, visitor):
             yield changes | self._replaced(changes)
 

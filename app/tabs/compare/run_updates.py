@@ -4,7 +4,7 @@ The charts open as soon as the texts are complete and the step is recorded that 
 after it; when all of them are there, the page is drawn again as the visitor looks at it by then.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -12,9 +12,9 @@ from typing import NamedTuple
 import gradio as gr
 
 from app.jobs.comparison import ComparisonUpdate
-from app.jobs.engine_pool import Loading
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
+from app.jobs.model_pool import Job, Loading
 from app.jobs.queue.run_queue import Waiting
 from app.jobs.queue.visitor import Visitor
 from app.jobs.zero_gpu import ZERO_GPU
@@ -25,7 +25,6 @@ from app.tabs.compare.controls import Controls
 from app.tabs.compare.inspector import Crumb, Inspector
 from app.ui.components import Notice
 from app.ui.events import Changes
-from dola_core.decoding.engine import Engine
 from dola_core.trace.schema import Trace
 
 
@@ -33,7 +32,7 @@ from dola_core.trace.schema import Trace
 class AskedRun:
     """A run that a visitor asked for."""
 
-    start: Callable[[Engine], Generator[ComparisonUpdate, None, None]]
+    job: Job[ComparisonUpdate]
     rows: int | None
     """How many rows of the model's batch it may take."""
     trail: list[Crumb]
@@ -82,7 +81,7 @@ class RunUpdates:
 
         try:
             updates = self.host.in_turn(
-                Visitor.of(visitor), values[self.model], asked.start, asked.cancelled, rows=asked.rows
+                Visitor.of(visitor), values[self.model], asked.job, asked.cancelled, rows=asked.rows
             )
             with closing(updates):
                 for update in updates:

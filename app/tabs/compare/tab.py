@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from app.jobs.engine_pool import ModelFacts
+from app.jobs.model_pool import ModelFacts
 from app.language import ENGLISH, Language
 from app.settings import Settings
 from app.tabs.compare.controls import Controls, lay_out_controls

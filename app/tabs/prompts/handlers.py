@@ -10,10 +10,10 @@ import gradio as gr
 from gradio.components import Component
 
 from app.inputs.prompt_file import digest, prompts_of_file, prompts_of_text
-from app.jobs.engine_pool import Loading
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
 from app.jobs.many_prompts import PromptProgress, PromptResult, run_many
+from app.jobs.model_pool import Loading
 from app.jobs.queue.cancellation import Cancellations
 from app.jobs.queue.run_queue import SPARE, Waiting
 from app.jobs.queue.visitor import Visitor

@@ -8,7 +8,7 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from app.inputs.question_file import MOST, SHIPPED_QUESTIONS, UPLOADS, USUAL
-from app.jobs.engine_pool import ModelFacts
+from app.jobs.model_pool import ModelFacts
 from app.language import ENGLISH, Language
 from app.render.figures import curve_card, halves_card, sketch_card
 from app.render.search_summary import Verdict, domain_rows, error_rows, opening, take_label, verdict

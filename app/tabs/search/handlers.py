@@ -1,9 +1,8 @@
 """What happens on the tab where j* is chosen: settings are taken, questions opened and measured."""
 
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import gradio as gr
 from gradio.components import Component
 
 from app.inputs.question_file import SHIPPED_METRIC, SHIPPED_QUESTIONS, TRIAL, limit_of, questions_of, search_config
-from app.jobs.engine_pool import ModelFacts
 from app.jobs.failures import failure_sentence
 from app.jobs.host import Host
-from app.jobs.layer_search import SearchBegun, SearchUpdate, run_search
+from app.jobs.layer_search import search_questions
+from app.jobs.model_pool import ModelFacts
 from app.jobs.queue.cancellation import Cancellations
 from app.jobs.queue.run_queue import SPARE
 from app.jobs.queue.visitor import Visitor
@@ -27,11 +26,8 @@ from app.tabs.compare.inspector import Inspector
 from app.tabs.search.components import SearchTab
 from app.tabs.search.progress import progress
 from app.ui.events import EVERY_CLICK, QUICK, SILENT, Changes, event_data
-from dola_core.decoding.engine import Engine
 from dola_core.lanes import Baseline, DolaStatic, Lane
 from dola_core.layer_search.answers.scoring import ScoringConfig
-from dola_core.layer_search.questions.dataset import Item
-from dola_core.layer_search.search_config import SearchConfig
 from dola_core.trace.step import ALPHA_MIN
 
 
@@ -190,8 +186,11 @@ class SearchHandlers:
                 return
             scoring = ScoringConfig(early_norm=self._facts(values).preset.early_norm)
             config = search_config(questions, scoring).model_copy(update=asked)
-            start = self._starter(questions, config, Path(str(file)), sha256, values[self.model], cancelled)
-            updates = self.host.in_turn(Visitor.of(visitor), values[self.model], start, cancelled)
+            data = {"items": questions, "name": Path(str(file)).name, "sha256": sha256}
+            job = partial(search_questions, config=config, limits=self.host.limits, **data)
+            updates = self.host.in_turn(Visitor.of(visitor), values[self.model], job, cancelled)
+            if Path(str(file)) == SHIPPED_QUESTIONS:
+                updates = self.tab.pace.noting(values[self.model], updates)
             for changes in progress(self.tab, updates, cancelled, self.host.limits, words):
                 if abandoned():
                     return
@@ -200,29 +199,6 @@ class SearchHandlers:
             sentence = failure_sentence(error, "search", self.host.pool.release, words)
             if not abandoned():
                 yield self._failed(sentence)
-
-    def _starter(
-        self,
-        items: list[Item],
-        config: SearchConfig,
-        file: Path,
-        sha256: str,
-        model: str,
-        cancelled: Callable[[], bool],
-    ) -> Callable[[Engine], Generator[SearchBegun | SearchUpdate, None, None]]:
-        """The search as the host starts it; of the page's own questions it is noted how long they took."""
-
-        def start(engine: Engine) -> Generator[SearchBegun | SearchUpdate, None, None]:
-            begun = time.monotonic()
-            yield SearchBegun(min(len(items), config.limit or len(items)))
-            updates = run_search(engine, items, config, file.name, sha256, self.host.limits, True, cancelled=cancelled)
-            with closing(updates):
-                for update in updates:
-                    if update.finished and file == SHIPPED_QUESTIONS:
-                        self.tab.pace.record(model, time.monotonic() - begun, update.done)
-                    yield update
-
-        return start
 
     def _facts(self, values: Changes) -> ModelFacts:
         """The facts of the chosen model, or of the first one as long as it is not loaded."""

@@ -2,9 +2,13 @@
 
 import math
 import threading
+import time
+from collections.abc import Generator
+from contextlib import closing
 
 from app.inputs.question_file import TRIAL
-from app.jobs.engine_pool import ModelFacts
+from app.jobs.layer_search import SearchBegun, SearchUpdate
+from app.jobs.model_pool import ModelFacts, Update
 from app.language import Language
 
 LONG = 90
@@ -27,6 +31,19 @@ class Pace:
         if questions >= FEWEST:
             with self._lock:
                 self._seconds[model] = seconds / questions
+
+    def noting(
+        self, model: str, updates: Generator[Update | SearchBegun | SearchUpdate, None, None]
+    ) -> Generator[Update | SearchBegun | SearchUpdate, None, None]:
+        """The updates of a search of the page's own questions, recording how long it took once it has finished."""
+        begun = time.monotonic()
+        with closing(updates):
+            for update in updates:
+                if isinstance(update, SearchBegun):
+                    begun = time.monotonic()
+                elif isinstance(update, SearchUpdate) and update.finished:
+                    self.record(model, time.monotonic() - begun, update.done)
+                yield update
 
     def expected(self, facts: ModelFacts, questions: int) -> float | None:
         """Seconds for so many questions: by the last search here, else by the result that comes with the model."""

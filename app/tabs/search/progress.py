@@ -5,8 +5,8 @@ from contextlib import closing
 
 import gradio as gr
 
-from app.jobs.engine_pool import Loading
 from app.jobs.layer_search import SearchBegun, SearchUpdate
+from app.jobs.model_pool import Loading
 from app.jobs.queue.run_queue import Waiting
 from app.jobs.request import Limits
 from app.language import Language

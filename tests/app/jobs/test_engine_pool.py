@@ -9,8 +9,9 @@ from typing import get_args
 import pytest
 
 from app.inputs.examples import NEUTRAL
-from app.jobs.engine_pool import EnginePool, Loading, UnknownModelError
+from app.jobs.engine_pool import EnginePool
 from app.jobs.host import Host
+from app.jobs.model_pool import Loading, UnknownModelError
 from app.jobs.queue.run_queue import RunQueue
 from app.jobs.queue.visitor import Visitor
 from app.jobs.request import Limits
@@ -165,11 +166,16 @@ def test_a_visitor_is_told_how_far_it_is_in_both_languages(loader):
     assert drained(waiting)[1] is pool.get("a")
 
 
+def label(engine, cancelled):
+    """A job that yields what the model is called."""
+    yield engine.label
+
+
 def test_a_run_of_a_model_that_went_loads_it_again_in_its_turn(loader):
     pool = pool_of(loader, 1)
     host = Host(pool, RunQueue(1, 4), Limits())
     for name in ("a", "b", "a"):
-        updates = list(host.in_turn(Visitor("", "visitor"), name, lambda engine: (label for label in [engine.label])))
+        updates = list(host.in_turn(Visitor("", "visitor"), name, label))
         assert updates[-1] == f"{name} · 30 layers"
     assert loader.loads == ["a", "b", "a"]
 
@@ -178,8 +184,8 @@ def test_a_run_that_is_cancelled_while_its_model_is_loaded_does_not_start(loader
     pool, cancelled = pool_of(loader, 1), threading.Event()
     host = Host(pool, RunQueue(1, 4), Limits())
     loader.hold.clear()
-    updates = host.in_turn(Visitor("", "visitor"), "a", lambda engine: (text for text in ["ran"]), cancelled.is_set)
+    updates = host.in_turn(Visitor("", "visitor"), "a", label, cancelled.is_set)
     assert isinstance(next(updates), Loading)
     cancelled.set()
     loader.hold.set()
-    assert "ran" not in list(updates)
+    assert [update for update in updates if not isinstance(update, Loading)] == []

@@ -43,7 +43,7 @@ def of(name: str) -> Visitor:
     return Visitor(name, name)
 
 
-def endless(engine):
+def endless(engine, cancelled):
     while True:
         yield engine.label
 
@@ -93,7 +93,7 @@ def test_a_model_that_decodes_one_run_at_a_time_gives_it_all_rows():
 
 
 def test_on_zero_gpu_a_run_is_alone(monkeypatch):
-    monkeypatch.setattr("app.jobs.host.ZERO_GPU", True)
+    monkeypatch.setattr("app.jobs.engine_pool.ZERO_GPU", True)
     host = host_of()
     first = host.in_turn(of("a"), "m", endless, rows=2)
     assert next(first) == "m"
@@ -135,7 +135,7 @@ def test_many_visitors_in_threads_all_come_to_an_end_and_never_take_more_rows_th
     host, lock, under_way, most, ended = host_of(), threading.Lock(), [], [], []
 
     def run(rows):
-        def start(_engine):
+        def start(engine, cancelled):
             with lock:
                 under_way.append(rows)
                 most.append(sum(under_way))

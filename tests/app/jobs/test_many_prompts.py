@@ -52,7 +52,7 @@ def test_each_row_is_what_the_prompt_gives_alone_and_opens_its_trace(host, engin
 def test_another_visitor_who_came_meanwhile_is_served_between_two_prompts(host):
     model, said = host.pool.first.name, []
 
-    def one(_engine):
+    def one(engine, cancelled):
         said.append("other")
         yield "other"
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from app.jobs.engine_pool import EnginePool, ModelFacts
+from app.jobs.engine_pool import EnginePool
+from app.jobs.model_pool import ModelFacts
 from app.language import ENGLISH
 from app.sharing import link
 from app.tabs.compare.controls import RUN_SETTINGS, Controls

@@ -64,9 +64,11 @@ def test_sessions_that_are_invented_do_not_push_out_one_that_is_listened_to(now,
 class Pool:
     """Models that need no loading."""
 
-    def loading(self, name):
-        yield from ()
-        return name
+    def rows(self, name, asked):
+        return asked
+
+    def run(self, visitor, name, job, cancelled, rows):
+        return job(name, cancelled=cancelled)
 
 
 def host_with(listeners: Listeners | None) -> Host:
@@ -77,7 +79,7 @@ def test_a_run_under_way_ends_once_nobody_listens_and_the_next_one_begins(now):
     listeners, closed = Listeners(), []
     host = host_with(listeners)
 
-    def endless(engine):
+    def endless(engine, cancelled):
         try:
             while True:
                 yield engine
@@ -99,9 +101,9 @@ def test_a_waiting_run_to_which_nobody_listens_is_never_begun(now, monkeypatch):
     listeners, begun = Listeners(), []
     host = host_with(listeners)
     with listeners.listening("anna"):
-        first = host.in_turn(ANNA, "m", lambda engine: iter_of("first"))
+        first = host.in_turn(ANNA, "m", lambda engine, cancelled: iter_of("first"))
         next(first)
-        second = host.in_turn(BEN, "m", lambda engine: begun.append(1) or iter_of("second"))
+        second = host.in_turn(BEN, "m", lambda engine, cancelled: begun.append(1) or iter_of("second"))
         assert isinstance(next(second), Waiting)
         now[0] += PATIENCE + 1
         assert list(second) == []
@@ -110,7 +112,7 @@ def test_a_waiting_run_to_which_nobody_listens_is_never_begun(now, monkeypatch):
 
 
 def test_where_nothing_notes_who_listens_every_run_goes_on(now):
-    updates = host_with(None).in_turn(ANNA, "m", lambda engine: iter_of("a", "b"))
+    updates = host_with(None).in_turn(ANNA, "m", lambda engine, cancelled: iter_of("a", "b"))
     assert next(updates) == "a"
     now[0] += 1000
     assert list(updates) == ["b"]

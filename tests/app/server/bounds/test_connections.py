@@ -60,7 +60,7 @@ def seconds_open(port: int, *sent: bytes, every: float = 0.0) -> tuple[float, by
 
 @pytest.mark.parametrize(
     ("sent", "every"),
-    [((), 0), ((b"GET / HTTP/1.1\r\nHost: a",), 0), ((b"G", *[b"a"] * 20), 0.1)],
+    [((), 0), ((b"GET / HTTP/1.1\r\nHost: a",), 0), ((b"GET /", *[b"a"] * 20), 0.1)],
     ids=["nothing", "half a head", "letter by letter"],
 )
 def test_a_head_that_does_not_come_ends_the_connection(port, sent, every):

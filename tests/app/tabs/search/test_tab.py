@@ -8,8 +8,8 @@ import pytest
 
 from app.inputs.known_model import KnownModel
 from app.inputs.question_file import TRIAL
-from app.jobs.engine_pool import ModelFacts
 from app.jobs.layer_search import SearchBegun, SearchUpdate
+from app.jobs.model_pool import ModelFacts
 from app.jobs.queue.cancellation import Cancellations
 from app.jobs.request import Limits
 from app.language import ENGLISH, language
@@ -110,8 +110,8 @@ class TestTheButtonThatTries40Questions:
         assert trial_label(FACTS, pace, ENGLISH) == "Try 40 questions (about 4 min)"
 
     def test_it_measures_40_of_the_pages_questions_and_notes_how_long_they_took(self, engine, tab):
-        def in_turn(_session, _model, start, _cancelled):
-            yield from start(engine)
+        def in_turn(_session, _model, job, cancelled):
+            yield from job(engine, cancelled=cancelled)
 
         pool = SimpleNamespace(facts=lambda name: FACTS, first=FACTS, release=lambda: None)
         host = SimpleNamespace(pool=pool, in_turn=in_turn, limits=Limits())
@@ -161,8 +161,8 @@ def test_what_a_search_measured_before_it_was_stopped_is_told(tab, found):
 
 
 def test_of_a_file_as_many_questions_are_drawn_as_the_field_says(engine, tab, tmp_path):
-    def in_turn(_session, _model, start, _cancelled):
-        yield from start(engine)
+    def in_turn(_session, _model, job, cancelled):
+        yield from job(engine, cancelled=cancelled)
 
     pool = SimpleNamespace(facts=lambda name: FACTS, first=FACTS, release=lambda: None)
     cancellations, before = Cancellations(), tab.pace.expected(FACTS, TRIAL)
