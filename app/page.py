@@ -1,20 +1,29 @@
-"""The page: its layout, with the parts of each tab wired together, and what of it is seen first."""
+"""The page: its layout, with the parts of each tab wired together, what of it is seen first, and how it is served."""
+
+import os
+from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from app.jobs.host import Host
 from app.jobs.model_pool import ModelPool
 from app.jobs.queue.cancellation import Cancellations
 from app.jobs.queue.listeners import Listeners
-from app.jobs.queue.run_queue import RunQueue
+from app.jobs.queue.run_queue import SPARE, RunQueue
 from app.jobs.request import Limits
 from app.language import CODES, ENGLISH, language
 from app.render.first_paint import first_paint
 from app.render.inspection import Inspection
 from app.render.view_state import View
+from app.server.allowed import Allowed, Hosts
 from app.server.api import offer_api
+from app.server.bounds.bounds import Bounds
+from app.server.front_page import FrontPage
 from app.server.gate import Gate
 from app.server.gradio_internals import GuardedBlocks
+from app.server.guard import MAX_UPLOAD, Guard
+from app.server.listening import Listening
 from app.settings import Settings
 from app.tabs.compare.controls import settings_of
 from app.tabs.compare.look_handlers import wire_guide, wire_looks
@@ -30,11 +39,17 @@ from app.toolbar.model_handlers import ModelHandlers, wire_models
 from app.toolbar.model_menu import lay_out_model_menu
 from app.toolbar.open_handlers import OpenHandlers, wire_opening
 from app.toolbar.save_handlers import SaveHandlers, wire_saving
+from app.ui.components import routes
 from app.ui.events import QUICK
+from app.ui.theme import css, style, theme
 
 LATEX = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]
 UPLOADS_DELETED = (300, 1800)
 """Seconds between two deletions of visitors' uploads, and their age then."""
+THREADS = 40
+"""Threads for requests that do not wait in the queue before the model."""
+GRADIO_QUEUE = 1000
+"""Events that Gradio's own queue takes, far more than `app/server/bounds` lets in."""
 NAME = "DoLa Duet"
 TITLE = "<h1>Do<b>La</b> <i>Duet</i></h1>"
 # Gradio confines `css` to what lies inside this frame, so the frame's own measures go into the head.
@@ -53,7 +68,7 @@ def build(pool: ModelPool, settings: Settings, listeners: Listeners | None = Non
     facts = pool.first
     host = Host(
         pool,
-        RunQueue(settings.max_rows, settings.queue_size),
+        RunQueue(settings.all_rows, settings.queue_size),
         Limits(settings.max_new_tokens, settings.max_prompt_tokens, settings.time_limit),
         listeners,
     )
@@ -131,3 +146,32 @@ def first_paints(pool: ModelPool) -> dict[str, tuple[str, str]]:
         inspection = Inspection.of(trace, view)
         paints[code] = (f"{said['title']} {said['text']}", first_paint(inspection, said) if inspection else "")
     return paints
+
+
+def threads(settings: Settings) -> int:
+    """How many threads the page needs: a run that waits in the queue holds one, and looking at traces takes others."""
+    return settings.all_rows + settings.queue_size + SPARE + THREADS
+
+
+def served(page: gr.Blocks, pool: ModelPool, settings: Settings, listeners: Listeners) -> dict[str, Any]:
+    """How the page is served, as arguments that Gradio takes wherever it does so."""
+    # As Gradio reads it, where an empty name is every address of this machine.
+    bind = settings.host or os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    hosts = Hosts.of(bind, settings.allowed_hosts, os.environ.get("SPACE_HOST", ""))
+    middleware = [
+        Middleware(Allowed, hosts=hosts, shared=lambda: page.share_url),
+        Middleware(Guard, bounds=Bounds(listeners=listeners)),
+        Middleware(Listening, listeners=listeners),
+        Middleware(FrontPage, title=NAME, style=css(), paints=first_paints(pool)),
+    ]
+    return {
+        "theme": theme(),
+        "css": style(),
+        "head": FRAME,
+        "footer_links": [],
+        "mcp_server": settings.mcp,
+        "run_history": False,
+        "enable_monitoring": False,
+        "max_file_size": MAX_UPLOAD,
+        "app_kwargs": {"routes": routes(), "middleware": middleware},
+    }

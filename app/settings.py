@@ -6,8 +6,8 @@ Reads nothing but the standard library and pydantic, so that `--help` does not w
 import importlib.util
 import re
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict
@@ -109,6 +109,11 @@ class Settings(BaseSettings):
         named = (*self.model, *(name.strip() for name in self.models.split(",")))
         return tuple(dict.fromkeys(name for name in named if name))
 
+    @property
+    def all_rows(self) -> int:
+        """The texts that are decoded at once, wherever that is."""
+        return self.max_rows
+
     @model_validator(mode="after")
     def _can_be(self) -> "Settings":
         if self.mcp and importlib.util.find_spec("mcp") is None:
@@ -120,17 +125,24 @@ class Settings(BaseSettings):
         return self
 
 
-def read_settings(arguments: Sequence[str]) -> Settings:
-    """Settings from `arguments` (without the program's name) and the environment.
+Own = TypeVar("Own", bound=Settings)
+
+
+def read_settings(
+    arguments: Sequence[str],
+    of: type[Own] = Settings,  # type: ignore[assignment]
+    given: Mapping[str, Any] | None = None,
+) -> Own:
+    """Settings of a program from `arguments` (without its name), what is `given` by name, and the environment.
 
     Ends the program with one sentence per mistake, as a command-line tool does.
     """
     try:
-        return CliApp.run(Settings, cli_args=list(arguments))
+        return CliApp.run(of, cli_args=list(arguments), **(given or {}))
     except ValidationError as error:
         for details in error.errors():
             mistake = plain_mistake(details)
             name = mistake.name.replace("_", "-")
             said = f"{name}: {mistake.message} (got {details['input']!r})" if name else mistake.message
-            print(f"app.py: {said}", file=sys.stderr)
+            print(f"{of.model_config.get('cli_prog_name')}: {said}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -1,7 +1,9 @@
 """The README tells the truth: its code runs, its commands exist, its front matter is what a Space needs."""
 
+import importlib
 import re
 import shlex
+import warnings
 from pathlib import Path
 
 import pytest
@@ -170,9 +172,19 @@ def test_every_make_command_exists():
     assert {"demo", "test", "space"} <= named <= targets
 
 
+def test_the_command_for_ray_builds_its_application():
+    place, *settings = arguments_of("serve run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own, of pydantic
+        module, name = place.split(":")
+        build = getattr(importlib.import_module(module), name)
+        from ray.serve import Application
+    assert isinstance(build(dict(setting.split("=") for setting in settings)), Application)
+
+
 def test_no_command_is_left_out():
     commands = [line.split()[:3] for block in SHELL for line in block.splitlines()]
-    assert sorted(command[0] for command in commands) == ["make", "make", "python", "python"]
+    assert sorted(command[0] for command in commands) == ["make", "make", "pip", "python", "python", "serve"]
     assert len(PYTHON) + len(SHELL) + len(OUTPUT) == len(BLOCKS) == README.count("```") / 2
 
 

@@ -1,16 +1,21 @@
 """The models of a page in its own process: the first is loaded at start, each other one when it is first asked for."""
 
+import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 
 from app.jobs.allocator import release_startup_objects
 from app.jobs.model_pool import Asked, Job, Loading, ModelFacts, UnknownModelError, Update
-from app.jobs.queue.visitor import Visitor
 from app.jobs.zero_gpu import ZERO_GPU
+from app.settings import Settings
 from dola_core.decoding.engine import Engine
-from dola_core.models.loading import Stage
+from dola_core.errors import LoadError
+from dola_core.models.loading import Stage, load_model
+from dola_core.models.sources.smollm2 import NAME as SMOLLM2
+from dola_core.models.sources.smollm2 import is_here as smollm2_is_here
+from dola_core.models.sources.source import ATLAS, listed, title
 
 Load = Callable[[str, Callable[[Stage], None]], Engine]
 """The name of a model, and what is told about each stage of loading it → its engine. Raises `LoadError`."""
@@ -26,7 +31,7 @@ class EnginePool:
 
     def __init__(self, titles: Sequence[tuple[str, str]], load: Load, most: int = 2) -> None:
         """`titles` are the models: (what the list and links call it, what people call it), the first choice first."""
-        self.titles = dict(titles)
+        self.titles: Mapping[str, str] = dict(titles)
         self._load, self._most = load, most
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._facts: dict[str, ModelFacts] = {}
@@ -105,7 +110,7 @@ class EnginePool:
         return asked if together else None
 
     def run(
-        self, visitor: Visitor, name: str, job: Job[Update], cancelled: Asked, rows: int | None
+        self, name: str, job: Job[Update], cancelled: Asked, rows: int | None
     ) -> Generator[Loading | Update, None, None]:
         """Load the model if it is not, then yield what the job does with it, unless it was cancelled meanwhile."""
         engine = yield from self.loading(name)
@@ -136,3 +141,54 @@ class EnginePool:
         if gone:
             del engine, gone
             release_startup_objects()
+
+
+def engine_loader(settings: Settings) -> Load:
+    """What loads one of the host's models as the settings say."""
+    places = listed(names_of(settings))
+
+    def load(name: str, on_stage: Callable[[Stage], None]) -> Engine:
+        loaded = load_model(
+            places[name],
+            settings.device,
+            settings.dtype,
+            quantize=settings.quantize,
+            gpu_later=ZERO_GPU,
+            on_stage=on_stage,
+        )
+        if settings.compile:
+            on_stage("compiling")
+            program = settings.model_config.get("cli_prog_name")
+            print(f"{program}: compiling {title(name)}, which takes a minute or two …", file=sys.stderr, flush=True)
+        return Engine(loaded, compiled=settings.compile)
+
+    return load
+
+
+def names_of(settings: Settings) -> tuple[str, ...]:
+    """The models of the page by name: those that were asked for, or what is here."""
+    return settings.names or ((SMOLLM2, ATLAS) if smollm2_is_here() else (ATLAS,))
+
+
+def load_pool(settings: Settings) -> EnginePool:
+    """The models of the settings, the first of them loaded; on ZeroGPU, where a GPU comes and goes, all of them.
+
+    Where the first cannot be loaded, the page comes up on the next one, and the others stay in its menu, since what was
+    missing may be there later. Raises `LoadError` if none can be loaded.
+    """
+    left, refused, load = list(listed(names_of(settings))), list[str](), engine_loader(settings)
+    while True:
+        titles = [(name, title(name)) for name in (*left, *refused)]
+        # A compiled model stays, for its step holds weights of its own that nothing frees.
+        most = len(titles) if ZERO_GPU or settings.compile else settings.max_loaded
+        pool = EnginePool(titles, load, most)
+        try:
+            for name in left if ZERO_GPU else left[:1]:
+                pool.get(name)
+            return pool
+        except LoadError as error:
+            left.remove(name)
+            if not left:
+                raise
+            refused.append(name)
+            print(f"app.py: {error} The page comes up on {title(left[0])}.", file=sys.stderr)

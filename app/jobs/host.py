@@ -45,7 +45,7 @@ class Host:
             return cancelled() or self._is_deserted(visitor)
 
         def begin() -> Generator[Waiting | Loading | Update, None, None]:
-            return self._while_heard(visitor, self.pool.run(visitor, model, job, is_over, rows))
+            return self._while_heard(visitor, self.pool.run(model, job, is_over, rows))
 
         return self.queue.in_turn(visitor, begin, is_over, lambda: self.pool.rows(model, rows))
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from app.inputs.known_model import KnownModel
 from app.jobs.queue.run_queue import Waiting
-from app.jobs.queue.visitor import Visitor
 from app.language import Language, VisitorError
 from dola_core.decoding.engine import Engine
 from dola_core.lanes import Baseline, DolaStatic, Lane
@@ -37,7 +36,8 @@ class Loading:
     """A model that is being loaded."""
 
     title: str
-    stage: Stage
+    stage: Stage | Literal["replica"]
+    """How far it is; "replica" while a process with the model is waited for."""
 
     def message(self, words: Language) -> str:
         """The same as a sentence."""
@@ -111,7 +111,7 @@ class ModelPool(Protocol):
         """
 
     def run(
-        self, visitor: Visitor, name: str, job: Job[Update], cancelled: Asked, rows: int | None
+        self, name: str, job: Job[Update], cancelled: Asked, rows: int | None
     ) -> Generator[Waiting | Loading | Update, None, None]:
         """Yield what a job does, whose turn has come, after its model was loaded if it is not.
 

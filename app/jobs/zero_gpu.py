@@ -8,16 +8,14 @@ Import this before anything initialises CUDA, and decorate runs before the page 
 
 import math
 import os
-import pickle
-import traceback
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 import gradio as gr
 
+from app.jobs.carried_error import CarriedError
 from app.language import VisitorError
 
 ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
@@ -66,7 +64,7 @@ def on_gpu(seconds: Callable[..., int]) -> Callable[[RunFunction], RunFunction]:
             try:
                 yield from run(_ENGINES[engine], *data, **named)
             except Exception as error:
-                yield _failure(error)
+                yield CarriedError.of(error)
 
         def duration(engine: int, *data: object, **named: object) -> int:
             return seconds(_ENGINES[engine], *data, **named)
@@ -80,9 +78,8 @@ def on_gpu(seconds: Callable[..., int]) -> Callable[[RunFunction], RunFunction]:
             try:
                 with closing(lent(_number(engine), *data, **named)) as items:
                     for item in items:
-                        if isinstance(item, _Failure):
-                            item.error.add_note(item.trace)
-                            raise item.error
+                        if isinstance(item, CarriedError):
+                            item.raise_here()
                         yield item
             except gr.Error as error:
                 raise VisitorError("error.plain", text=str(error.message)) from error
@@ -102,22 +99,3 @@ def _number(engine: object) -> int:
             return number
     _ENGINES.append(engine)
     return len(_ENGINES) - 1
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """An error on its way from the fork."""
-
-    error: Exception
-    trace: str
-    """Its traceback as text, since a traceback cannot be pickled."""
-
-
-def _failure(error: Exception) -> _Failure:
-    """The error itself, or a `RuntimeError` with its text if it cannot be pickled."""
-    trace = "".join(traceback.format_exception(error))
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # an error may hold anything, or take other arguments when it is made again
-        error = RuntimeError(f"{type(error).__name__}: {error}")
-    return _Failure(error, trace)

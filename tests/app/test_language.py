@@ -46,7 +46,7 @@ BUILT_SECTIONS = {
 }  # fmt: skip
 """Sections whose keys are put together from names, or handed to the browser whole."""
 BUILT_KEYS = re.compile(
-    r"chart\.(heat|layers)_\w+|error\.prompt_\w+|models\.(finding|reading|proving|compiling)|search\.(one_|dynamic_)?(helps|hurts|chance)|search\.(points|nats)"
+    r"chart\.(heat|layers)_\w+|error\.prompt_\w+|models\.(finding|reading|proving|compiling|replica)|search\.(one_|dynamic_)?(helps|hurts|chance)|search\.(points|nats)"
     r"|finding\.(helps|hurts|chance)|search\.(broken|mended)_n|search\.unit_(points|nats)"
     r"|sentence\.(would_|alone_)?(picks|draws|ends|alone)(_many)?|guide\.proposal_(little|clear|far)"
     r"|prompts\.by_\w+"
@@ -72,7 +72,7 @@ def test_no_words_stand_outside_the_language_files():
         text = re.sub(r"#.*", "", text).replace('"Value error, "', "")  # pydantic's prefix
         for said in re.findall(r'"([A-Z][a-z]+ [a-z]+[^"]*)"', text):
             to_programs = {"allowed.py", "guard.py", "request_checks.py", "body.py"}
-            in_terminal = {"settings.py", "address.py", "temporary.py", "ending.py"}
+            in_terminal = {"settings.py", "replica_pool.py", "address.py", "temporary.py", "ending.py"}
             assert file.name in {"examples.py", "theme.py"} | to_programs | in_terminal, (
                 file.name,
                 said,

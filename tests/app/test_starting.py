@@ -61,7 +61,7 @@ def test_where_none_can_be_loaded_the_page_does_not_come_up(starter, broken, tmp
 
 
 def test_on_zero_gpu_all_models_that_can_be_are_loaded(starter, broken, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(starter, "ZERO_GPU", True)
+    monkeypatch.setattr("app.jobs.engine_pool.ZERO_GPU", True)
     tiny_one = str(folder(tiny("llama"), tmp_path / "tiny"))
     pool = starter.load_pool(quick(model=(tiny_one, broken, str(SHIPPED_MODEL))))
     assert list(pool.titles) == ["tiny", "atlas-30l", "broken"]

@@ -67,7 +67,7 @@ class Pool:
     def rows(self, name, asked):
         return asked
 
-    def run(self, visitor, name, job, cancelled, rows):
+    def run(self, name, job, cancelled, rows):
         return job(name, cancelled=cancelled)
 
 

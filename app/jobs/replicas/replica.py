@@ -1,0 +1,95 @@
+"""A process with one model, of which there may be several: it runs what the page sends it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from typing import Any
+
+from app.jobs.allocator import freeze_startup_objects, limit_heaps
+from app.jobs.carried_error import CarriedError
+from app.jobs.engine_pool import EnginePool, engine_loader
+from app.jobs.host import Host
+from app.jobs.model_pool import Job, Loading, ModelFacts, Update
+from app.jobs.queue.run_queue import RunQueue, Waiting
+from app.jobs.queue.visitor import Visitor
+from app.jobs.replicas.settings import RaySettings
+from app.jobs.request import Limits
+from dola_core.errors import LoadError, UnsupportedModelError
+from dola_core.models.devices import out_of_memory
+
+OVER = object()
+"""Stands behind the last update of a run."""
+
+
+class Replica:
+    """Ray Serve makes a deployment of it for each model.
+
+    A replica takes the rows of one page in its own process, and has a queue of its own for what comes beyond them: a
+    run that must be alone is alone here, whatever other replicas do.
+    """
+
+    def __init__(self, name: str, title: str, settings: RaySettings) -> None:
+        """Load the model. One that cannot be loaded now is tried again when a run asks for it."""
+        limit_heaps()
+        self.name = name
+        self.pool = EnginePool([(name, title)], engine_loader(settings), most=1)
+        limits = Limits(settings.max_new_tokens, settings.max_prompt_tokens, settings.time_limit)
+        self.host = Host(self.pool, RunQueue(settings.max_rows, 2 * settings.most_requests), limits)
+        self._threads = ThreadPoolExecutor(2 * settings.most_requests, thread_name_prefix="run")
+        with suppress(LoadError, UnsupportedModelError):
+            self.pool.get(name)
+        freeze_startup_objects()
+
+    async def facts(self) -> ModelFacts | CarriedError:
+        """What the page needs to know of the model, or why it cannot be loaded."""
+        try:
+            await asyncio.to_thread(self.pool.get, self.name)
+        except Exception as error:
+            return CarriedError.of(error)
+        return self.pool.first
+
+    async def run(
+        self, job: Job[Update], rows: int | None, run: str, signals: Any
+    ) -> AsyncGenerator[Waiting | Loading | Update | CarriedError, None]:
+        """Do a job, until it is over, `signals` cancel the run of this name, or nobody listens.
+
+        Runs begin in the order in which they come, since the page has put them into a fair one. What is raised is the
+        last that comes, as a `CarriedError`.
+        """
+        ended = threading.Event()
+        watching = asyncio.ensure_future(_watch(signals, run, ended))
+        updates = self.host.in_turn(Visitor(run, run), self.name, job, ended.is_set, rows=rows)
+        step: Future[Any] | None = None
+        try:
+            while True:
+                step = self._threads.submit(next, updates, OVER)
+                try:
+                    update = await asyncio.wrap_future(step)
+                except Exception as error:
+                    if out_of_memory(error):
+                        self.pool.release()
+                    yield CarriedError.of(error)
+                    return
+                if update is OVER:
+                    return
+                yield update
+        finally:  # also when the request is cancelled, while a thread may still be at a step
+            ended.set()
+            watching.cancel()
+            self._threads.submit(_close, step, updates)
+
+
+async def _watch(signals: Any, run: str, ended: threading.Event) -> None:
+    """Wait for a run to be cancelled, or for the page to be gone."""
+    with suppress(Exception):  # that of Ray which says that the actor has died
+        await signals.wait.remote(run)
+    ended.set()
+
+
+def _close(step: Future[Any] | None, updates: Generator[Any, None, None]) -> None:
+    """End a run after the step that it is at."""
+    if step:
+        wait([step])
+    updates.close()
