@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 ADDRESS = r"Running on local URL:\s+(http://[\w.:]+)"
@@ -106,3 +108,16 @@ def load_module(path: Path, name: str) -> ModuleType:
     sys.modules[name] = module  # pickle and dataclasses look classes up there
     spec.loader.exec_module(module)
     return module
+
+
+def ray_processes(name: str) -> list[psutil.Process]:
+    """The processes of Ray's actors whose title holds a name, of those that this process has begun.
+
+    Other programs on this machine may have some of their own.
+    """
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # one that is ending
+            if any("ray::" in part and name in part for part in process.cmdline()):
+                found.append(process)
+    return found

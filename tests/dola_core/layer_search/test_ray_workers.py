@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import ray
 import torch
@@ -28,6 +27,7 @@ from dola_core.layer_search.search import Search
 from dola_core.layer_search.search_config import SearchConfig
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
+from tests.server import ray_processes
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
 QUESTIONS = SHIPPED_MODEL / "validation.jsonl"
@@ -72,22 +72,13 @@ def measured(search: Search, after_each: Callable[[int], None] = lambda done: No
     return search.rounds[0].values
 
 
-def worker_processes() -> list[psutil.Process]:
-    """The processes that have the model."""
-    return [one for one in psutil.process_iter(["name", "cmdline"]) if is_worker(one)]
-
-
 def gone() -> bool:
     """Whether no such process is left, a while after they were told to end."""
     for _ in range(100):
-        if not worker_processes():
+        if not ray_processes("Worker"):
             return True
         time.sleep(0.1)
     return False
-
-
-def is_worker(process: psutil.Process) -> bool:
-    return any("ray::" in part and "Worker" in part for part in process.info["cmdline"] or ())
 
 
 @pytest.mark.parametrize("task", CONFIGS)
@@ -102,7 +93,7 @@ def test_a_lost_worker_is_started_anew_and_its_questions_are_measured_again(load
 
     def kill(done: int) -> None:
         if not killed:
-            killed.append(worker_processes()[0].pid)
+            killed.append(ray_processes("Worker")[0].pid)
             os.kill(killed[0], signal.SIGKILL)
 
     found = measured(Search(loaded, items, CONFIGS["scores"], evaluate=workers().evaluate), kill)
@@ -115,7 +106,7 @@ def test_where_all_are_lost_for_good_what_was_measured_stays(loaded, items, tmp_
     config = CONFIGS["scores"]
 
     def kill(done: int) -> None:
-        for one in worker_processes():
+        for one in ray_processes("Worker"):
             os.kill(one.pid, signal.SIGKILL)
 
     with pytest.raises(LoadError, match="All workers are lost"):
@@ -160,7 +151,7 @@ def test_a_question_that_cannot_be_read_is_refused_by_its_number_in_the_file(loa
 def test_a_search_that_is_stopped_leaves_no_worker(loaded, items):
     steps = Search(loaded, items, CONFIGS["scores"], evaluate=workers().evaluate).run()
     next(steps)
-    assert worker_processes()
+    assert ray_processes("Worker")
     steps.close()
     assert gone()
 

@@ -33,6 +33,7 @@ from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.models.loading import load_model
 from tests.dola_core.models.test_loading import folder
 from tests.dola_core.tiny import LLAMA
+from tests.server import ray_processes
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
 NAMES = BROKEN, ENDLESS, ATLAS = ("broken", "endless", "atlas-30l")
@@ -95,8 +96,7 @@ def updates_of(pool: ReplicaPool, name: str, asked: ComparisonRequest, cancelled
 
 def processes(number: int) -> list[psutil.Process]:
     """Those of a model, counted from 1."""
-    mine = f"ray::ServeReplica:default:model-{number}"
-    return [one for one in psutil.process_iter(["cmdline"]) if any(mine in part for part in one.info["cmdline"] or ())]
+    return ray_processes(f"ServeReplica:default:model-{number}")
 
 
 def is_idle(number: int, within: float = 10) -> bool:
