@@ -49,7 +49,9 @@ def launch(settings: Settings, *, block: bool = True) -> str:
     pool = load_pool(settings)
     listeners = Listeners()
     page = build(pool, settings, listeners)
-    how = served(page, pool, settings, listeners)
+    # As Gradio reads it, where an empty name is every address of this machine.
+    bind = settings.host or os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    how = served(page, pool, settings, listeners, bind)
     bound_connections()
     freeze_startup_objects()
     ENDING.do_last(close_tunnels)

@@ -153,10 +153,8 @@ def threads(settings: Settings) -> int:
     return settings.all_rows + settings.queue_size + SPARE + THREADS
 
 
-def served(page: gr.Blocks, pool: ModelPool, settings: Settings, listeners: Listeners) -> dict[str, Any]:
-    """How the page is served, as arguments that Gradio takes wherever it does so."""
-    # As Gradio reads it, where an empty name is every address of this machine.
-    bind = settings.host or os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+def served(page: gr.Blocks, pool: ModelPool, settings: Settings, listeners: Listeners, bind: str) -> dict[str, Any]:
+    """How the page is served where a server listens at the host `bind`, as arguments that Gradio takes."""
     hosts = Hosts.of(bind, settings.allowed_hosts, os.environ.get("SPACE_HOST", ""))
     middleware = [
         Middleware(Allowed, hosts=hosts, shared=lambda: page.share_url),

@@ -5,12 +5,15 @@ replicas of its own, on any machine and with any GPU of the cluster, to which th
 """
 
 import os
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-# Before gradio is imported: no telemetry, no version check, no request when the page loads.
+# Before gradio and Ray are imported: no telemetry, no version check, no request when the page loads.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import gradio as gr
 import ray
@@ -29,7 +32,8 @@ from app.jobs.replicas.settings import RaySettings
 from app.page import GRADIO_QUEUE, build, served, threads
 from app.server import log_lines
 from app.settings import read_settings
-from dola_core.models.sources.source import listed, title
+from dola_core.errors import LoadError
+from dola_core.models.sources.source import find_source, listed, title
 
 MARGIN = 60
 """Seconds that a run may take beyond its limit, to record what it has."""
@@ -45,7 +49,14 @@ def page(arguments: Mapping[str, str]) -> Application:
     settings = read_settings([], RaySettings, arguments)
     # Ray's proxies take it over: whose X-Forwarded-For they believe is nobody's unless the settings say so.
     os.environ["FORWARDED_ALLOW_IPS"] = settings.trusted_proxies or os.environ.get("FORWARDED_ALLOW_IPS", "")
-    titles = [(name, title(name)) for name in listed(names_of(settings))]
+    try:
+        places = listed(names_of(settings))
+    except LoadError as error:
+        sys.exit(f"app.ray_app: {error}")
+    wrong = [sentence for place in places.values() if (sentence := mistake_in(place))]
+    if len(wrong) == len(places):
+        sys.exit("\n".join(f"app.ray_app: {sentence}" for sentence in wrong))
+    titles = [(name, title(name)) for name in places]
     replicas = {
         name: serve.deployment(name=f"model-{number}", **options(settings))(Replica).bind(name, said, settings)
         for number, (name, said) in enumerate(titles, start=1)
@@ -59,6 +70,18 @@ def page(arguments: Mapping[str, str]) -> Application:
         max_constructor_retry_count=1,  # it has tried every model
     )
     return front(serve.ingress()(Front)).bind(titles, replicas, settings)
+
+
+def mistake_in(place: str) -> str:
+    """What is wrong with a model's name, as far as it shows before anything is loaded, or ""."""
+    path = Path(place).expanduser()
+    if not path.exists():
+        return f"There is no model at {place}; name a folder, a GGUF file or a model of the Hub." * path.is_absolute()
+    try:
+        find_source(place)
+    except LoadError as error:
+        return str(error)
+    return ""
 
 
 def options(settings: RaySettings) -> dict[str, Any]:
@@ -75,7 +98,7 @@ def options(settings: RaySettings) -> dict[str, Any]:
         "min_replicas": settings.replicas,
         "max_replicas": settings.max_replicas,
         # A further process begins to load before those that there are have no rows left.
-        "target_ongoing_requests": max(1, settings.most_runs // 2),
+        "target_ongoing_requests": 1 if settings.compile else max(1, settings.most_runs // 2),
     }
     return own | {"autoscaling_config": scaling}
 
@@ -90,14 +113,17 @@ class Front:
         # It is started anew where its process is lost, and asked again; it ends with this process.
         how = {"num_cpus": 0, "max_concurrency": 2 * threads(settings), "max_restarts": -1, "max_task_retries": -1}
         signals = ray.remote(CancelSignals).options(**how).remote()
-        self.settings, self.pool = settings, ReplicaPool(titles, replicas, signals, settings.max_rows)
+        self.settings = settings
+        self.pool = ReplicaPool(titles, replicas, signals, settings.max_rows, settings.time_limit)
         self.pool.find_first()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """What answers the requests that Ray's proxies pass on."""
         listeners = Listeners()
         page = build(self.pool, self.settings, listeners)
-        app = asgi_app(page, threads(self.settings), served(page, self.pool, self.settings, listeners))
+        # Where Ray's proxies listen is not known here: further names than those of this machine are to be allowed.
+        how = served(page, self.pool, self.settings, listeners, "127.0.0.1")
+        app = asgi_app(page, threads(self.settings), how)
         freeze_startup_objects()
         return app
 

@@ -142,7 +142,7 @@ def read_settings(
     except ValidationError as error:
         for details in error.errors():
             mistake = plain_mistake(details)
-            name = mistake.name.replace("_", "-")
+            name = mistake.name.replace("_", "-") if given is None else mistake.name
             said = f"{name}: {mistake.message} (got {details['input']!r})" if name else mistake.message
             print(f"{of.model_config.get('cli_prog_name')}: {said}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -5,8 +5,10 @@ import threading
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+from app.inputs.known_model import KnownModel
 from app.jobs.allocator import freeze_startup_objects, limit_heaps
 from app.jobs.carried_error import CarriedError
 from app.jobs.engine_pool import EnginePool, engine_loader
@@ -14,6 +16,7 @@ from app.jobs.host import Host
 from app.jobs.model_pool import Job, Loading, ModelFacts, Update
 from app.jobs.queue.run_queue import RunQueue, Waiting
 from app.jobs.queue.visitor import Visitor
+from app.jobs.replicas.growing_trace import GrowthSender
 from app.jobs.replicas.settings import RaySettings
 from app.jobs.request import Limits
 from dola_core.errors import LoadError, UnsupportedModelError
@@ -42,26 +45,19 @@ class Replica:
             self.pool.get(name)
         freeze_startup_objects()
 
-    async def facts(self) -> ModelFacts | CarriedError:
-        """What the page needs to know of the model, or why it cannot be loaded."""
-        try:
-            await asyncio.to_thread(self.pool.get, self.name)
-        except Exception as error:
-            return CarriedError.of(error)
-        return self.pool.first
-
-    async def run(
-        self, job: Job[Update], rows: int | None, run: str, signals: Any
-    ) -> AsyncGenerator[Waiting | Loading | Update | CarriedError, None]:
+    async def run(self, job: Job[Update], rows: int | None, run: str, signals: Any) -> AsyncGenerator[Any, None]:
         """Do a job, until it is over, `signals` cancel the run of this name, or nobody listens.
 
-        Runs begin in the order in which they come, since the page has put them into a fair one. What is raised is the
-        last that comes, as a `CarriedError`.
+        First comes None, as soon as the run is here, then whatever `Host.in_turn` yields, comparisons as a `Growth`,
+        and the model's facts before anything of the job. What is raised is the last that comes, as a `CarriedError`.
+        Runs begin in the order in which they come, since the page has put them into a fair one.
         """
+        yield None
         ended = threading.Event()
         watching = asyncio.ensure_future(_watch(signals, run, ended))
         updates = self.host.in_turn(Visitor(run, run), self.name, job, ended.is_set, rows=rows)
         step: Future[Any] | None = None
+        sender, told = GrowthSender(), False
         try:
             while True:
                 step = self._threads.submit(next, updates, OVER)
@@ -72,13 +68,21 @@ class Replica:
                         self.pool.release()
                     yield CarriedError.of(error)
                     return
+                if not told and not isinstance(update, Waiting | Loading):
+                    told = True
+                    yield self._facts()
                 if update is OVER:
                     return
-                yield update
+                yield sender.packed(update)
         finally:  # also when the request is cancelled, while a thread may still be at a step
             ended.set()
             watching.cancel()
             self._threads.submit(_close, step, updates)
+
+    def _facts(self) -> ModelFacts | None:
+        """Those of the model, without what every machine knows of it itself."""
+        facts = self.pool.facts(self.name)
+        return facts and replace(facts, known=KnownModel())
 
 
 async def _watch(signals: Any, run: str, ended: threading.Event) -> None:

@@ -3,27 +3,29 @@
 import asyncio
 import itertools
 import logging
+import math
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Coroutine, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
 from app.inputs.known_model import KnownModel
 from app.jobs.carried_error import CarriedError
-from app.jobs.model_pool import Asked, Job, Loading, ModelFacts, UnknownModelError, Update
+from app.jobs.model_pool import Asked, Job, Loading, ModelFacts, UnknownModelError, Update, nothing
 from app.jobs.queue.run_queue import Waiting
+from app.jobs.replicas.growing_trace import GrowthReceiver
 from app.language import VisitorError
-from dola_core.errors import LoadError
+from dola_core.errors import LoadError, UnsupportedModelError
 
 LOG = logging.getLogger(__name__)
-Result = TypeVar("Result")
 OVER = object()
 """Stands behind the last update of a run."""
 POLL = 0.1
@@ -36,17 +38,28 @@ class LostReplicaError(VisitorError):
     """The process that ran something has died."""
 
 
+class NoReplicaError(VisitorError):
+    """No process with the model has become free in time."""
+
+
 class ReplicaPool:
     """Sends each run to a replica of its model, and passes on what comes of it. Safe to use from threads.
 
     A `ModelPool`.
     """
 
-    def __init__(self, titles: Sequence[tuple[str, str]], handles: Mapping[str, Any], signals: Any, rows: int) -> None:
+    def __init__(
+        self,
+        titles: Sequence[tuple[str, str]],
+        handles: Mapping[str, Any],
+        signals: Any,
+        rows: int,
+        patience: float = math.inf,
+    ) -> None:
         """`handles` {name of a model: the handle of its deployment}; `signals` a `CancelSignals` actor; each replica
-        has so many rows."""
+        has so many rows, and one is waited for so many seconds."""
         self.titles: Mapping[str, str] = dict(titles)
-        self._handles, self._signals, self._rows = dict(handles), signals, rows
+        self._signals, self._rows, self._patience = signals, rows, patience
         self._streams = {name: handle.options(stream=True) for name, handle in handles.items()}
         self._facts: dict[str, ModelFacts] = {}
         self._numbers, self._own = itertools.count(), uuid.uuid4().hex
@@ -61,8 +74,9 @@ class ReplicaPool:
         """
         for name in list(self.titles):
             try:
-                self._start(self._learn(name)).result()
-            except LoadError as error:
+                for _ in self._run(name, nothing, lambda: False, 1, math.inf):
+                    pass
+            except (LoadError, UnsupportedModelError, VisitorError) as error:
                 print(f"app.ray_app: {error}", file=sys.stderr)
                 # To the end: what is missing may be there later.
                 others = {one: said for one, said in self.titles.items() if one != name}
@@ -81,64 +95,77 @@ class ReplicaPool:
         return self._facts.get(name) if isinstance(name, str) else None
 
     def rows(self, name: str, asked: int | None) -> int:
-        """What is `asked` for, or the rows of a whole replica for a run that must be alone there."""
+        """What is `asked` for, or the rows of a whole replica for a run that must be alone there.
+
+        Where nothing is known of the model yet, a process with it may be long in coming: nobody else waits for that.
+        """
         facts = self.facts(name)
-        return asked if asked is not None and facts is not None and facts.decodes_together else self._rows
+        if facts is None:
+            return asked or 1
+        return asked if asked is not None and facts.decodes_together else self._rows
 
     def run(
         self, name: str, job: Job[Update], cancelled: Asked, rows: int | None
     ) -> Generator[Waiting | Loading | Update, None, None]:
         """Have a replica do the job.
 
-        Raises `UnknownModelError`, `LoadError`, what the job raises, and `LostReplicaError` if the replica dies.
+        Raises `UnknownModelError`, `LoadError`, what the job raises, `NoReplicaError` if no replica comes in time, and
+        `LostReplicaError` if it dies.
         """
         if name not in self.titles:
             raise UnknownModelError("error.no_such_model", models=", ".join(self.titles))
-        if self.facts(name) is None:
-            learned = self._start(self._learn(name))
-            yield from self._told(name, learned, cancelled)
-            if cancelled():
-                return
-            _result(learned)
-        run = f"{self._own}-{next(self._numbers)}"
-        stream = self._streams[name].run.remote(job, rows, run, self._signals)
-        signals = _Signal(self._signals, run)
-        try:
-            step = self._start(_next(stream))
-            yield from self._told(name, step, lambda: signals.give_if(cancelled))
-            while (update := _result(step)) is not OVER:
-                if isinstance(update, CarriedError):
-                    update.raise_here()
-                yield update
-                step = self._start(_next(stream))
-                signals.give_if(cancelled)  # also where one update comes right after the other
-                while not _is_done(step):
-                    signals.give_if(cancelled)
-        finally:
-            signals.give()
-            stream.cancel()  # of one that is over this does nothing
+        yield from self._run(name, job, cancelled, rows, self._patience)
 
     def release(self) -> None:
         """Nothing: the replica whose memory ran out has freed what it can."""
 
-    def _start(self, work: Coroutine[Any, Any, Result]) -> "Future[Result]":
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+    def _run(
+        self, name: str, job: Job[Update], cancelled: Asked, rows: int | None, patience: float
+    ) -> Generator[Waiting | Loading | Update, None, None]:
+        run = f"{self._own}-{next(self._numbers)}"
+        stream = self._streams[name].run.remote(job, rows, run, self._signals)
+        signal, receiver = _Signal(self._signals, run), GrowthReceiver()
+        try:
+            step = self._next(stream)
+            yield from self._told(name, step, cancelled, patience)
+            if not step.done():  # it was cancelled before any replica had it
+                return
+            _result(step)
+            while True:
+                step = self._next(stream)
+                signal.give_if(cancelled)  # also where one update comes right after the other
+                while not _is_done(step):
+                    signal.give_if(cancelled)
+                update = _result(step)
+                if update is OVER:
+                    return
+                if isinstance(update, CarriedError):
+                    update.raise_here()
+                if isinstance(update, ModelFacts):
+                    # What the page shows of the model comes from its own files.
+                    self._facts[name] = replace(update, known=KnownModel.of(update.info))
+                elif update is not None:
+                    yield receiver.unpacked(update)
+        finally:
+            signal.give()
+            with suppress(RayError, RayServeException):  # it says anew what went wrong
+                stream.cancel()  # of one that is over this does nothing
 
-    def _told(self, name: str, step: "Future[Any]", is_over: Asked) -> Generator[Loading, None, None]:
-        """Wait for the first answer of a replica, saying now and then that it is waited for, until it `is_over`."""
-        told = time.monotonic()
-        while not _is_done(step) and not is_over():
-            if time.monotonic() - told >= TOLD:
-                told = time.monotonic()
+    def _next(self, stream: Any) -> "Future[Any]":
+        return asyncio.run_coroutine_threadsafe(_next(stream), self._loop)
+
+    def _told(
+        self, name: str, step: "Future[Any]", cancelled: Asked, patience: float
+    ) -> Generator[Loading, None, None]:
+        """Wait for a replica to take a run, saying now and then that it is waited for."""
+        begun = told = time.monotonic()
+        while not _is_done(step) and not cancelled():
+            now = time.monotonic()
+            if now - begun > patience:
+                raise NoReplicaError("error.no_replica", model=self.titles[name])
+            if now - told >= TOLD:
+                told = now
                 yield Loading(self.titles[name], "replica")
-
-    async def _learn(self, name: str) -> None:
-        """Ask a replica for the facts of its model; raises `LoadError` if it cannot load it."""
-        facts = await self._handles[name].facts.remote()
-        if isinstance(facts, CarriedError):
-            facts.raise_here()
-        # What the page shows of the model comes from its own files.
-        self._facts[name] = replace(facts, known=KnownModel.of(facts.info))
 
 
 class _Signal:
@@ -147,11 +174,9 @@ class _Signal:
     def __init__(self, signals: Any, run: str) -> None:
         self._signals, self._run, self._is_given = signals, run, False
 
-    def give_if(self, cancelled: Asked) -> bool:
-        """Give it if the run is cancelled. Returns False: what the run then ends with is waited for."""
+    def give_if(self, cancelled: Asked) -> None:
         if not self._is_given and cancelled():
             self.give()
-        return False
 
     def give(self) -> None:
         if not self._is_given:

@@ -6,13 +6,15 @@ from pydantic_settings import SettingsConfigDict
 from app.settings import Settings
 
 SPARE = 4
+NOT_HERE = ("host", "port", "share", "open_browser", "max_loaded")
+"""Settings of `app.py` that mean nothing on Ray."""
 
 
 class RaySettings(Settings):
     """The page on Ray Serve.
 
-    Every setting is taken from the environment as DOLA_<NAME>, from settings.env beside app.py, or from behind
-    `serve run app.ray_app:page` as name=value.
+    Every setting is taken from the environment as DOLA_<NAME>, or from behind `serve run app.ray_app:page` as
+    name=value; those that `app.py` has as well, from settings.env, too.
     """
 
     model_config = SettingsConfigDict(cli_prog_name="app.ray_app")
@@ -48,6 +50,8 @@ class RaySettings(Settings):
 
     @model_validator(mode="after")
     def _can_be_run(self) -> "RaySettings":
+        if left := [name for name in NOT_HERE if name in self.model_fields_set]:
+            raise ValueError(f"leave out {', '.join(left)}: Ray has the address, and replicas the models")
         if self.max_replicas is None and not self.replicas:
             raise ValueError("replicas=0 needs max_replicas, the most that are started as visitors come")
         if self.max_replicas is not None and self.max_replicas < self.replicas:

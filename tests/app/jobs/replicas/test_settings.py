@@ -29,6 +29,8 @@ def test_processes_come_and_go_with_the_visitors_where_a_most_is_given(least, mo
     assert (told["autoscaling_config"]["min_replicas"], told["autoscaling_config"]["max_replicas"]) == (least, most)
     assert told["autoscaling_config"]["target_ongoing_requests"] < told["max_ongoing_requests"]
     assert settings.all_rows == most * settings.max_rows
+    alone = options(read_settings([], RaySettings, {"compile": "true", "max_replicas": "4"}))
+    assert alone["autoscaling_config"]["target_ongoing_requests"] == 1, "each run has a process to itself"
 
 
 def test_the_environment_sets_them_too(monkeypatch):
@@ -44,17 +46,23 @@ def test_the_environment_sets_them_too(monkeypatch):
     [
         ({"replicas": "0"}, "replicas=0 needs max_replicas"),
         ({"replicas": "3", "max_replicas": "2"}, "max_replicas is less than replicas"),
-        ({"replica_gpus": "-1"}, "replica-gpus"),
+        ({"replica_gpus": "-1"}, "replica_gpus: "),
         ({"replica": "2"}, "replica"),
         ({"compile": "true", "quantize": "4bit"}, "--compile does not take packed weights"),
+        ({"port": "9000", "share": "true"}, "leave out port, share: Ray has the address"),
+        ({"replica_gpus": "many"}, "app.ray_app: replica_gpus: "),
+        ({"model": "/nowhere/at/all"}, "app.ray_app: There is no model at /nowhere/at/all;"),
+        ({"model": "."}, "holds no model: it has no config.json"),
+        ({"model": "/a/same,/b/same"}, "Two models are called same;"),
     ],
     ids=str,
 )
 def test_a_mistake_ends_in_a_sentence(asked, said, capsys):
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         page(asked)
-    told = capsys.readouterr().err
+    told = capsys.readouterr().err + str(ended.value.code)
     assert said in told
+    assert ended.value.code
     assert "Traceback" not in told
 
 
