@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import uvicorn.config
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.jobs.queue.visitor import grouped
 from app.server.bounds.budget import Budget, FullError, Held
@@ -27,13 +27,13 @@ SPARE = 256
 """Files that the program opens besides its connections."""
 
 
-class BoundedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+class BoundedProtocol(H11Protocol):
     """One connection."""
 
     budget = Budget(MOST)
     """Connections, shared by all."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, or end a connection for which there is no room."""
         super().connection_made(transport)
         self.ws_protocol_class = None  # else it would take the connection over, which then never ends here
@@ -79,7 +79,13 @@ class BoundedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self._head = self._later(HEAD_SECONDS)
 
     def _later(self, seconds: float) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(seconds, self.transport.abort)
+        return asyncio.get_running_loop().call_later(seconds, self._cut_off)
+
+    def _cut_off(self) -> None:
+        """End the connection at once. What answers on it may wait to write: it must not, for some loops raise then."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        self.transport.abort()
 
     def _stop_head(self) -> None:
         if self._head is not None:
@@ -95,9 +101,12 @@ class BoundedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 def install() -> None:
     """Let uvicorn use this protocol, and the system give the program as many connections as it may have.
 
-    Gradio starts uvicorn and passes on no protocol, so the table is changed from which uvicorn takes its own.
+    Gradio starts uvicorn and passes on neither protocol nor loop, so the tables are changed from which uvicorn takes
+    its own. By itself it takes others where the packages for them happen to be installed, as with Ray; so what is
+    served is what was attacked.
     """
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedProtocol.__name__}"
+    uvicorn.config.LOOP_FACTORIES["auto"] = uvicorn.config.LOOP_FACTORIES["asyncio"]
     BoundedProtocol.budget = Budget(min(MOST, max(_open_files() - SPARE, SPARE)))
 
 

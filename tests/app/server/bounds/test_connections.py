@@ -1,14 +1,16 @@
 """Connections have deadlines: for the head of a request, and for a client to read; and there are only so many."""
 
+import asyncio
+import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from app.server.bounds import connections
@@ -19,20 +21,24 @@ LARGE = 50_000_000
 """Bytes of an answer that no buffer of the system holds."""
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    """A server as Gradio makes one, with short deadlines."""
+@pytest.fixture(scope="module", params=["auto", "uvloop"])
+def port(request) -> Iterator[int]:
+    """A server as Gradio makes one, with short deadlines; also on a loop that raises where one writes too late."""
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connections, "HEAD_SECONDS", 0.5)
         patch.setattr(connections, "STALL_SECONDS", 0.5)
         patch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", uvicorn.config.HTTP_PROTOCOLS["auto"])
+        patch.setitem(uvicorn.config.LOOP_FACTORIES, "auto", uvicorn.config.LOOP_FACTORIES["auto"])
         patch.setattr(BoundedProtocol, "budget", BoundedProtocol.budget)
         install()
         answers = {"/": "answered", "/large": "a" * LARGE}
         routes = [Route(path, lambda _, text=text: PlainTextResponse(text)) for path, text in answers.items()]
+        routes.append(Route("/endless", lambda _: StreamingResponse(endless())))
         own = socket.socket()
         own.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="warning", loop=request.param))
         thread = threading.Thread(target=server.run, args=([own],))
         thread.start()
         while not server.started:
@@ -41,6 +47,12 @@ def port() -> Iterator[int]:
         server.should_exit = True
         thread.join()
         own.close()
+
+
+async def endless() -> AsyncIterator[bytes]:
+    while True:
+        yield b"a" * 100_000
+        await asyncio.sleep(0)
 
 
 def seconds_open(port: int, *sent: bytes, every: float = 0.0) -> tuple[float, bytes]:
@@ -86,6 +98,20 @@ def test_a_client_that_reads_nothing_is_cut_off(port):
         while BoundedProtocol.budget.held and time.monotonic() - begun < 5:
             time.sleep(0.05)
         assert 0.3 < time.monotonic() - begun < 4
+
+
+def test_what_still_answers_one_that_was_cut_off_does_not_fail(port, caplog):
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", port))
+        client.sendall(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(0.2)
+        assert BoundedProtocol.budget.held == 1
+        begun = time.monotonic()
+        while BoundedProtocol.budget.held and time.monotonic() - begun < 5:
+            time.sleep(0.05)
+        time.sleep(0.2)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_one_that_reads_gets_all_of_it(port):
