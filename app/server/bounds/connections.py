@@ -79,13 +79,7 @@ class BoundedProtocol(H11Protocol):
         self._head = self._later(HEAD_SECONDS)
 
     def _later(self, seconds: float) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(seconds, self._cut_off)
-
-    def _cut_off(self) -> None:
-        """End the connection at once. What answers on it may wait to write: it must not, for some loops raise then."""
-        if self.cycle is not None:
-            self.cycle.disconnected = True
-        self.transport.abort()
+        return asyncio.get_running_loop().call_later(seconds, self.transport.abort)
 
     def _stop_head(self) -> None:
         if self._head is not None:

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.server.bounds import connections
 from app.server.bounds.budget import Budget
@@ -21,11 +22,9 @@ LARGE = 50_000_000
 """Bytes of an answer that no buffer of the system holds."""
 
 
-@pytest.fixture(scope="module", params=["auto", "uvloop"])
-def port(request) -> Iterator[int]:
-    """A server as Gradio makes one, with short deadlines; also on a loop that raises where one writes too late."""
-    if request.param == "uvloop":
-        pytest.importorskip("uvloop")
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """A server as Gradio makes one, with short deadlines."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connections, "HEAD_SECONDS", 0.5)
         patch.setattr(connections, "STALL_SECONDS", 0.5)
@@ -38,7 +37,7 @@ def port(request) -> Iterator[int]:
         routes.append(Route("/endless", lambda _: StreamingResponse(endless())))
         own = socket.socket()
         own.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="warning", loop=request.param))
+        server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="warning"))
         thread = threading.Thread(target=server.run, args=([own],))
         thread.start()
         while not server.started:
@@ -47,6 +46,14 @@ def port(request) -> Iterator[int]:
         server.should_exit = True
         thread.join()
         own.close()
+
+
+def test_one_parser_and_one_loop_serve_wherever_others_are_installed(port):
+    served = uvicorn.Config(Starlette())
+    served.load()
+    assert served.http_protocol_class is BoundedProtocol
+    assert issubclass(BoundedProtocol, H11Protocol)
+    assert served.get_loop_factory() is uvicorn.Config(Starlette(), loop="asyncio").get_loop_factory()
 
 
 async def endless() -> AsyncIterator[bytes]:
