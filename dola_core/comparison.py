@@ -9,6 +9,8 @@ from dola_core.lanes import DecodingConfig, Lane
 
 if TYPE_CHECKING:
     from dola_core.decoding.engine import Engine
+    from dola_core.models.images.image_file import PromptImage
+    from dola_core.models.images.image_prompts import PromptImages
     from dola_core.trace.schema import Trace
 
 
@@ -21,6 +23,17 @@ class ChatTurn(BaseModel):
     """The system prompt; empty for the template's own."""
     template_arguments: dict[str, str | bool | int | float | None] = Field(default_factory=dict, max_length=100)
     """What the template read beside the turns."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a comparison completes: a text, perhaps behind images."""
+
+    text: str
+    images: "tuple[PromptImage, ...]" = ()
+    """Made by `open_image`, `read_image` or `prompt_image`."""
+    chat: ChatTurn | None = None
+    """None for a text that is gone on with; else it is the user's turn of the model's chat template."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,10 @@ class Comparison:
     """None for a prompt that is gone on with."""
     begun: str = ""
     """What the assistant had said already, at the end of `prompt_ids`, where a chat goes on in the middle."""
+    images: "PromptImages | None" = None
+    """The images whose ids are among `prompt_ids`, as the model reads them."""
+    thumbnails: bool = True
+    """Whether the trace keeps a small picture of each image."""
 
     def __post_init__(self) -> None:
         if not self.lanes:

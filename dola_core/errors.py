@@ -61,9 +61,22 @@ PROMPT_ERRORS = {
     "template_arguments": "The template's arguments cannot be used; give a JSON object of texts, numbers and truth "
     'values, such as {{"enable_thinking": false}}, without names that transformers reads itself.',
     "template_drops": "The model's chat template leaves the prompt out; leave out chat.",
+    "template_drops_images": "The model's chat template leaves the image out; leave out chat.",
     "tokens": "The prompt has {size:,} tokens; the model reads at most {most:,} and needs room to write. Shorten it.",
     "characters": "The prompt has {size:,} characters; at most {most:,} are read. Shorten it.",
     "unreadable": "The model's tokenizer has no token for {texts}; leave that out.",
+    "images": "This model reads no images; leave the image out, or choose a model that reads them.",
+    "image_processor": "What prepares images for this model cannot be loaded ({reason}); leave the image out.",
+    "image_refused": "What prepares images for this model refuses this one ({reason}); give another.",
+    "image_mark": "The prompt holds {texts}, by which this model marks an image; leave that out.",
+    "image_passes": "This model does not go on from an image as it reads one ({reason}); leave the image out.",
+    "image_file": "The image {texts} cannot be read: {reason}.",
+    "image_format": "The image is in no format that is read; give a PNG, JPEG, WebP, GIF or BMP file.",
+    "image_url": "The image is no data URL; give one such as data:image/png;base64,… in base64.",
+    "image_damaged": "The image is damaged or cut off; save it again.",
+    "image_bytes": "The image has {size:,} bytes; at most {most:,} are read. Make it smaller.",
+    "image_pixels": "The image has {size:,} pixels; at most {most:,} are read. Make it smaller.",
+    "image_frames": "The image moves; give one that stands still.",
     "vocabulary": "The model's tokenizer has a token for {texts}, but the model itself has none; leave that out.",
 }
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.models.reading.cached_texts import CachedTexts, read_step
+from dola_core.models.reading.image_inputs import ImageInputs
 from dola_core.models.reading.proof import reading_rules
 from dola_core.models.reading.readout import Readout
 from dola_core.models.reading.workspace import Workspace
@@ -60,8 +61,8 @@ class Batch(Readouts, Protocol):
     logits_dtype: torch.dtype
     """One that holds all bits of the logits."""
 
-    def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
-        """Read the prompt into one row.
+    def start(self, prompt_ids: list[int], row_of: Mapping[int, int], chunk: int | None = None) -> Iterator[int]:
+        """Read the prompt into the rows of `row_of`, {lane: its row}: one row, or two if lanes see other images.
 
         With `chunk`, read that many tokens at a time and yield how many are read after each chunk but the last.
         """
@@ -122,6 +123,7 @@ class DynamicBatch(ReadingBatch):
         *,
         of_every_row: Sequence[EarlyReadout] = (),
         keep: Sequence[int] = (),
+        images: Sequence[ImageInputs] = (),
         prefix_cache: PrefixCache | None = None,
         reuse_prefix: bool = True,
     ) -> None:
@@ -132,6 +134,7 @@ class DynamicBatch(ReadingBatch):
             of_lanes: what each lane reads, on its own row.
             of_every_row: read these on every row, for the trace, and nothing else.
             keep: layers whose states are kept after each pass, for a trace that is recorded later.
+            images: those of the prompt, as each row has them at the start; empty for a prompt without any.
             prefix_cache: leave the cache here when the batch is closed.
             reuse_prefix: take the beginning of the prompt from there, too. If not, what is there is forgotten.
         """
@@ -139,25 +142,26 @@ class DynamicBatch(ReadingBatch):
         weight = getattr(readout.phi, "weight", None)
         self.logits_dtype = weight.dtype if weight is not None and weight.is_floating_point() else torch.float32
         self.readout, self.prefix_cache, self.reuse_prefix = readout, prefix_cache, reuse_prefix
+        self.images = list(images)
         self.workspace = Workspace()
         self.texts: CachedTexts | None = None
         """The rows' texts; None before the start, and while a `SharedBatch` holds them."""
 
-    def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
+    def start(self, prompt_ids: list[int], row_of: Mapping[int, int], chunk: int | None = None) -> Iterator[int]:
         """Read the prompt, except for what the prefix cache has read; in one piece if the model needs that."""
-        ids = torch.tensor([prompt_ids], device=self.readout.device)
-        texts = self.prefix_cache.take(prompt_ids) if self.prefix_cache and self.reuse_prefix else None
+        ids = torch.tensor([prompt_ids] * max(1, len(self.images)), device=self.readout.device)
+        texts = self.prefix_cache.take(prompt_ids, self.images) if self.prefix_cache and self.reuse_prefix else None
         if self.prefix_cache:
             self.prefix_cache.forget()
         if texts is None:
-            texts = CachedTexts(self.readout, ids, reading_rules(self.readout))
+            texts = CachedTexts(self.readout, ids, reading_rules(self.readout), self.images)
         else:
             texts.append(ids[:, texts.known :])
         self.texts = texts
-        while chunk and texts.rules.in_chunks and len(prompt_ids) - texts.known > chunk:
-            texts.read(texts.known + chunk)
+        while chunk and texts.rules.in_chunks and texts.chunk_end(chunk) < len(prompt_ids):
+            texts.read(texts.chunk_end(chunk))
             yield texts.known
-        self.read(dict.fromkeys(range(len(self.of_lanes)), 0))
+        self.read(row_of)
 
     def advance(self, parents: list[int], tokens: list[int], row_of: Mapping[int, int]) -> None:
         """Copy rows of the cache where `parents` says so, and read the new tokens."""

@@ -31,6 +31,7 @@ from dola_core.decoding.lockstep import EndRules
 from dola_core.errors import UnsupportedModelError
 from dola_core.generation import generate_with_dola
 from dola_core.lanes import Lane
+from dola_core.models.reading.image_inputs import joined_arguments
 from dola_core.models.reading.readout import Readout
 from dola_core.trace.schema import EndReason
 
@@ -119,7 +120,9 @@ def _searches(
         watch = _Watch(len(comparison.prompt_ids), rules)
 
         def work(lane: Lane = lane, watch: _Watch = watch) -> Any:
-            own = lane.decoding(config)
+            own, shown = lane.decoding(config), comparison.images
+            images = [shown.inputs if lane.image else shown.blank] if shown else []
+            beside = joined_arguments(images, prompt.shape[1], prompt.device) if images else {}
             names = ("repetition_penalty", "penalty_position", "early_norm")
             return generate_with_dola(
                 readout.model,
@@ -129,6 +132,7 @@ def _searches(
                 generation_config=generation,
                 stopping_criteria=StoppingCriteriaList([watch]),
                 **own_stops,
+                **beside,
             )
 
         worker = _Worker(work, watch)

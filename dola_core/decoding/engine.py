@@ -6,7 +6,7 @@ from itertools import chain
 
 import torch
 
-from dola_core.comparison import ChatTurn, Comparison
+from dola_core.comparison import ChatTurn, Comparison, Prompt
 from dola_core.decoding.batch import Batch, DynamicBatch, EarlyReadout
 from dola_core.decoding.beam_search import BeamProgress, BeamResult, search_beams
 from dola_core.decoding.late_record import ReadLater
@@ -22,6 +22,7 @@ from dola_core.decoding.step_chooser import early_readouts
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import DecodingConfig, Lane
 from dola_core.models.loaded_model import LoadedModel, well_formed
+from dola_core.models.reading.image_inputs import ImageInputs
 from dola_core.models.reading.proof import context_length, reading_rules
 from dola_core.models.text_ids import embedded_size
 from dola_core.trace.recorder import Recorder
@@ -139,6 +140,7 @@ class Engine:
             MatureProcessors(model, ids, limit, eos_ids),
             record=record,
             forced=forced,
+            row_of=_image_rows(comparison)[0],
             chunk=chunk,
             later=later,
             stopped=stopped,
@@ -224,7 +226,12 @@ class Engine:
         everywhere = _recorded_readouts(readout.n_layers, lanes, config) if record else []
         of_every_row, keep = ([], later.layers) if later else (everywhere, [])
         step, length = self.static_step, len(comparison.prompt_ids) + limit
-        if step is not None and StaticBatch.suits(step, [*everywhere, *chain(*of_lanes)], len(lanes), length):
+        images = _image_rows(comparison)[1]
+        if (
+            step is not None
+            and not images
+            and StaticBatch.suits(step, [*everywhere, *chain(*of_lanes)], len(lanes), length)
+        ):
             return StaticBatch(step, of_lanes, of_every_row=of_every_row, keep=keep)
         prefix_cache = self.prefix_cache if reuse_prefix or keep_prefix else None
         return DynamicBatch(
@@ -232,6 +239,7 @@ class Engine:
             of_lanes,
             of_every_row=of_every_row,
             keep=keep,
+            images=images,
             prefix_cache=prefix_cache,
             reuse_prefix=reuse_prefix,
         )
@@ -247,6 +255,19 @@ class Engine:
         return StaticStep(readout, rows=2, length=length)
 
 
+def _image_rows(comparison: Comparison) -> tuple[dict[int, int], list[ImageInputs]]:
+    """{lane: the row that it begins on}, and the images of each such row; no images for a prompt without any.
+
+    Lanes that see the prompt's images share a row, and so do those that see grey ones.
+    """
+    lanes, shown = comparison.lanes, comparison.images
+    if shown is None:
+        return dict.fromkeys(range(len(lanes)), 0), []
+    sees = list(dict.fromkeys(lane.image for lane in lanes))
+    row_of = {number: sees.index(lane.image) for number, lane in enumerate(lanes)}
+    return row_of, [shown.inputs if seen else shown.blank for seen in sees]
+
+
 def _recorded_readouts(n_layers: int, lanes: Sequence[Lane], config: DecodingConfig) -> list[EarlyReadout]:
     """What is read on every row for the trace: the embeddings, if a lane reads them, then each way of all layers."""
     norms = list(dict.fromkeys(reading.early_norm for reading in recorded_readings(lanes, config)))
@@ -255,7 +276,12 @@ def _recorded_readouts(n_layers: int, lanes: Sequence[Lane], config: DecodingCon
 
 
 def compare(
-    loaded: LoadedModel, prompt: str, lanes: Sequence[Lane], config: DecodingConfig | None = None, *, chat: bool = False
+    loaded: LoadedModel,
+    prompt: str | Prompt,
+    lanes: Sequence[Lane],
+    config: DecodingConfig | None = None,
+    *,
+    chat: bool = False,
 ) -> Trace:
     """Complete `prompt` in every lane, in lock step, and return everything recorded.
 
@@ -263,16 +289,20 @@ def compare(
 
     Args:
         loaded: what `load_model` returns.
-        prompt: the text to complete, or with `chat` the user's turn of the model's chat template.
+        prompt: the text to complete, or with `chat` the user's turn of the model's chat template; or a `Prompt`, which
+            says that itself and may hold images.
         lanes: the decoders, such as `[Baseline(), DolaStatic(layer=22), DolaDynamic(bucket="high")]`.
         config: how all of them decode; None decodes greedily, at most 48 tokens, with the model's own repetition
             penalty. What else its generation config forbids or forces holds in any case.
 
     Raises:
-        PromptError: the prompt is blank, too long or cannot be read, or there is no chat template or it fails.
+        PromptError: the prompt is blank, too long or cannot be read, there is no chat template or it fails, or the
+            model does not read images.
         ValueError: a lane reads a layer that the model has not.
     """
     engine = Engine(loaded)
-    ids = loaded.encode(prompt, chat=chat)
+    prompt = Prompt(prompt, chat=ChatTurn() if chat else None) if isinstance(prompt, str) else prompt
+    ids, images = loaded.read_prompt(prompt)
     config = config or DecodingConfig(repetition_penalty=loaded.repetition_penalty)
-    return engine.run(Comparison(well_formed(prompt), tuple(ids), tuple(lanes), config, ChatTurn() if chat else None))
+    comparison = Comparison(well_formed(prompt.text), tuple(ids), tuple(lanes), config, prompt.chat, images=images)
+    return engine.run(comparison)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from dola_core.models.reading.cached_texts import CachedTexts
+from dola_core.models.reading.image_inputs import ImageInputs
 
 
 class PrefixCache:
@@ -31,22 +32,26 @@ class PrefixCache:
         self._kept.clear()
 
     @torch.no_grad()
-    def take(self, prompt_ids: Sequence[int]) -> CachedTexts | None:
+    def take(self, prompt_ids: Sequence[int], images: Sequence[ImageInputs] = ()) -> CachedTexts | None:
         """The first tokens of `prompt_ids` as a text that is read; nothing is kept any more.
 
         It never holds the last token of the prompt, whose logits are still to come. None if no kept text begins like
-        the prompt.
+        the prompt, with all of its `images`, or if several rows of images are asked for.
         """
         try:
             texts = self._kept.pop()
         except IndexError:
             return None
+        if len(images) > 1:
+            return None
         length = min(texts.ids.shape[1], len(prompt_ids) - 1)
         same = texts.ids[:, :length] == torch.tensor(prompt_ids[:length], device=texts.ids.device)
         lengths = same.int().cumprod(1).sum(1)
+        key, end = (images[0].key, images[0].end) if images else (None, 1)
+        lengths = lengths * torch.tensor([(kept and kept.key) == key for kept in texts.images], device=lengths.device)
         row = int(lengths.argmax())
         common = int(lengths[row])
-        if common == 0:
+        if common < end:
             return None
         texts.select([row])
         texts.shorten(common)

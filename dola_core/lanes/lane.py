@@ -35,6 +35,8 @@ class Lane(BaseModel):
     repetition_penalty: float | None = Field(None, ge=MIN_PENALTY, le=MAX_PENALTY, allow_inf_nan=False)
     penalty_position: PenaltyPosition | None = None
     early_norm: bool | None = None
+    image: bool = Field(True, exclude_if=bool)
+    """Whether it sees the images of the prompt. If not, it sees grey ones of their sizes, on a row of its own."""
 
     main: ClassVar[str | None] = None
     """The field that stands first in the lane's text; see `lane_text`."""
@@ -61,7 +63,8 @@ class Lane(BaseModel):
         """Its settings for people, such as "j* = 22" and "α = 0.1"; empty for a plain lane without any of its own."""
         own = [] if self.repetition_penalty is None else [f"penalty {self.repetition_penalty:g}"]
         own += [] if self.penalty_position is None else [f"penalty {self.penalty_position} the contrast"]
-        return own + ([] if self.early_norm is None else ["normed" if self.early_norm else "raw"])
+        own += [] if self.early_norm is None else ["normed" if self.early_norm else "raw"]
+        return own + ([] if self.image else ["without the image"])
 
     def fitted(self, n_layers: int, *, tied: bool) -> "Lane":
         """The same lane, for a model of `n_layers` whose head is `tied` to its embeddings or not.

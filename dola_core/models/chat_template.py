@@ -24,9 +24,14 @@ ANSWER = "forty-two"
 
 
 def user_turn(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, system: str = "", arguments: Mapping[str, Any] = NO_ARGUMENTS
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    system: str = "",
+    arguments: Mapping[str, Any] = NO_ARGUMENTS,
+    *,
+    images: int = 0,
 ) -> str:
-    """The chat up to where the assistant's answer begins, with `prompt` as the user's turn.
+    """The chat up to where the assistant's answer begins, with `prompt` as the user's turn, behind so many `images`.
 
     A `system` prompt comes before it; if it is empty, the template may put its own there. `arguments` are what the
     template reads beside the turns, such as `enable_thinking`. Content is given as text or, if the template fails with
@@ -40,11 +45,11 @@ def user_turn(
     written: list[tuple[str, str]] = []
     # A text as long as the prompt: a template that only counts characters must not look as if it read them.
     other = ("y" if prompt[0] == "x" else "x") * len(prompt)
-    for as_parts in (False, True):
+    for as_parts in (True,) if images else (False, True):
         before = [_turn("system", system, as_parts)] if system.strip() else []
         try:
             text, of_other = (
-                _render(tokenizer, [*before, _turn("user", user, as_parts)], answer=True, arguments=arguments)
+                _render(tokenizer, [*before, _turn("user", user, as_parts, images)], answer=True, arguments=arguments)
                 for user in (prompt, other)
             )
         except MemoryError:
@@ -95,8 +100,9 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     return None
 
 
-def _turn(role: str, text: str, as_parts: bool) -> Message:
-    return {"role": role, "content": [{"type": "text", "text": text}] if as_parts else text}
+def _turn(role: str, text: str, as_parts: bool, images: int = 0) -> Message:
+    pictures: list[Message] = [{"type": "image"}] * images
+    return {"role": role, "content": [*pictures, {"type": "text", "text": text}] if as_parts else text}
 
 
 def _render(

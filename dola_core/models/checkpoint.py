@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     MODEL_FOR_MULTIMODAL_LM_MAPPING,
     AutoModelForCausalLM,
     AutoModelForMultimodalLM,
@@ -45,8 +46,8 @@ def load_whole(name: str, config: PreTrainedConfig, *, called: str | None = None
 
     Messages name it as it is `called`, if it is one file of a folder.
 
-    A checkpoint of text and images is read as a text model if `transformers` has one for it that takes all of its
-    weights, else as the whole model, which completes text alone as well.
+    A checkpoint of text and images is read as the whole model, which completes text alone as well; one of text and
+    sound as a text model, if `transformers` has one for it that takes all of its weights.
 
     Raises `LoadError` if the config is of no model that completes text, or if weights are missing, surplus or of
     another shape. Whatever else `transformers` raises passes through.
@@ -72,10 +73,12 @@ def _auto_classes(name: str, config: PreTrainedConfig) -> list[Any]:
         if part.is_encoder_decoder:
             raise LoadError(f"{name} is an encoder–decoder model; layer contrast needs a decoder-only one.")
     kind = type(config)
-    both = (
+    both: list[tuple[Any, Any]] = [
         (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING),
         (AutoModelForMultimodalLM, MODEL_FOR_MULTIMODAL_LM_MAPPING),
-    )
+    ]
+    if kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        both.reverse()
     classes = {mapping[kind]: auto_class for auto_class, mapping in reversed(both) if kind in mapping}
     if not classes:
         raise LoadError(f"{name} is a model of the kind {config.model_type}, which does not complete text.")

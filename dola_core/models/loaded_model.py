@@ -8,12 +8,15 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+from dola_core.comparison import ChatTurn, Prompt
 from dola_core.errors import PromptError
 from dola_core.lanes import MAX_PENALTY, MIN_PENALTY
 from dola_core.models.chat_template import NO_ARGUMENTS, end_of_turn
+from dola_core.models.images.image_file import PromptImage
+from dola_core.models.images.image_prompts import ImagePrompts, PromptImages
 from dola_core.models.info import ModelInfo
 from dola_core.models.preset import Preset
 from dola_core.models.reading.readout import Readout
@@ -34,6 +37,10 @@ class LoadedModel:
     info: ModelInfo
     preset: Preset
     """The j* and α to start with: those recorded with the model, else `default_layer` and 0.1."""
+    processor: ProcessorMixin | None = None
+    """What prepares images for the model; None if it reads none, or if that cannot be loaded."""
+    no_processor: str = ""
+    """Why it could not be loaded."""
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -92,16 +99,42 @@ class LoadedModel:
         `PromptError` if the prompt is blank or longer than any model reads, if it holds what the model has no token
         for, or if there is no chat template or it fails.
         """
-        if not prompt.strip():
+        return self._read(prompt, (), chat, system, template_arguments)[0]
+
+    def read_prompt(self, prompt: Prompt) -> tuple[list[int], PromptImages | None]:
+        """Ids of a prompt as `encode` makes them, behind those of its images, and what the model reads beside these.
+
+        Raises `PromptError` as `encode` does, and if the model does not read the images.
+        """
+        chat = prompt.chat or ChatTurn()
+        return self._read(prompt.text, prompt.images, prompt.chat is not None, chat.system, chat.template_arguments)
+
+    def _read(
+        self, text: str, images: tuple[PromptImage, ...], chat: bool, system: str, arguments: Mapping[str, Any]
+    ) -> tuple[list[int], PromptImages | None]:
+        if not text.strip():
             raise PromptError("empty")
-        if (size := len(prompt) + len(system)) > MAX_PROMPT_CHARACTERS:
+        if (size := len(text) + len(system)) > MAX_PROMPT_CHARACTERS:
             raise PromptError("characters", size, MAX_PROMPT_CHARACTERS)
         if chat and not self.has_chat_template:
             raise PromptError("chat")
-        prompt = well_formed(prompt)
-        if not chat:
-            return self.text_ids.prompt(prompt)
-        return self.text_ids.chat(prompt, well_formed(system), template_arguments)
+        text, system = well_formed(text), well_formed(system)
+        if images:
+            prompts = self._image_prompts
+            return prompts.chat(text, images, system, arguments) if chat else prompts.prompt(text, images)
+        return self.text_ids.chat(text, system, arguments) if chat else self.text_ids.prompt(text), None
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether a prompt can hold images."""
+        return self.processor is not None
+
+    @cached_property
+    def _image_prompts(self) -> ImagePrompts:
+        """What reads prompts with images; raises `PromptError` for a model that does not."""
+        if self.processor is None:
+            raise PromptError("image_processor" if self.no_processor else "images", reason=self.no_processor)
+        return ImagePrompts(self.readout, self.tokenizer, self.processor, self.text_ids)
 
     def unread(self, prompt: str) -> str:
         """The control characters of `prompt` that have no token, by name; see `TextIds.without_control`."""

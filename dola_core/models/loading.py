@@ -34,6 +34,7 @@ from dola_core.models.devices import (
     out_of_memory,
 )
 from dola_core.models.identity import model_identity
+from dola_core.models.images.image_processor import find_processor
 from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import Preset
@@ -102,6 +103,7 @@ def load_model(
             reading_rules(Readout.of(model.eval()))
         model = model.eval() if where else cast(Any, model).to(place).eval()
         readout = Readout.of(model)
+        processor, no_processor = find_processor(source.place, model, tokenizer)
         identity = model_identity(model, tokenizer, more=source.files)
         remembered_rules(readout, identity, how=f"{quantize or ''} {device if split else ''}")
         preset = Preset.of(model, readout.n_layers, identity=identity, known=KNOWN_MODELS / source.name)
@@ -126,7 +128,7 @@ def load_model(
     # transformers sets `hf_device_map` only on a model that is spread over several devices.
     count = len({str(part) for part in getattr(model, "hf_device_map", {"": place}).values()})
     label = f"{title} · {size} · {f'{count} × ' if count > 1 else ''}{device_label(place)} {SHORT_NAMES[torch_dtype]}"
-    return LoadedModel(model, tokenizer, readout, label, info, preset)
+    return LoadedModel(model, tokenizer, readout, label, info, preset, processor, no_processor)
 
 
 def _read(

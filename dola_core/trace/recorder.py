@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dola_core.comparison import Comparison
 from dola_core.models.info import ModelInfo
+from dola_core.trace.images import TraceImage
 from dola_core.trace.schema import EndReason, Trace, digest_of
 from dola_core.trace.step import Step
 
@@ -18,6 +19,11 @@ class Recorder:
         """The new ids of each lane."""
         self.ends: list[EndReason | None] = [None for _ in comparison.lanes]
         """Why each lane ended; None while it runs."""
+        self._images: tuple[TraceImage, ...] = ()
+        self._image_span: tuple[int, int] | None = None
+        if shown := comparison.images:
+            self._images = tuple(TraceImage.of(one, thumbnail=comparison.thumbnails) for one in shown.images)
+            self._image_span = shown.span
         self.beams_found: list[int] = []
         """How many beams of each lane found a text of their own, if beams were searched."""
 
@@ -59,6 +65,8 @@ class Recorder:
             chat=comparison.chat,
             begun=comparison.begun,
             prompt_ids=comparison.prompt_ids,
+            images=self._images,
+            image_span=self._image_span,
             lanes=comparison.lanes,
             decoding=comparison.config,
             steps=tuple(self.steps),

@@ -22,6 +22,7 @@ from dola_core.models.info import ModelInfo
 from dola_core.trace import tables
 from dola_core.trace.figures import figures_of
 from dola_core.trace.html_view import html_view
+from dola_core.trace.images import TraceImage
 from dola_core.trace.step import NO_BYTES, Step, TraceRecord
 from dola_core.trace.versions import upgraded
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import pandas
 
 SCHEMA: Final = 2
-MAX_LANES, MAX_STEPS, MAX_PROMPT, MAX_TEXT, MAX_PIECE = 256, 20_000, 200_000, 2_000_000, 1000
+MAX_LANES, MAX_STEPS, MAX_PROMPT, MAX_TEXT, MAX_PIECE, MAX_IMAGES = 256, 20_000, 200_000, 2_000_000, 1000, 16
 """Bounds far above what is recorded, so that reading a file never takes more work than a run."""
 BYTES_PER_STEP = 400_000 // 128
 """Average size of a step in JSON, at most, so that 64 steps of two lanes stay below 400 kB."""
@@ -39,7 +40,7 @@ EndReason = Literal["eos", "length", "stop", "stopped", "time", "broken"]
 
 
 def _is_unset(value: object) -> bool:
-    return value is None or value == ""
+    return value is None or value == "" or value == ()
 
 
 def recorded_readings(lanes: Sequence[Lane], config: DecodingConfig) -> tuple[Reading, ...]:
@@ -71,6 +72,10 @@ class Trace(TraceRecord):
     begun: str = Field("", max_length=MAX_TEXT, exclude_if=_is_unset)
     """What the assistant had said before the first step, at the end of `prompt_ids`."""
     prompt_ids: Annotated[tuple[Annotated[int, Field(ge=0)], ...], FailFast(), Field(max_length=MAX_PROMPT)]
+    images: Annotated[tuple[TraceImage, ...], Field(max_length=MAX_IMAGES)] = Field((), exclude_if=_is_unset)
+    """The images of the prompt, in their order."""
+    image_span: tuple[Annotated[int, Field(ge=0)], int] | None = Field(None, exclude_if=_is_unset)
+    """Where their ids stand in `prompt_ids`: the first, and that behind the last."""
     lanes: Annotated[tuple[AnyLane, ...], FailFast(), Field(max_length=MAX_LANES)]
     """Fitted to the model."""
     decoding: DecodingConfig
@@ -108,6 +113,10 @@ class Trace(TraceRecord):
             raise ValueError("a step is of a reading that no lane has")
         if any((len(step.noise) > 0) != self.decoding.samples for step in self.steps):
             raise ValueError("steps hold noise where a run samples, and only there")
+        if bool(self.images) != bool(self.image_span):
+            raise ValueError("images must have a place in the prompt, and only images")
+        if self.image_span and not self.image_span[0] < self.image_span[1] <= len(self.prompt_ids):
+            raise ValueError("the images' place lies outside the prompt")
         written, own = [0] * n, [self.reading_of(lane) for lane in self.lanes]
         for step in self.steps:
             for lane in step.lanes:

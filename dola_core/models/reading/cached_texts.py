@@ -17,6 +17,7 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from dola_core.errors import UnsupportedModelError
+from dola_core.models.reading.image_inputs import ImageInputs, joined_arguments, placed
 from dola_core.models.reading.parts import model_name
 from dola_core.models.reading.readout import Readout
 from dola_core.models.reading.workspace import Workspace
@@ -46,9 +47,15 @@ class CachedTexts:
     They have one length, unless `joined` has put texts of several together: then the shorter ones begin with padding.
     """
 
-    def __init__(self, readout: Readout, ids: Tensor, rules: ReadingRules) -> None:
-        """Take over `ids`, of which nothing is read yet."""
+    def __init__(
+        self, readout: Readout, ids: Tensor, rules: ReadingRules, images: Sequence[ImageInputs | None] = ()
+    ) -> None:
+        """Take over `ids`, of which nothing is read yet, and the `images` of each row, all of which or none have any.
+
+        Images of several rows are of equal sizes.
+        """
         self.readout, self.ids, self.rules = readout, ids, rules
+        self.images: list[ImageInputs | None] = list(images) or [None] * len(ids)
         self.padding: list[int] = [0] * len(ids)
         """How many ids at the beginning of each row are no part of its text; attention does not see them."""
         self.caches: list[Cache | None] = []
@@ -68,6 +75,10 @@ class CachedTexts:
         rows = range(len(self.ids))
         return [rows] if self.rules.rows_together else [rows[row : row + 1] for row in rows]
 
+    def chunk_end(self, chunk: int) -> int:
+        """Up to where a pass reads that takes `chunk` tokens; the first takes all images, whatever they have."""
+        return max([self.known + chunk, *(inputs.end for inputs in self.images if inputs)])
+
     def read(self, until: int | None = None) -> None:
         """Read the tokens before position `until` (None: all), in one pass for each of the `groups`."""
         for rows in self.groups:
@@ -83,7 +94,7 @@ class CachedTexts:
             return
         index = torch.tensor(rows)  # on the CPU, from where it can select on every layer's device
         self.ids = self.ids[index.to(self.ids.device)]
-        self.padding = [self.padding[row] for row in rows]
+        self.padding, self.images = [self.padding[row] for row in rows], [self.images[row] for row in rows]
         if not self.known:
             self._forget(len(rows))
         elif self.rules.rows_together:
@@ -96,7 +107,7 @@ class CachedTexts:
 
     def copy(self) -> "CachedTexts":
         """The same texts with caches of their own."""
-        copied = CachedTexts(self.readout, self.ids, self.rules)
+        copied = CachedTexts(self.readout, self.ids, self.rules, self.images)
         copied.caches, copied._known = deepcopy(self.caches), list(self._known)
         copied.padding = list(self.padding)
         return copied
@@ -137,13 +148,19 @@ class CachedTexts:
         known = self._known[number]
         model = cast(Any, self.readout.model)
         accepted = _arguments(cast(Hashable, type(self.readout.model)))
-        settings: dict[str, Any] = {}
+        own = self.images[rows.start : rows.stop]
+        images = [inputs for inputs in own if inputs]
+        settings = dict[str, Any]()
+        if images and not known:
+            settings.update(joined_arguments(images, ids.shape[1], ids.device))
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         mask = torch.ones_like(ids)
         if any(self.padding):
             positions = positions - torch.tensor(self.padding[rows.start : rows.stop], device=ids.device)[:, None]
             mask = (positions >= 0).to(ids.dtype)
             positions = positions.clamp_min(0)
+        if images:
+            positions = placed(positions, own, known)
         if "attention_mask" in accepted:
             settings["attention_mask"] = mask
         if "position_ids" in accepted:
@@ -164,6 +181,7 @@ class CachedTexts:
                 f"{model_name(model)} cannot decode in lock step: it hands on no cache of what it has read."
             )
         self.caches[number], self._known[number] = cache, ids.shape[1]
+        self.images[rows.start : rows.stop] = [inputs and inputs.once_read() for inputs in own]
 
 
 @lru_cache(maxsize=64)

@@ -24,6 +24,7 @@ def joined(pieces: Sequence[tuple[CachedTexts, Sequence[int]]]) -> CachedTexts:
     longest = max(lengths)
     ids = [_fitted(texts.ids[list(rows), : texts.known], longest, dim=-1) for texts, rows in pieces]
     together = CachedTexts(first.readout, torch.cat([part.to(first.ids.device) for part in ids]), first.rules)
+    together.images = [texts.images[row] for texts, rows in pieces for row in rows]
     together.padding = [longest - length for length in lengths]
     cache = cast(Cache, together.caches[0])
     for number, layers in enumerate(_layers(pieces)):

@@ -142,7 +142,8 @@ class Trial:
         self._whole = None if exact else self._uncached(ids)
         # Layers of four bits multiply in 16 bits on some processors, whatever the dtype.
         floor = FLOOR if is_packed(readout.model) else FLOORS.get(readout.model.dtype, FLOOR)
-        self._tolerance = max(floor, ROUNDING * self._rounding())
+        # How far logits may lie from the model's, as a share of their spread.
+        self.tolerance = max(floor, ROUNDING * self._rounding())
 
     def error(self, attempt: Callable[[ReadingRules], None], rules: ReadingRules) -> str:
         """What is wrong with an attempt, as the end of a sentence; empty if all of it agrees."""
@@ -274,7 +275,7 @@ class Trial:
         Equal up to what the order of additions can change; a wrong position or row changes far more.
         """
         expected = self._expected(ids)
-        return bool((_differences(read.to(expected.device), expected) <= self._tolerance).all())
+        return bool((differences(read.to(expected.device), expected) <= self.tolerance).all())
 
     def _rounding(self) -> float:
         """What errors of rounding do to the logits: the model's own, once its embeddings are rounded otherwise.
@@ -293,8 +294,8 @@ class Trial:
         hook = self.readout.model.get_input_embeddings().register_forward_hook(disturb)
         try:
             for _ in range(2):
-                differences = _differences(self._uncached(self.ids), exact)[:, 1 - AFTER :]
-                largest = max(largest, float(differences.max()))
+                apart = differences(self._uncached(self.ids), exact)[:, 1 - AFTER :]
+                largest = max(largest, float(apart.max()))
         finally:
             hook.remove()
         return largest
@@ -317,7 +318,7 @@ class Trial:
         return logits
 
 
-def _differences(read: Tensor, expected: Tensor) -> Tensor:
+def differences(read: Tensor, expected: Tensor) -> Tensor:
     """How far logits lie apart, as a share of the spread of `expected`: `[..., V]`, `[..., V]` → `[...]`."""
     spread = (expected - expected.mean(-1, keepdim=True)).square().mean(-1).sqrt()
     return (read - expected).square().mean(-1).sqrt() / spread.clamp_min(1e-30)

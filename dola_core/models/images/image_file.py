@@ -1,0 +1,118 @@
+"""Decode an image that somebody brings, within bounds: of what it was, nothing but its pixels is kept."""
+
+import base64
+import binascii
+import hashlib
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from dola_core.errors import PromptError
+
+MAX_BYTES, MAX_PIXELS = 8_000_000, 16_000_000
+"""Of a file, and of the image in it."""
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP")
+"""What is decoded, by Pillow's names; MPO is how some cameras write a JPEG."""
+MOVING = ("GIF", "WEBP", "PNG")
+"""Those of them of which a file with a second frame is an animation."""
+THUMBNAIL = 128
+"""Pixels of a thumbnail's longer side."""
+PAPER, GREY = (255, 255, 255), (128, 128, 128)
+"""What shows through transparent parts, and the colour of a blank image."""
+DATA_URL = "data:image/"
+
+
+@dataclass(frozen=True, eq=False)
+class PromptImage:
+    """One image of a prompt: upright, in red, green and blue, without metadata."""
+
+    pixels: Image.Image
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of its size and its pixels, in which the same image saved in two lossless formats is the same."""
+        digest = hashlib.sha256("{} {}\n".format(*self.pixels.size).encode())
+        digest.update(self.pixels.tobytes())
+        return digest.hexdigest()
+
+    def blank(self) -> "PromptImage":
+        """A grey image of the same size."""
+        return PromptImage(Image.new("RGB", self.pixels.size, GREY))
+
+    def thumbnail(self) -> str:
+        """A small JPEG of it, in base64."""
+        small = self.pixels.copy()
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+        file = BytesIO()
+        small.save(file, "JPEG", quality=75)
+        return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def prompt_image(image: Image.Image) -> PromptImage:
+    """An image of Pillow's as one of a prompt. Raises `PromptError` if its pixels cannot be read."""
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):  # converted by itself, all but the darkest would be white
+            image = image.convert("I").point(lambda value: value / 256).convert("L")
+        if "A" in image.getbands() or "transparency" in image.info:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, PAPER), image.convert("RGBA"))
+        rgb = image.convert("RGB")
+    except Exception as error:  # a decoder reads what anybody can have written
+        raise PromptError("image_damaged") from error
+    rgb.info = {}
+    return PromptImage(rgb)
+
+
+def read_image(content: bytes) -> PromptImage:
+    """The image in a file's content.
+
+    Raises `PromptError` for what is no image, too large, damaged, or moves.
+    """
+    if len(content) > MAX_BYTES:
+        raise PromptError("image_bytes", len(content), MAX_BYTES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's own about large images: the bound here is lower
+        try:
+            image = Image.open(BytesIO(content), formats=FORMATS)
+        except Exception as error:  # as above
+            raise PromptError("image_format") from error
+        with image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise PromptError("image_pixels", width * height, MAX_PIXELS)
+            try:
+                moves = image.format in MOVING and getattr(image, "is_animated", False)
+                image.seek(0)
+                image.load()
+            except Exception as error:  # as above
+                raise PromptError("image_damaged") from error
+            if moves:
+                raise PromptError("image_frames")
+            return prompt_image(image)
+
+
+def open_image(path: str | Path) -> PromptImage:
+    """The image in a file. Raises `PromptError` as `read_image` does, and if the file cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise PromptError("image_file", texts=str(path), reason=error.strerror or type(error).__name__) from error
+    return read_image(content)
+
+
+def data_url_image(url: str) -> PromptImage:
+    """The image in a data URL, such as `data:image/png;base64,…`. Raises `PromptError` as `read_image` does."""
+    head, comma, content = url[: 4 * MAX_BYTES].partition(",")
+    if not (comma and head.startswith(DATA_URL) and head.endswith(";base64")):
+        raise PromptError("image_url")
+    if len(content) > 4 * (MAX_BYTES // 3 + 1):
+        raise PromptError("image_bytes", len(content) // 4 * 3, MAX_BYTES)
+    try:
+        return read_image(base64.b64decode(content, validate=True))
+    except binascii.Error as error:
+        raise PromptError("image_url") from error
