@@ -140,7 +140,6 @@ class Engine:
             MatureProcessors(model, ids, limit, eos_ids),
             record=record,
             forced=forced,
-            row_of=_image_rows(comparison)[0],
             chunk=chunk,
             later=later,
             stopped=stopped,
@@ -171,11 +170,15 @@ class Engine:
     def fitted(self, comparison: Comparison) -> Comparison:
         """The comparison with its lanes fitted to the model, as a trace records them.
 
+        Without images in the prompt, no lane is one without the image.
+
         Raises `ValueError` for a lane that reads layers which the model has not.
         """
         readout = self.loaded.readout
         tied = readout.is_tied
         lanes = tuple(lane.fitted(readout.n_layers, tied=tied) for lane in comparison.lanes)
+        if comparison.images is None:
+            lanes = tuple(lane.model_copy(update={"image": True}) for lane in lanes)
         return replace(comparison, lanes=lanes)
 
     def check(self, comparison: Comparison) -> int:
@@ -209,7 +212,8 @@ class Engine:
         readout = self.loaded.readout
         if readout.model.dtype is torch.float16:
             return None
-        return ReadLater(readout, _recorded_readouts(readout.n_layers, comparison.lanes, comparison.config))
+        early = _recorded_readouts(readout.n_layers, comparison.lanes, comparison.config)
+        return ReadLater(readout, early, tuple(_images_seen(comparison)) or (True,))
 
     def _batch(
         self,
@@ -226,10 +230,10 @@ class Engine:
         everywhere = _recorded_readouts(readout.n_layers, lanes, config) if record else []
         of_every_row, keep = ([], later.layers) if later else (everywhere, [])
         step, length = self.static_step, len(comparison.prompt_ids) + limit
-        images = _image_rows(comparison)[1]
+        shown = _images_seen(comparison)
         if (
             step is not None
-            and not images
+            and not shown
             and StaticBatch.suits(step, [*everywhere, *chain(*of_lanes)], len(lanes), length)
         ):
             return StaticBatch(step, of_lanes, of_every_row=of_every_row, keep=keep)
@@ -239,7 +243,7 @@ class Engine:
             of_lanes,
             of_every_row=of_every_row,
             keep=keep,
-            images=images,
+            images=shown,
             prefix_cache=prefix_cache,
             reuse_prefix=reuse_prefix,
         )
@@ -255,24 +259,20 @@ class Engine:
         return StaticStep(readout, rows=2, length=length)
 
 
-def _image_rows(comparison: Comparison) -> tuple[dict[int, int], list[ImageInputs]]:
-    """{lane: the row that it begins on}, and the images of each such row; no images for a prompt without any.
-
-    Lanes that see the prompt's images share a row, and so do those that see grey ones.
-    """
-    lanes, shown = comparison.lanes, comparison.images
+def _images_seen(comparison: Comparison) -> dict[bool, ImageInputs]:
+    """What lanes read that see the images of the prompt, and what those read that do not; empty if there are none."""
+    shown = comparison.images
     if shown is None:
-        return dict.fromkeys(range(len(lanes)), 0), []
-    sees = list(dict.fromkeys(lane.image for lane in lanes))
-    row_of = {number: sees.index(lane.image) for number, lane in enumerate(lanes)}
-    return row_of, [shown.inputs if seen else shown.blank for seen in sees]
+        return {}
+    sees = sorted({lane.image for lane in comparison.lanes}, reverse=True)
+    return {seen: shown.inputs if seen else shown.blank for seen in sees}
 
 
 def _recorded_readouts(n_layers: int, lanes: Sequence[Lane], config: DecodingConfig) -> list[EarlyReadout]:
     """What is read on every row for the trace: the embeddings, if a lane reads them, then each way of all layers."""
-    norms = list(dict.fromkeys(reading.early_norm for reading in recorded_readings(lanes, config)))
-    first = [EarlyReadout(0, normed) for normed in norms if any(0 in lane.reads for lane in lanes)]
-    return [*first, *(EarlyReadout(layer, normed) for normed in norms for layer in range(1, n_layers))]
+    ways = list(dict.fromkeys((way.early_norm, way.image) for way in recorded_readings(lanes, config)))
+    first = [EarlyReadout(0, *way) for way in ways if any(0 in lane.reads for lane in lanes)]
+    return [*first, *(EarlyReadout(layer, *way) for way in ways for layer in range(1, n_layers))]
 
 
 def compare(

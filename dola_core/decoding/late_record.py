@@ -37,9 +37,10 @@ class KeptStep:
     ids: Tensor
     """`[rows, T]`"""
     states: Tensor
-    """Of the layers that the record reads, `[layers, rows, d]`."""
+    """Of the layers that the record reads, `[layers, sees · rows, d]`."""
     logits: Tensor
-    """What the lanes chose by, `[K, V]`, in the head's dtype: early read-outs, then the last layer's rows."""
+    """What the lanes chose by, `[K, V]`, in the head's dtype: early read-outs, then the last layer's, as in
+    `Readouts.logits`."""
     places: Mapping[tuple[EarlyReadout, int], int]
     """Of the early read-outs in `logits`."""
 
@@ -52,8 +53,9 @@ class KeptStep:
 class ReadLater:
     """A batch of one kept step, as `StepChooser` wants it: every layer is read on every row."""
 
-    def __init__(self, readout: Readout, of_every_row: Sequence[EarlyReadout]) -> None:
+    def __init__(self, readout: Readout, of_every_row: Sequence[EarlyReadout], sees: Sequence[bool] = (True,)) -> None:
         self.readout, self.of_every_row, self.workspace = readout, list(of_every_row), Workspace()
+        self.sees = tuple(sees)
         self.layers = list(dict.fromkeys(early.layer for early in of_every_row))
         """Whose states a step keeps."""
 
@@ -61,17 +63,21 @@ class ReadLater:
     def read(self, steps: Sequence[KeptStep]) -> list[Tensor]:
         """Read the layers of some steps in one product of the head, `[of_every_row · rows, V]` of each."""
         readout = self.readout
-        states = torch.cat(
-            [step.states[self.layers.index(early.layer)] for step in steps for early in self.of_every_row]
-        )
+        states = torch.cat([self._states(step, early) for step in steps for early in self.of_every_row])
         normed = [early.normed for step in steps for early in self.of_every_row for _ in step.ids]
         product = readout.parts.after_head(readout.phi(readout.ready(states, normed)))
         return list(product.split([len(self.of_every_row) * len(step.ids) for step in steps]))
 
+    def _states(self, step: KeptStep, early: EarlyReadout) -> Tensor:
+        """What a read-out reads of a step, `[rows, d]`."""
+        rows = len(step.ids)
+        first = self.sees.index(early.image) * rows
+        return step.states[self.layers.index(early.layer), first : first + rows]
+
     @torch.inference_mode()
     def load(self, step: KeptStep, read: Tensor) -> None:
         """Show a step of which all layers are `read`, but as they were where lanes chose by them."""
-        self.ids, rows = step.ids, len(step.ids)
+        self.ids, rows = step.ids, len(step.ids) * len(self.sees)
         logits = self.workspace.shaped("logits", (len(read) + rows, read.shape[-1]), read.device)
         logits[: len(read)].copy_(read)
         logits[len(read) :].copy_(step.logits[-rows:])

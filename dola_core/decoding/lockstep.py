@@ -98,7 +98,6 @@ def lockstep(
     *,
     record: bool,
     forced: Mapping[int, ForcedContinuation],
-    row_of: Mapping[int, int] | None = None,
     chunk: int | None = None,
     later: ReadLater | None = None,
     stopped: Callable[[], bool] = lambda: False,
@@ -107,8 +106,7 @@ def lockstep(
     abandoned.
 
     `processors` act on the mature logits before any lane sees them. If a read-out is no longer finite, all lanes end at
-    that step as "broken", without a token. `row_of` is {lane: its row at the start}, by default one row for all. With
-    `later` the text comes first: the steps of the trace follow it, also
+    that step as "broken", without a token. With `later` the text comes first: the steps of the trace follow it, also
     after an error, which is raised when they have come. Once `stopped` says so, no further step is decoded.
     """
     state = StepChooser(batch, n_layers, lanes, config, processors, record=record and later is None)
@@ -120,8 +118,7 @@ def lockstep(
     failure: Exception | None = None
     try:
         try:
-            first = row_of or dict.fromkeys(range(len(lanes)), 0)
-            yield from _steps(state, batch, prompt_ids, first, rules, forced, chunk, allowance, late, stopped)
+            yield from _steps(state, batch, prompt_ids, rules, forced, chunk, allowance, late, stopped)
         except Exception as error:
             failure = error
         if late:
@@ -146,7 +143,6 @@ def _steps(
     state: StepChooser,
     batch: Batch,
     prompt_ids: list[int],
-    first_row_of: Mapping[int, int],
     rules: EndRules,
     forced: Mapping[int, ForcedContinuation],
     chunk: int | None,
@@ -154,9 +150,9 @@ def _steps(
     late: LateRecord | None,
     stopped: Callable[[], bool],
 ) -> Pace:
-    row_of = dict(first_row_of)
+    row_of = dict.fromkeys(range(len(state.lanes)), 0)
     written: list[list[int]] = [[] for _ in state.lanes]
-    for read in batch.start(prompt_ids, row_of, chunk):
+    for read in batch.start(prompt_ids, chunk):
         yield StepOutput(0, {}, {}, (), read), None
         if stopped():
             return

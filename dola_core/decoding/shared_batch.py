@@ -69,14 +69,14 @@ class SharedBatch:
         pieces, rows, first = list[Piece](), dict[DynamicBatch, range](), 0
         for batch, plan in plans.items():
             if batch.texts is not None:
-                pieces.append((batch.texts, plan.parents))
+                pieces.append((batch.texts, batch.cache_rows(plan.parents, len(batch.ids))))
             else:
-                own = [self._rows[batch][parent] for parent in plan.parents]
+                own = [self._rows[batch][parent] for parent in batch.cache_rows(plan.parents, len(batch.ids))]
                 if pieces and pieces[-1][0] is self._texts:
                     own = pieces.pop()[1] + own
                 pieces.append((_held(self._texts), own))
-            rows[batch] = range(first, first + len(plan.parents))
-            first += len(plan.parents)
+            rows[batch] = range(first, first + len(plan.parents) * len(batch.sees))
+            first += len(rows[batch])
         if len(plans) == 1:  # in place, as a comparison by itself
             texts, parents = pieces[0]
             if len(self._rows) > 1 or any(texts.padding):
@@ -94,24 +94,26 @@ class SharedBatch:
     def _read(self, plans: Mapping[DynamicBatch, Plan]) -> None:
         """Read the new tokens, and give every batch its logits."""
         texts = _held(self._texts)
-        texts.append(torch.tensor([token for plan in plans.values() for token in plan.tokens])[:, None])
+        tokens = [token for batch, plan in plans.items() for _ in batch.sees for token in plan.tokens]
+        texts.append(torch.tensor(tokens)[:, None])
         wanted = list[tuple[EarlyReadout, int]]()
         of_batch = dict[DynamicBatch, range]()
         for batch, plan in plans.items():
-            rows, first = self._rows[batch], len(wanted)
-            wanted += [(early, rows[row]) for early, row in batch.wanted(len(rows), plan.row_of)]
+            rows, count, first = self._rows[batch], len(plan.tokens), len(wanted)
+            own = batch.wanted(count, plan.row_of)
+            wanted += [(early, rows[batch.cache_row(early, row, count)]) for early, row in own]
             of_batch[batch] = range(first, len(wanted))
         pairs, normed = [(early.layer, row) for early, row in wanted], [early.normed for early, _ in wanted]
         keep = list(dict.fromkeys(layer for batch in plans for layer in batch.keep))
         logits, states = read_step(texts, pairs, early_norm=normed, keep=keep, workspace=self.workspace)
-        for batch, early in of_batch.items():
-            rows = self._rows[batch]
-            own, own_states = logits, states
+        for batch, of_logits in of_batch.items():
+            rows, count = self._rows[batch], len(plans[batch].tokens)
+            own_logits, own_states = logits, states
             if len(plans) > 1:
-                own = _copied(logits, [*early, *(len(wanted) + row for row in rows)], batch.workspace)
+                own_logits = _copied(logits, [*of_logits, *(len(wanted) + row for row in rows)], batch.workspace)
                 if states is not None:
                     own_states = states[[keep.index(layer) for layer in batch.keep], rows.start : rows.stop]
-            batch.take(texts.ids[rows.start : rows.stop, texts.padding[rows.start] :], own, own_states)
+            batch.take(texts.ids[rows.start : rows.start + count, texts.padding[rows.start] :], own_logits, own_states)
 
     def _apart(self, plans: Mapping[DynamicBatch, Plan], error: Exception) -> dict[DynamicBatch, Exception]:
         """Read each batch by itself after a pass over all of them has failed: returns the errors of those that fail.
@@ -126,7 +128,7 @@ class SharedBatch:
         for batch, plan in plans.items():
             try:
                 batch.texts = joined([(texts, list(all_rows[batch]))])
-                batch.texts.append(torch.tensor(plan.tokens)[:, None])
+                batch.texts.append(torch.tensor(plan.tokens * len(batch.sees))[:, None])
                 batch.read(plan.row_of)
             except Exception as own:
                 failed[batch] = own

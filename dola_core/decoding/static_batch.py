@@ -40,14 +40,14 @@ class StaticBatch(ReadingBatch):
         """Whether a comparison with these read-outs, on so many lanes and tokens, can be decoded by a step."""
         return lanes <= step.rows and length <= step.length and all(one.layer for one in early)
 
-    def start(self, prompt_ids: list[int], row_of: Mapping[int, int], chunk: int | None = None) -> Iterator[int]:
+    def start(self, prompt_ids: list[int], chunk: int | None = None) -> Iterator[int]:
         """Read the prompt eagerly into a cache of one row, and copy that to every row."""
         ids = torch.tensor([prompt_ids], device=self.readout.device)
         texts = CachedTexts(self.readout, ids, reading_rules(self.readout))
         while chunk and texts.rules.in_chunks and len(prompt_ids) - texts.known > chunk:
             texts.read(texts.known + chunk)
             yield texts.known
-        wanted = self.wanted(1, row_of)
+        wanted = self.wanted(1, dict.fromkeys(range(len(self.of_lanes)), 0))
         pairs, normed = [(early.layer, row) for early, row in wanted], [early.normed for early, _ in wanted]
         self.take(ids, *read_step(texts, pairs, early_norm=normed, keep=self.keep))
         self.step.take_over(cast(Cache, texts.caches[0]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dola_core.contrast import closeness, log_softmax
-from dola_core.decoding.batch import EarlyReadout, Readouts
+from dola_core.decoding.batch import EarlyReadout, Readouts, mature_rows
 from dola_core.decoding.model_settings import MatureProcessors
 from dola_core.lanes import DecodingConfig, Lane, Reading, gumbel_noise, lane_scores, select_tokens
 from dola_core.models.reading.workspace import Workspace
@@ -20,7 +20,7 @@ from dola_core.trace.step_record import Allowance, RowLanes, record_steps
 def early_readouts(lane: Lane, config: DecodingConfig) -> list[EarlyReadout]:
     """The early read-outs that a lane decodes from."""
     normed = lane.reading(config).early_norm
-    return [EarlyReadout(layer, normed) for layer in lane.reads]
+    return [EarlyReadout(layer, normed, lane.image) for layer in lane.reads]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class StepChoices:
     """`[rows, T]`"""
     log_q: Tensor
     """`[K, V]`, in the order of `Readouts.logits`."""
-    log_q_N: dict[float, Tensor]
-    """{repetition penalty: the last layer's log-probabilities `[rows, V]`}"""
+    log_q_N: dict[tuple[float, bool], Tensor]
+    """{(repetition penalty, whether images are seen): the last layer's log-probabilities `[rows, V]`}"""
     noise: Tensor | None
     """Gumbel noise `[V]`, or None."""
     chosen: list[dict[int, int]]
@@ -77,14 +77,14 @@ class StepChooser:
         ids = self.batch.ids.to(logits.device)  # a model may begin on one device and end on another
         rows = ids.shape[0]
         mature = {
-            penalty: self.processors(ids, logits[-rows:], penalty)
-            for penalty in dict.fromkeys(reading.penalty for reading in self.readings)
+            (penalty, image): self.processors(ids, logits[mature_rows(self.batch, image=image)], penalty)
+            for penalty, image in dict.fromkeys((reading.penalty, reading.image) for reading in self.readings)
         }
-        read = logits[:-rows] if self.processors.mend_values else logits
+        read = logits[: -rows * len(self.batch.sees)] if self.processors.mend_values else logits
         if not (math.isfinite(read.sum()) and all(one.amax(-1).isfinite().all() for one in mature.values())):
             return None
         log_q = torch.log_softmax(logits, -1, out=self.workspace.like("log_q", logits))
-        log_q_N = {penalty: log_softmax(one) for penalty, one in mature.items()}
+        log_q_N = {how: log_softmax(one) for how, one in mature.items()}
         noise = gumbel_noise(self.config, ids.shape[-1], logits.shape[-1])
         noise = None if noise is None else noise.to(logits.device)
         choices = StepChoices(ids, log_q, log_q_N, noise, [{} for _ in self.lanes], [], {}, {})
@@ -133,7 +133,7 @@ class StepChooser:
     def _scores(self, choices: StepChoices, number: int, first: int, end: int) -> Tensor:
         """What lane `number` decodes from on the rows from `first` to before `end`: `[end − first, V]`."""
         lane, reading = self.lanes[number], self.readings[number]
-        log_q_N = choices.log_q_N[reading.penalty][first:end]
+        log_q_N = choices.log_q_N[reading.penalty, reading.image][first:end]
         log_q = self._early(choices.log_q, self.reads[number], first, end)
         if not lane.chooses_layer:
             return lane_scores(lane, self.config, choices.ids[first:end], log_q_N, log_q)
@@ -152,8 +152,8 @@ class StepChooser:
 
     def _table(self, choices: StepChoices, reading: Reading) -> Tensor:
         """Log-probabilities of all layers as a reading has them, `[N, rows, V]`."""
-        log_q, mature = choices.log_q, choices.log_q_N[reading.penalty]
-        start = self.batch.logit_index(EarlyReadout(1, reading.early_norm), 0)
+        log_q, mature = choices.log_q, choices.log_q_N[reading.penalty, reading.image]
+        start = self.batch.logit_index(EarlyReadout(1, reading.early_norm, reading.image), 0)
         end = start + (self.n_layers - 1) * len(mature)
         if end + len(mature) == len(log_q):  # the last layer's own place follows
             log_q[end:] = mature
@@ -164,7 +164,7 @@ class StepChooser:
         """Log-probabilities of the embeddings as a reading has them, `[rows, V]`, if a lane reads them."""
         if not self.with_embeddings:
             return None
-        return self._early(choices.log_q, [EarlyReadout(0, reading.early_norm)], 0, len(choices.ids))[0]
+        return self._early(choices.log_q, [EarlyReadout(0, reading.early_norm, reading.image)], 0, len(choices.ids))[0]
 
     def _closeness(self, choices: StepChoices, reading: Reading) -> Tensor:
         """The closeness of the layers 0 … N−1 to the last: `[N, rows]`."""

@@ -23,6 +23,8 @@ class Reading(NamedTuple):
     """Whether early layers are read through the final norm."""
     penalty: float
     """The repetition penalty that acts on the mature logits before the contrast; 1 is none."""
+    image: bool = True
+    """Whether the images of the prompt are seen."""
 
 
 class Lane(BaseModel):
@@ -36,7 +38,7 @@ class Lane(BaseModel):
     penalty_position: PenaltyPosition | None = None
     early_norm: bool | None = None
     image: bool = Field(True, exclude_if=bool)
-    """Whether it sees the images of the prompt. If not, it sees grey ones of their sizes, on a row of its own."""
+    """Whether it sees the images of the prompt. If not, it sees grey ones of their sizes behind the same text."""
 
     main: ClassVar[str | None] = None
     """The field that stands first in the lane's text; see `lane_text`."""
@@ -83,7 +85,7 @@ class Lane(BaseModel):
         """How layers are read for it in a comparison whose lanes share `shared`."""
         config = self.decoding(shared)
         before = config.penalty_position == "before" or not self.reads
-        return Reading(config.early_norm, config.repetition_penalty if before else 1.0)
+        return Reading(config.early_norm, config.repetition_penalty if before else 1.0, self.image)
 
     def scores(self, log_q_N: Tensor, log_q: Tensor, closeness: Tensor | None) -> Tensor:
         """What it decodes from, before a penalty that comes after the contrast: `[rows, V]`.

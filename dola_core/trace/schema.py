@@ -44,9 +44,18 @@ def _is_unset(value: object) -> bool:
 
 
 def recorded_readings(lanes: Sequence[Lane], config: DecodingConfig) -> tuple[Reading, ...]:
-    """The readings that a trace of `lanes` holds steps of: those of the lanes that contrast layers, else the first."""
-    contrasting = [lane for lane in lanes if lane.reads] or lanes[:1]
-    return tuple(dict.fromkeys(lane.reading(config) for lane in contrasting))
+    """The readings that a trace of `lanes` holds steps of: those of the lanes that contrast layers.
+
+    Where no lane does that sees the prompt's images, or none that does not see them, that of the first such lane.
+    """
+    contrasting = {lane.image for lane in lanes if lane.reads}
+    first = {lane.image: number for number, lane in reversed(list(enumerate(lanes)))}
+    recorded = [
+        lane
+        for number, lane in enumerate(lanes)
+        if lane.reads or (lane.image not in contrasting and first[lane.image] == number)
+    ]
+    return tuple(dict.fromkeys(lane.reading(config) for lane in recorded))
 
 
 def stop_string_in(text: str, stop: Sequence[str]) -> str | None:
@@ -181,9 +190,14 @@ class Trace(TraceRecord):
         return recorded_readings(self.lanes, self.decoding)
 
     def reading_of(self, lane: Lane) -> int:
-        """Which of `readings` a lane looks at; a lane whose own is not recorded, such as a plain one, at the first."""
+        """Which of `readings` a lane looks at.
+
+        A lane whose own is not recorded, such as a plain one, looks at the first that sees what it sees.
+        """
         own = lane.reading(self.decoding)
-        return self.readings.index(own) if own in self.readings else 0
+        if own in self.readings:
+            return self.readings.index(own)
+        return next((n for n, reading in enumerate(self.readings) if reading.image == own.image), 0)
 
     def lane_steps(self, lane: int) -> list[Step]:
         """The steps of one lane's text, in order, as its own reading has them."""

@@ -50,7 +50,7 @@ BY_HAND = {
     ),
 }  # fmt: skip
 """{family: (its config, what its processor gives, as a shape or as numbers, image tokens)}"""
-KINDS = [*FAMILIES, *BY_HAND]
+KINDS = list(dict.fromkeys([*FAMILIES, *BY_HAND]))
 
 
 @dataclass(frozen=True)

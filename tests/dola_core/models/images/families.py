@@ -245,6 +245,9 @@ def save(name: str, folder: Path) -> Path:
     torch.manual_seed(0)
     config = family.config(dict(zip(family.tokens, tokenizer.convert_tokens_to_ids(list(family.tokens.values())))))
     model = prepared(AutoModelForImageTextToText.from_config(config, dtype=torch.float32))
+    for weight in model.parameters():
+        if weight.dim() > 1 and not weight.any():  # some make what brings images to the text of nothing
+            torch.nn.init.normal_(weight, std=0.3)
     model.save_pretrained(folder)
     for file, key, (kind, settings) in (
         ("preprocessor_config.json", "image_processor_type", family.image_processor),

@@ -8,6 +8,7 @@ import torch
 
 from dola_core.generation import generate_with_dola, generate_with_dola_static
 from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic, gumbel_noise
+from dola_core.trace.recorder import Recorder
 from tests.dola_core import reference
 from tests.dola_core.models.images.cases import KINDS, NaiveWithImages, case
 from tests.dola_core.tiny import texts
@@ -17,6 +18,10 @@ SAMPLED = DecodingConfig(max_new_tokens=7, temperature=0.8, top_p=0.9, top_k=40,
 LANES = (Baseline(), DolaStatic(layer=12), Baseline(image=False), DolaStatic(layer=20, alpha=0.2, image=False))
 CLOSE = 2e-3
 """How far below the best a chosen token's score may lie, since passes add up in another order."""
+
+
+def recorded_by(one) -> tuple:
+    return one.engine.fitted(one.comparison(LANES, GREEDY)), one.engine.loaded.info
 
 
 def naive_of(one, lane) -> NaiveWithImages:
@@ -70,12 +75,36 @@ def test_generate_with_dola_takes_what_generate_takes(name):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_image_matters_and_its_absence_is_a_row_of_its_own(name):
+def test_every_text_is_read_with_the_image_and_without_it(name):
     one = case(name)
-    outputs = list(one.engine.compare(one.comparison([Baseline(), Baseline(image=False)], GREEDY)))
-    seen, blank = outputs[0].steps
-    assert (seen.lanes, blank.lanes) == ((0,), (1,))
-    assert not np.allclose(seen.layer_jsd, blank.layer_jsd, atol=1e-6)
+    lanes = [Baseline(), Baseline(image=False), DolaStatic(layer=12, image=False)]
+    steps = [step for output in one.engine.compare(one.comparison(lanes, GREEDY)) for step in output.steps]
+    ids = [*one.ids]
+    for index in range(GREEDY.max_new_tokens):
+        seen, blank = (step for step in steps if step.index == index and 0 in step.lanes)
+        assert (seen.reading, blank.reading) == (0, 1)
+        for step, lane in ((seen, lanes[0]), (blank, lanes[1])):
+            mature, _ = naive_of(one, lane).log_qs(ids, 1)
+            log_q_N = step.log_q.reshape(-1, 30)[:, -1]
+            assert np.allclose(log_q_N, mature[step.tokens[: len(log_q_N)]], atol=CLOSE)
+        assert not np.allclose(seen.layer_entropy, blank.layer_entropy, atol=1e-3), "the image matters"
+        for number, lane in enumerate(lanes):
+            scores = naive_of(one, lane).scores(ids, lane)
+            assert scores[seen.choices[number].id] >= scores.max() - CLOSE, "what each would choose on the same text"
+        ids.append(seen.taken[0])
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2.5-vl", "gemma3"])
+def test_a_text_that_comes_first_is_recorded_as_any(name):
+    one = case(name)
+    by_step, later = Recorder(*recorded_by(one)), Recorder(*recorded_by(one))
+    for recorder, first in ((by_step, False), (later, True)):
+        for output in one.engine.compare(one.comparison(LANES, GREEDY), text_first=first):
+            recorder.add(output.tokens, output.ends, output.steps)
+    assert by_step.ids == later.ids
+    for one_step, other in zip(by_step.steps, later.steps, strict=True):
+        assert one_step.choices == other.choices
+        assert np.allclose(one_step.log_q, other.log_q, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", KINDS)
