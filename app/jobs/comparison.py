@@ -11,12 +11,14 @@ from typing import Literal
 
 from app.jobs.request import MAX_BEAMS, ComparisonRequest, Limits, RequestError, lanes_refused, prompt_refused
 from app.jobs.zero_gpu import ZERO_GPU, gpu_seconds, on_gpu, within
-from dola_core.comparison import ChatTurn, Comparison
+from dola_core.comparison import ChatTurn, Comparison, Prompt
 from dola_core.decoding.beam_search import BeamProgress
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.lockstep import ForcedContinuation
 from dola_core.errors import PromptError
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic, Lane
+from dola_core.models.images.image_file import PromptImage, data_url_content, read_image
+from dola_core.models.images.image_prompts import PromptImages
 from dola_core.models.info import ModelInfo
 from dola_core.trace.recorder import Recorder
 from dola_core.trace.schema import Trace
@@ -68,18 +70,17 @@ def run(
     text_ids = engine.loaded.text_ids
     (prompt, unread), (system, unread_too) = map(text_ids.without_control, (request.prompt, request.system))
     try:
-        prompt_ids = engine.loaded.encode(
-            prompt, chat=request.chat, system=system, template_arguments=request.template_arguments
-        )
+        turn = None
+        if request.chat:
+            turn = ChatTurn(system=system, template_arguments=request.template_arguments)
+        prompt_ids, images = engine.loaded.read_prompt(Prompt(prompt, _images(request.image), turn))
     except PromptError as error:
         raise prompt_refused(error) from error
     if limits.prompt_tokens is not None and len(prompt_ids) > limits.prompt_tokens:
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=limits.prompt_tokens)
     lanes = request.lanes or (Baseline(), DolaStatic(layer=request.layer, alpha=request.alpha))
-    comparison = _comparison(engine, prompt, prompt_ids, lanes, request.decoding)
-    if request.chat:
-        turn = ChatTurn(system=system, template_arguments=request.template_arguments)
-        comparison = replace(comparison, chat=turn)
+    comparison = _comparison(engine, prompt, prompt_ids, lanes, request.decoding, images)
+    comparison = replace(comparison, chat=turn, thumbnails=request.thumbnail)
     unread = ", ".join(filter(None, (unread, unread_too)))
     # A prompt's numbers must not depend on what was run before, so nothing is reused.
     how = {"reuse_prefix": False, "text_first": text_first}
@@ -96,13 +97,15 @@ def run_on(
     lane: int,
     index: int,
     token: int | None = None,
+    image: str = "",
     limits: Limits | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[ComparisonUpdate, None, None]:
     """Run `lanes` on from step `index` of `lane`'s text in a trace, after the forced `token` if one is given.
 
     They decode as in the trace, and at most `limits.new_tokens` tokens. The part of the text that is still in the
-    prefix cache is not read again. Raises `RequestError` if the trace is another model's or the text leaves no room.
+    prefix cache is not read again. A prompt with an image needs it again as `image`, a data URL: a trace does not hold
+    it. Raises `RequestError` if the trace is another model's, the text leaves no room, or the image is another one.
     """
     check_same_model(trace.model, engine.loaded.info)
     limits = limits or Limits()
@@ -117,11 +120,34 @@ def run_on(
     if len(prompt_ids) > most:  # only of an opened trace: a text that was written here is never longer
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=int(most))
     said = engine.loaded.text(written)
-    prompt = trace.prompt if trace.chat else trace.prompt + said
-    comparison = _comparison(engine, prompt, prompt_ids, tuple(lanes), config)
-    if trace.chat:
-        comparison = replace(comparison, chat=trace.chat, begun=trace.begun + said)
+    prompt = trace.prompt if trace.chat or trace.images else trace.prompt + said
+    images = _images_again(engine, trace, image)
+    comparison = _comparison(engine, prompt, prompt_ids, tuple(lanes), config, images)
+    if trace.chat or trace.images:
+        kept = all(one.thumbnail for one in trace.images)
+        comparison = replace(comparison, chat=trace.chat, begun=trace.begun + said, thumbnails=kept)
     yield from _run(engine, comparison, limits, reuse_prefix=True, text_first=True, cancelled=cancelled)
+
+
+def _images(url: str) -> tuple[PromptImage, ...]:
+    """The image of a request; raises `PromptError`."""
+    return (read_image(data_url_content(url)),) if url else ()
+
+
+def _images_again(engine: Engine, trace: Trace, url: str) -> PromptImages | None:
+    """What the model reads of the image of a trace's prompt, from which it goes on; raises `RequestError`."""
+    if not trace.images:
+        return None
+    try:
+        shown = _images(url)
+        if [image.sha256 for image in shown] != [image.sha256 for image in trace.images]:
+            raise RequestError("error.image_again")
+        ids, images = engine.loaded.read_prompt(Prompt(trace.prompt, shown, trace.chat))
+    except PromptError as error:
+        raise prompt_refused(error) from error
+    if tuple(ids) != trace.prompt_ids[: len(ids)]:
+        raise RequestError("error.image_again")
+    return images
 
 
 def check_same_model(traced: ModelInfo, ours: ModelInfo) -> None:
@@ -136,14 +162,19 @@ def check_same_model(traced: ModelInfo, ours: ModelInfo) -> None:
 
 
 def _comparison(
-    engine: Engine, prompt: str, prompt_ids: list[int], lanes: tuple[Lane, ...], config: DecodingConfig
+    engine: Engine,
+    prompt: str,
+    prompt_ids: list[int],
+    lanes: tuple[Lane, ...],
+    config: DecodingConfig,
+    images: PromptImages | None = None,
 ) -> Comparison:
     """The lanes on a prompt; raises `RequestError` if the model cannot run them."""
     last = engine.loaded.readout.n_layers - 1
     if beyond := [lane.layer for lane in lanes if isinstance(lane, DolaStatic) and lane.layer > last]:
         raise RequestError("error.layer", layer=beyond[0], last=last)
     try:
-        comparison = engine.fitted(Comparison(prompt, tuple(prompt_ids), lanes, config))
+        comparison = engine.fitted(Comparison(prompt, tuple(prompt_ids), lanes, config, images=images))
         engine.check(comparison)
     except PromptError as error:
         raise prompt_refused(error) from error

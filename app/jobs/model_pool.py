@@ -59,6 +59,8 @@ class ModelFacts:
     known: KnownModel
     decodes_together: bool
     """Whether its engine decodes the texts of several runs as rows of one batch."""
+    reads_images: bool = False
+    """Whether a prompt can hold an image."""
 
     @property
     def n_layers(self) -> int:
@@ -84,6 +86,7 @@ class ModelFacts:
             loaded.has_chat_template,
             known,
             engine.decodes_together,
+            loaded.reads_images,
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from app.language import VisitorError
 from dola_core.errors import PromptError, first_mistake
 from dola_core.lanes import AnyLane, DecodingConfig, Lane, parse_lane
+from dola_core.models.images.image_file import check_image, data_url_content
 from dola_core.models.loaded_model import well_formed
 from dola_core.trace.step import ALPHA_MIN
 
@@ -23,6 +25,10 @@ MOST_LAYERS = 256
 """More layers than any model has, where the model is not known."""
 MAX_SYSTEM, MAX_ARGUMENTS = 20_000, 1000
 """Characters of a system prompt, and of the JSON object with a template's arguments."""
+
+
+MAX_IMAGE = 11_000_000
+"""Characters of an image as a data URL."""
 
 
 class RequestError(VisitorError):
@@ -83,6 +89,11 @@ def rows_of(lanes: int, num_beams: int) -> int | None:
     return lanes if num_beams == 1 else None
 
 
+def texts_of(lanes: Sequence[Lane], *, image: bool) -> int:
+    """How many texts lanes can come to: each is read twice if it is with the prompt's image and without it."""
+    return len(lanes) * len({lane.image for lane in lanes} if image else {True})
+
+
 class ComparisonRequest(BaseModel):
     """One comparison as a visitor asks for it: a prompt, the lanes, and how they decode."""
 
@@ -101,11 +112,16 @@ class ComparisonRequest(BaseModel):
     """The system prompt of a chat; empty for the template's own."""
     template_arguments: dict[str, Any] = Field(default_factory=dict)
     """What the chat template reads beside the turns."""
+    image: str = Field("", max_length=MAX_IMAGE, repr=False)
+    """An image that stands before the prompt's text, as a data URL; empty for none."""
+    thumbnail: bool = True
+    """Whether the trace keeps a small picture of the image."""
 
     @property
     def rows(self) -> int | None:
         """How many texts it decodes together; None for a beam search, which runs alone."""
-        return rows_of(len(self.lanes) or LEAST_LANES, self.decoding.num_beams)
+        texts = texts_of(self.lanes, image=bool(self.image)) if self.lanes else LEAST_LANES
+        return rows_of(texts, self.decoding.num_beams)
 
     @field_validator("prompt", "system")
     @classmethod
@@ -116,7 +132,12 @@ class ComparisonRequest(BaseModel):
     def of(cls, **values: object) -> "ComparisonRequest":
         """Check the values of the controls or of an API call; raises `RequestError` with one sentence."""
         try:
-            return cls.model_validate(values)
+            request = cls.model_validate(values)
+            if request.image:
+                check_image(data_url_content(request.image))
+            return request
+        except PromptError as error:
+            raise prompt_refused(error) from error
         except ValidationError as error:
             mistake = first_mistake(error)
             if mistake.kind == "beams_sample":

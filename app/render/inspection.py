@@ -238,7 +238,12 @@ class Inspection:
         lane, readings = with_layer(self.focus_lane, 1), self.trace.readings
         shared = dict.fromkeys(("repetition_penalty", "penalty_position", "early_norm"))
         read = readings[self.trace.reading_of(lane)]
-        ran = {"repetition_penalty": read.penalty, "penalty_position": "before", "early_norm": read.early_norm}
+        ran = {
+            "repetition_penalty": read.penalty,
+            "penalty_position": "before",
+            "early_norm": read.early_norm,
+            "image": read.image,
+        }
         ways = [lane, lane.model_copy(update=shared), lane.model_copy(update=ran)]
         return next(way for way in ways if way.reading(self.trace.decoding) in readings)
 
@@ -256,7 +261,8 @@ LONGEST_NAME = 32
 def lane_name(lane: Lane, words: Language) -> str:
     """What a lane is called: in the visitor's language, unless it has a name of its own."""
     usual = type(lane).model_fields["name"].default
-    return words.words.get(f"lane.{lane.kind}", lane.name) if lane.name == usual else cut(lane.name, LONGEST_NAME)
+    name = words.words.get(f"lane.{lane.kind}", lane.name) if lane.name == usual else cut(lane.name, LONGEST_NAME)
+    return name if lane.image else words("lane.without_image", lane=name)
 
 
 def partings(texts: Sequence[Sequence[int]]) -> tuple[int | None, ...]:

@@ -7,6 +7,7 @@ from app.render.figures.shades import shade
 from app.render.inspection import Inspection, lane_name
 from app.ui.palette import SIDES
 from dola_core.display import format_number, visible_token
+from dola_core.trace.schema import Trace
 from dola_core.trace.step import Step
 from dola_core.trace.token_text import Piece, own_part, running_text, token
 
@@ -40,13 +41,11 @@ def invitation(words: Language, text: str) -> dict[str, Any]:
 def _strips(inspection: Inspection, lanes: list[dict[str, Any]], *, selected: dict[str, int]) -> dict[str, Any]:
     trace, words = inspection.trace, inspection.words
     return {
-        "prompt": [
-            {"text": piece.text, "plain": piece.plain, "hint": words("strips.prompt_token", id=i)}
-            for i, piece in zip(trace.prompt_ids, running_text(trace, trace.prompt_ids), strict=True)
-        ],
+        "prompt": _prompt(inspection),
         "folded": _folded(inspection),
-        "own": own_part(trace),
+        "own": [_place(trace, place) for place in own_part(trace)],
         "chip": _prompt_chip(inspection),
+        "images": _images(inspection),
         "lanes": lanes,
         "differences": inspection.differences,
         "selected": selected,
@@ -55,12 +54,53 @@ def _strips(inspection: Inspection, lanes: list[dict[str, Any]], *, selected: di
     }
 
 
+def _prompt(inspection: Inspection) -> list[dict[str, Any]]:
+    """The prompt's tokens. All those of its images, which may be thousands, are one entry."""
+    trace, words = inspection.trace, inspection.words
+    first, end = trace.image_span or (0, 0)
+    before, behind = trace.prompt_ids[:first], trace.prompt_ids[end:]
+
+    def entries(ids: tuple[int, ...]) -> list[dict[str, Any]]:
+        pieces = zip(ids, running_text(trace, ids), strict=True)
+        return [{"text": p.text, "plain": p.plain, "hint": words("strips.prompt_token", id=i)} for i, p in pieces]
+
+    image = {"text": "⟨⟩", "plain": "", "hint": words("strips.image_tokens", n=end - first)}
+    return [*entries(before), *([image] if end else []), *entries(behind)]
+
+
+def _place(trace: Trace, place: int) -> int:
+    """Where a token of the prompt stands in `_prompt`."""
+    first, end = trace.image_span or (0, 0)
+    return place if place <= first or not end else first + 1 + max(0, place - end)
+
+
 def _folded(inspection: Inspection) -> list[dict[str, Any]]:
-    """The parts of the prompt that are not the visitor's: `from`, `to` (without) and how they are called."""
-    count, (start, end) = len(inspection.trace.prompt_ids), own_part(inspection.trace)
-    parts = [(first, last) for first, last in ((0, start), (end, count)) if last - first >= FOLDED]
-    words = inspection.words
-    return [{"from": first, "to": last, "text": words("strips.template", n=last - first)} for first, last in parts]
+    """The parts of the prompt that are not the visitor's text: `from`, `to` (without) and how they are called.
+
+    That of the images is named by what stands for them; see `_images`.
+    """
+    trace, words = inspection.trace, inspection.words
+    count, (start, end) = len(trace.prompt_ids), own_part(trace)
+    first, last = trace.image_span or (count, count)
+    around = [(0, min(start, first)), (last, start), (max(last if start <= first else end, end), count)]
+    parts = [(a, b, words("strips.template", n=b - a), False) for a, b in around if b - a >= FOLDED]
+    if trace.images:
+        parts.append((first, last, words("strips.image_tokens", n=last - first), True))
+    return [
+        {"from": _place(trace, a), "to": _place(trace, b), "text": text, "images": shown}
+        for a, b, text, shown in sorted(parts)
+    ]
+
+
+def _images(inspection: Inspection) -> list[dict[str, Any]]:
+    """The prompt's images: each as a small picture, if the trace keeps one, and in words."""
+    return [
+        {
+            "url": f"data:image/jpeg;base64,{image.thumbnail}" if image.thumbnail else None,
+            "text": inspection.words("strips.image", width=image.width, height=image.height, hash=image.sha256[:8]),
+        }
+        for image in inspection.trace.images
+    ]
 
 
 def _prompt_chip(inspection: Inspection) -> str:
@@ -115,7 +155,9 @@ def _settings(inspection: Inspection, lane: int) -> str:
         found = inspection.trace.beams_found
         if found and found[lane] < decoding.num_beams:
             how = words("strips.fewer_beams", n=decoding.num_beams, found=found[lane])
-    return " · ".join(filter(None, [*settings.settings, how]))
+    own = settings.model_copy(update={"image": True}).settings
+    own += [] if settings.image else [words("strips.without_image")]
+    return " · ".join(filter(None, [*own, how]))
 
 
 def _token(inspection: Inspection, step: Step, lane: int, piece: Piece) -> dict[str, Any]:

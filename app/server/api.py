@@ -21,7 +21,7 @@ from app.jobs.layer_search import SearchUpdate, run_search
 from app.jobs.model_pool import Asked, Loading, ModelFacts, UnknownModelError
 from app.jobs.queue.run_queue import SPARE, Waiting
 from app.jobs.queue.visitor import Visitor
-from app.jobs.request import LEAST_LANES, ComparisonRequest, Limits, RequestError, parsed_lanes, rows_of
+from app.jobs.request import LEAST_LANES, ComparisonRequest, Limits, RequestError, parsed_lanes, rows_of, texts_of
 from app.jobs.request import template_arguments as parsed_arguments
 from app.server.api_events import (
     Event,
@@ -120,6 +120,8 @@ class Api:
         system: str = "",
         template_arguments: str = "",
         lanes: list[str] | None = None,
+        image: str = "",
+        thumbnail: bool = True,
     ) -> Iterator[Event]:
         """Complete a prompt with the same model, plainly and with DoLa-static or any lanes, and report every step.
 
@@ -145,6 +147,10 @@ class Api:
             template_arguments: what the chat template reads beside the turns, as a JSON object in text.
             lanes: up to four decoders in place of the baseline and DoLa-static, such as "plain,penalty=1.2",
                 "static:22,alpha=0.1,beta=0.5", "dynamic:high" or "linear:22=-0.5"; layer and alpha then mean nothing.
+                With an image, "plain,image=off" completes the same text behind a grey image.
+            image: an image before the prompt as a data URL, data:image/png;base64,…, of at most 8 MB; PNG, JPEG, WebP,
+                GIF or BMP. The model must be one that reads images.
+            thumbnail: keep a small picture of the image in the trace, which holds its hash in any case.
 
         Returns:
             One object after the other, told apart by "type": "waiting" (ahead, seconds), "loading" (a model that nobody
@@ -163,7 +169,7 @@ class Api:
         asked: dict[str, Any] = {
             "prompt": prompt, "layer": layer, "alpha": alpha, "early_norm": early_norm, "chat": chat, "system": system,
             "template_arguments": parsed_arguments(template_arguments), "penalty_position": penalty_position,
-            "stop": (stop,) if stop else (),
+            "stop": (stop,) if stop else (), "image": image, "thumbnail": thumbnail,
         }  # fmt: skip
         name, limits = self._model(model), self.host.limits
         facts = self.host.pool.facts(name)
@@ -172,7 +178,8 @@ class Api:
             _request(facts, numbers, asked)  # what is wrong is said before the run waits in the queue
         job = partial(_compare, name=name, numbers=numbers, asked=asked, limits=limits)
         sent = 0
-        rows = rows_of(len(asked["lanes"]) or LEAST_LANES, num_beams)
+        texts = texts_of(asked["lanes"], image=bool(image)) if asked["lanes"] else LEAST_LANES
+        rows = rows_of(texts, num_beams)
         with closing(self.host.in_turn(Visitor.of(visitor), name, job, rows=rows)) as updates:
             for update in updates:
                 if isinstance(update, Waiting | Loading):

@@ -64,6 +64,8 @@ class SharedLink:
     """Of the result of whoever shared it; empty if they shared settings only."""
     step: int = 1
     """The step they looked at, from 1."""
+    image: bool = False
+    """Whether the prompt held an image, which no link carries."""
     is_fitted: bool = False
     """Whether the settings are as they are for the model, and so have been set on the page."""
 
@@ -74,8 +76,10 @@ class SharedLink:
         return "page.same_text" if digest == self.digest else "page.other_text"
 
 
-def query(settings: Mapping[str, Any], facts: ModelFacts, *, step: int, digest: str) -> str:
+def query(settings: Mapping[str, Any], facts: ModelFacts, *, step: int, digest: str, image: bool = False) -> str:
     """The query string for control values, the step looked at, and the digest of their result, if there is one.
+
+    It says whether there was an `image` before the prompt, and does not hold it.
 
     The settings hold the lanes as text under `lanes`.
     """
@@ -90,7 +94,8 @@ def query(settings: Mapping[str, Any], facts: ModelFacts, *, step: int, digest: 
     if len(parameters["prompt"]) > MAX_TEXT:
         parameters["prompt"], digest = parameters["prompt"][:MAX_TEXT], ""
     ordered = {"prompt": parameters.pop("prompt")} | parameters
-    return urlencode(ordered | {"step": step, "model": facts.name} | ({"hash": digest} if digest else {}), safe=",:")
+    more = ({"image": 1} if image else {}) | ({"hash": digest} if digest else {})
+    return urlencode(ordered | {"step": step, "model": facts.name} | more, safe=",:")
 
 
 def _of_lanes(lanes: tuple[Lane, ...]) -> dict[str, Any]:
@@ -123,7 +128,8 @@ def read(components: Components, parameters: Mapping[str, str]) -> SharedLink | 
     settings = usual | settings
     step = _whole(str(parameters.get("step", "1")))
     model, digest = (well_formed(str(parameters.get(name, "")))[:MAX_NAME] for name in ("model", "hash"))
-    return SharedLink(settings, model, digest, max(1, step) if step is not None else 1)
+    image = str(parameters.get("image", "")) == "1"
+    return SharedLink(settings, model, digest, max(1, step) if step is not None else 1, image)
 
 
 def _read_lanes(parameters: Mapping[str, str]) -> dict[str, Any]:

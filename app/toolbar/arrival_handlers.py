@@ -99,6 +99,8 @@ def follow(
     text = words("page.from_link" if shared.digest else "page.settings_from_link")
     if shared.model and shared.model != facts.name:
         text += " " + words("page.from_other_model", shared=shared.model, model=facts.name)
+    if shared.image:
+        text += " " + words("link.without_image")
     controls = tab.controls.with_values({}, shared.settings, facts.n_layers, words)
     return controls | inspector.emptied(words, text) | {state: shared, opening.shown_settings: None}
 

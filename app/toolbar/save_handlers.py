@@ -35,7 +35,15 @@ class SaveHandlers:
         words, settings = self.inspector.words(values), self.controls.settings(values)
         if "lanes" not in settings:
             return self.toolbar.failed(lane_refused(self._facts(values).n_layers).message(words))
-        return self._hand_over("link", query=self._query(values, settings), words=words.section("toolbar"))
+        said = words.section("toolbar")
+        if self._has_image(values):
+            said |= {"copied": words("link.copied_without_image"), "copy": words("link.copy_without_image")}
+        return self._hand_over("link", query=self._query(values, settings), words=said)
+
+    def _has_image(self, values: Changes) -> bool:
+        """Whether the run that is shown has an image in its prompt."""
+        trace = values[self.inspector.trace]
+        return bool(trace and trace.images)
 
     def _query(self, values: Changes, settings: dict[str, Any]) -> str:
         inspector = self.inspector
@@ -45,7 +53,8 @@ class SaveHandlers:
             settings = settings | settings_of(inspection.trace) | {"lanes": settings["lanes"]}
         digest = trace.digest if trace and ran == settings else ""
         step = inspection.view.index + 1 if inspection else 1
-        return link.query(settings, self._facts(values), step=step, digest=digest)
+        image = self._has_image(values)
+        return link.query(settings, self._facts(values), step=step, digest=digest, image=image)
 
     def _facts(self, values: Changes) -> ModelFacts:
         return self.pool.facts(values[self.model]) or self.pool.first

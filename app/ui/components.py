@@ -21,7 +21,7 @@ from app.ui.palette import TO_DARK
 PREFIX = "gradio_api/duet"
 PLOTLY = "plotly-4.1.1.min.js"
 """Its address names its version, for browsers keep it for a year."""
-PARTS = ("tools", "parts", "strips", "bar", "picture", "charts", "guide", "files")
+PARTS = ("tools", "parts", "strips", "bar", "picture", "charts", "guide", "files", "image")
 """The scripts in `assets/page`, in the order in which they need each other; the browser gets them as one, `duet.js`."""
 PREVIEW = f"{PREFIX}/preview.png"
 """The picture of the page that is shown with a link to it."""
@@ -129,6 +129,25 @@ class Inbox(_Drawn):
     """
 
     kind = "inbox"
+
+
+class ImageField(_Drawn):
+    """Takes an image that is chosen, pasted or dropped on the page, and keeps it in the browser, as a data URL.
+
+    It is drawn of words, and shown if they hold a `shown` that is true. A handler gets the data URL, or "". A button
+    triggers `select`, which asks for a lane without the image.
+    """
+
+    kind = "image"
+
+    def preprocess(self, payload: str | None) -> str:
+        """The data URL, or "" without one. The browser may have sent anything."""
+        try:
+            value = json.loads(payload or "null")
+        except (TypeError, ValueError):
+            return ""
+        url = value.get("image") if isinstance(value, dict) else None
+        return url if isinstance(url, str) else ""
 
 
 class Rows(_Drawn):

@@ -133,7 +133,6 @@
       if (words.code) isReady();
       if (words.code && !window.Plotly) setTimeout(loadPlotly, SETTLED, source); // before the first chart
       field.setAttribute("aria-label", words.file);
-      target.textContent = words.drop;
       document.querySelector(".duet-crumbs")?.setAttribute("aria-label", words.runs);
     });
     button.addEventListener("click", () => field.click());
@@ -156,7 +155,10 @@
     });
     // While a file is dragged over the page, a frame says that it can be dropped.
     const files = (event) => event.dataTransfer?.types.includes("Files");
-    const show = (over) => (target.style.display = over ? "" : "none");
+    const show = (over) => {
+      target.textContent = Duet.tools.dropWords?.() || valueOf(props)?.drop || "";
+      target.style.display = over ? "" : "none";
+    };
     document.addEventListener("dragover", (event) => {
       if (!files(event)) return;
       event.preventDefault();
@@ -167,7 +169,8 @@
       if (!files(event)) return;
       event.preventDefault();
       show(false);
-      read(event.dataTransfer.files[0]);
+      const file = event.dataTransfer.files[0];
+      if (!Duet.tools.takeImage?.(file)) read(file);
     });
   };
 

@@ -70,11 +70,20 @@
       ask();
     };
 
-    const fold = (text) => {
-      const node = button("fold", text, () => {
+    // An image of the prompt: its small picture, if the trace has one, or its size in words.
+    const picture = ({ url, text }) => {
+      const node = make(url ? "img" : "span", "image", url ? undefined : `⟨${text}⟩`);
+      if (url) Object.assign(node, { src: url, alt: text });
+      node.title = text;
+      return node;
+    };
+
+    const fold = (text, images = []) => {
+      const node = button("fold", "", () => {
         unfolded = !unfolded;
         redraw();
       });
+      node.append(...images.map(picture), text);
       node.setAttribute("aria-expanded", unfolded);
       return node;
     };
@@ -92,7 +101,7 @@
       let at = 0;
       for (const part of data.folded) {
         const inside = (node) => node.from >= part.from && node.from < part.to;
-        parts.push(...nodes.filter((node) => node.from >= at && node.from < part.from).map((node) => node.node), fold(part.text));
+        parts.push(...nodes.filter((node) => node.from >= at && node.from < part.from).map((node) => node.node), fold(part.text, part.images ? data.images : []));
         if (unfolded) parts.push(...nodes.filter(inside).map((node) => node.node));
         at = part.to;
       }
@@ -102,9 +111,9 @@
     // As text, a long prompt or a chat's is folded to one chip, which the first lane shows.
     const promptText = (number) => {
       const pieces = data.prompt.map((piece) => piece.plain);
-      if (!data.chip) return [make("span", "p", pieces.slice(...data.own).join(""))];
+      if (!data.chip) return [...(number ? [] : data.images.map(picture)), make("span", "p", pieces.slice(...data.own).join(""))];
       const text = make("span", "p", pieces.join(""));
-      return number ? [] : [fold(data.chip), ...(unfolded ? [text] : [])];
+      return number ? [] : [fold(data.chip, data.images), ...(unfolded ? [text] : [])];
     };
 
     // The bytes of one character stand in one dotted cell: the nodes of its tokens, each with its place.

@@ -39,6 +39,9 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     add_decoding_options(parser)
     add = parser.add_argument
+    add("--image", action="append", default=[], type=Path, metavar="FILE", help="an image before the text, for a model "
+        "that reads images: PNG, JPEG, WebP, GIF or BMP; repeat it for several")  # fmt: skip
+    add("--no-thumbnail", action="store_true", help="keep no small picture of the image in the trace, only its hash")
     add("--trace", type=Path, metavar="FILE", help="write everything recorded as JSON, which the page opens")
     add("--no-color", action="store_true", help="plain text in a terminal, too")
     return parser
@@ -58,7 +61,8 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="LANE",
         help='a decoder, in place of the baseline and DoLa-static: "plain", '
-        '"plain,penalty=1.2", "static:22,alpha=0.1,beta=0.5", "dynamic:high" or "linear:22=-0.5"; repeat it for each',
+        '"plain,penalty=1.2", "static:22,alpha=0.1,beta=0.5", "dynamic:high" or "linear:22=-0.5"; with ",image=off" it '
+        "sees a grey image; repeat it for each",
     )
     add("--raw-early", action=argparse.BooleanOptionalAction, help="read layer j* without the final norm, as the "
         "first DoLa code did (default: as recorded, else with it)")  # fmt: skip

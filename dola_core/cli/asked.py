@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dola_core.comparison import Comparison
     from dola_core.decoding.engine import Engine
     from dola_core.lanes import DecodingConfig, Lane
+    from dola_core.models.images.image_file import PromptImage
     from dola_core.models.loaded_model import LoadedModel
 
 MOST_LANES = 16
@@ -59,28 +60,34 @@ class Asked:
     lanes: "tuple[Lane, ...]"
     """Those that `--lane` names; empty for the baseline beside DoLa-static."""
     config: "DecodingConfig"
+    images: "tuple[PromptImage, ...]" = ()
+    """Those that `--image` names."""
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Self:
-        """Check the options; raises `ValueError` and `CommandError`."""
+        """Check the options; raises `ValueError`, `PromptError` among them, and `CommandError`."""
         from dola_core.contrast import check_alpha
+        from dola_core.models.images.image_file import open_image
 
         if options.alpha is not None:
             check_alpha(options.alpha)
-        return cls(options, _named_lanes(options), _decoding_config(options))
+        images = tuple(open_image(file) for file in getattr(options, "image", ()))
+        return cls(options, _named_lanes(options), _decoding_config(options), images)
 
     def comparison(self, loaded: "LoadedModel", prompt: str) -> "Comparison":
         """A comparison of the named lanes, or of the baseline and DoLa-static; what was left out is the model's own.
 
         Raises `ValueError`, `PromptError` among them, and `CommandError`.
         """
-        from dola_core.comparison import ChatTurn, Comparison
+        from dola_core.comparison import ChatTurn, Comparison, Prompt
         from dola_core.models.loaded_model import well_formed
 
         lanes, config = self.fitted(loaded)
         prompt, _ = loaded.text_ids.without_control(well_formed(prompt))
-        chat = self.options.chat
-        return Comparison(prompt, tuple(loaded.encode(prompt, chat=chat)), lanes, config, ChatTurn() if chat else None)
+        asked = Prompt(prompt, self.images, ChatTurn() if self.options.chat else None)
+        ids, images = loaded.read_prompt(asked)
+        kept = not getattr(self.options, "no_thumbnail", False)
+        return Comparison(prompt, tuple(ids), lanes, config, asked.chat, images=images, thumbnails=kept)
 
     def fitted(self, loaded: "LoadedModel") -> "tuple[tuple[Lane, ...], DecodingConfig]":
         """The lanes for a model, and how they decode; raises `ValueError` and `CommandError`."""

@@ -13,7 +13,7 @@ from dola_core.lanes import DecodingConfig, DolaDynamic, DolaStatic, Lane
 from dola_core.trace.schema import Trace
 from dola_core.trace.step import Step
 
-OWN = ("alpha", "beta", "repetition_penalty", "penalty_position", "early_norm")
+OWN = ("alpha", "beta", "repetition_penalty", "penalty_position", "early_norm", "image")
 """What a lane keeps when the layers that it contrasts with are changed."""
 
 
@@ -26,12 +26,12 @@ def what_if_choice(trace: Trace, step: Step, lane: Lane) -> int | None:
 
 
 def with_layer(lane: Lane, layer: int) -> DolaStatic:
-    """DoLa-static with j* = `layer`, and α, β, penalty and norm as `lane` has them."""
+    """DoLa-static with j* = `layer`, and α, β, penalty, norm and image as `lane` has them."""
     return DolaStatic(layer=layer, **_own(lane))
 
 
 def with_bucket(lane: Lane, bucket: str, n_layers: int, *, tied: bool) -> DolaDynamic:
-    """DoLa-dynamic with a bucket of a model's layers, and α, β, penalty and norm as `lane` has them."""
+    """DoLa-dynamic with a bucket of a model's layers, and α, β, penalty, norm and image as `lane` has them."""
     return DolaDynamic(bucket=bucket, **_own(lane)).fitted(n_layers, tied=tied)
 
 

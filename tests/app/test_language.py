@@ -42,7 +42,7 @@ def test_nothing_is_left_in_english():
 
 BUILT_SECTIONS = {
     "metric", "option", "outcome", "recorded", "controls", "inspector", "lane", "pane", "strips", "keys", "toolbar",
-    "file", "bar",
+    "file", "bar", "image",
 }  # fmt: skip
 """Sections whose keys are put together from names, or handed to the browser whole."""
 BUILT_KEYS = re.compile(

@@ -28,9 +28,10 @@ from app.render.inspection import Inspection
 from app.settings import Settings
 from app.tabs.compare.chips import drawn_chips
 from app.tabs.compare.panes import Panes
-from app.ui.components import Chips, Notice
+from app.ui.components import Chips, ImageField, Notice
 from app.ui.events import Changes
 from dola_core.lanes import MAX_SEED, MIN_TEMPERATURE, DecodingConfig, lane_text, parse_lane
+from dola_core.models.images.image_file import MAX_BYTES
 from dola_core.trace.schema import Trace
 
 LABELLED = (
@@ -73,11 +74,13 @@ class Controls:
     stop: gr.Button
     decoding: gr.Accordion
     chips: Chips
+    image: ImageField
+    """Its value is large, and goes with nothing but runs."""
     panes: Panes
 
     @property
     def inputs(self) -> set[Component]:
-        """Everything a run reads."""
+        """Everything a run reads, but the image."""
         return {getattr(self, name) for name in RUN_SETTINGS} | self.panes.inputs
 
     @property
@@ -99,8 +102,8 @@ class Controls:
         lanes = [lane for lane in (*inspection.now, *more) if lane]
         return self.panes.at(lanes, values, trace.model.n_layers, inspection.words)
 
-    def request(self, values: Changes, n_layers: int) -> ComparisonRequest:
-        """What the controls ask for of a model of so many layers, checked; raises `RequestError`."""
+    def request(self, values: Changes, n_layers: int, image: str = "") -> ComparisonRequest:
+        """What the controls ask for of a model of so many layers, with an image, checked; raises `RequestError`."""
         asked, lanes = self.settings(values), self.panes.lanes(values, n_layers)
         asked.pop("lanes", None)
         prompt, stop = (asked.pop(name) for name in ("prompt", "stop_text"))
@@ -109,7 +112,7 @@ class Controls:
         chat: dict[str, Any] = {}
         if mode == CHAT:
             chat = {"chat": True, "system": system or "", "template_arguments": template_arguments(arguments)}
-        return ComparisonRequest.of(prompt=prompt or "", lanes=lanes, decoding=asked, **chat)
+        return ComparisonRequest.of(prompt=prompt or "", lanes=lanes, decoding=asked, image=image, **chat)
 
     def for_model(self, facts: ModelFacts, words: Language, *, prompt: str, before: ModelFacts | None) -> Changes:
         """The controls as they begin with a model; a `prompt` stays unless it is an example of the one `before`."""
@@ -125,6 +128,7 @@ class Controls:
             self.system: gr.Textbox("", visible=own["visible"]),
             self.template_arguments: gr.Textbox("", visible=own["visible"]),
             self.chips: drawn_chips(facts.known, words),
+            self.image: image_words(facts, words),
         }
 
     def of_trace(self, trace: Trace, n_layers: int, words: Language, *, with_chat: bool) -> Changes:
@@ -184,6 +188,7 @@ class Controls:
             self.compare: gr.Button(words("controls.compare")),
             self.stop: gr.Button(words("controls.stop")),
             self.chips: drawn_chips(facts.known, words),
+            self.image: image_words(facts, words),
         }
 
 
@@ -211,6 +216,7 @@ def lay_out_controls(facts: ModelFacts, settings: Settings, notice: Notice, pane
             lines=1, max_lines=8, placeholder=ENGLISH("controls.placeholder"), elem_classes="duet-prompt",
             elem_id="prompt", show_label=False, container=False, **part("prompt"),
         )  # fmt: skip
+        image = ImageField(image_words(facts, ENGLISH), elem_id="image")
         with gr.Accordion(_summary(begins, ENGLISH), open=False, elem_id="decoding") as decoding:
             with gr.Row():
                 max_new_tokens = gr.Slider(1, settings.max_new_tokens, step=1, **part("max_new_tokens"))
@@ -249,8 +255,13 @@ def lay_out_controls(facts: ModelFacts, settings: Settings, notice: Notice, pane
         panes.remove.render()
     return Controls(
         prompt, max_new_tokens, temperature, top_p, top_k, min_p, repetition_penalty, penalty_position,
-        early_norm, num_beams, seed, stop_text, mode, system, arguments, compare, stop, decoding, chips, panes,
+        early_norm, num_beams, seed, stop_text, mode, system, arguments, compare, stop, decoding, chips, image, panes,
     )  # fmt: skip
+
+
+def image_words(facts: ModelFacts, words: Language) -> dict[str, Any]:
+    """What the field for an image is drawn of: shown where the model reads images."""
+    return words.section("image") | {"shown": facts.reads_images, "most": MAX_BYTES}
 
 
 def settings_of(trace: Trace) -> dict[str, Any]:

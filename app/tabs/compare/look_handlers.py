@@ -95,6 +95,16 @@ class LookHandlers:
         count = changes[self.controls.panes.count]
         return changes | self.edit(count - 1)(values | {self.controls.panes.count: count})
 
+    def add_without_image(self, values: Changes) -> Changes:
+        """A pane with the baseline that does not see the image, which has a text after the next run."""
+        panes, trace = self.controls.panes, values[self.inspector.trace]
+        facts = self.pool.facts(values[self.model]) or self.pool.first
+        n_layers = trace.model.n_layers if trace else facts.n_layers
+        changes = panes.without_image(values, n_layers, self.inspector.words(values))
+        if not changes:
+            return self.inspector.unchanged()
+        return changes | self.edit(changes[panes.count] - 1)(values | {panes.count: changes[panes.count]})
+
     def remove_lane(self, values: Changes) -> Changes:
         """Without the last pane, and without what it shows."""
         panes, edited = self.controls.panes, {self.inspector.edited: None}
@@ -167,6 +177,7 @@ def wire_looks(pool: ModelPool, model: gr.Dropdown, controls: Controls, inspecto
     gr.on([pane.text.blur for pane in panes.panes], on.set_text, inputs, inspector.outputs, **EVERY_CLICK)
     gr.on([pane.text.submit for pane in panes.panes], on.set_text, inputs, inspector.outputs, **EVERY_CLICK)
     panes.add.click(on.add_lane, inputs, outputs, **EVERY_CLICK)
+    controls.image.select(on.add_without_image, inputs, outputs, **EVERY_CLICK)
     panes.remove.click(on.remove_lane, inputs, outputs, **EVERY_CLICK)
     for trigger, move in (
         (inspector.lanes.select, navigation.to_token),

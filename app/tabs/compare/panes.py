@@ -27,7 +27,7 @@ from app.tabs.compare.lane_form import (
 from app.ui.events import Changes
 from app.ui.palette import SIDES
 from dola_core.contrast import default_layer
-from dola_core.lanes import BUCKETS, DolaStatic, Lane, lane_text
+from dola_core.lanes import BUCKETS, Baseline, DolaStatic, Lane, lane_text
 from dola_core.trace.step import ALPHA_MIN
 
 ADDED = (DYNAMIC, PENALTY)
@@ -163,6 +163,15 @@ class Panes:
     def added(self, values: Changes) -> Changes:
         """One pane more."""
         return self._counted(min(values[self.count] + 1, MAX_LANES))
+
+    def without_image(self, values: Changes, n_layers: int, words: Language) -> Changes:
+        """One pane more, with the baseline that does not see the prompt's image; it takes the last pane's place if
+        there is no room. Nothing changes where a pane has a lane without the image."""
+        if any(lane and not lane.image for lane in self.seen(values)):
+            return {}
+        number = min(values[self.count], MAX_LANES - 1)
+        form = self.panes[number].form(values).showing(Baseline(image=False))
+        return self._counted(number + 1) | self.panes[number].at(form, n_layers, words)
 
     def removed(self, values: Changes) -> Changes:
         """Without the last pane."""

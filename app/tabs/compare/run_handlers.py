@@ -12,7 +12,7 @@ from app.jobs.comparison import run, run_on
 from app.jobs.host import Host
 from app.jobs.queue.cancellation import Cancellations
 from app.jobs.queue.run_queue import SPARE
-from app.jobs.request import RequestError, rows_of
+from app.jobs.request import RequestError, rows_of, texts_of
 from app.language import language
 from app.render.inspection import Inspection
 from app.sharing.link import SharedLink
@@ -81,7 +81,8 @@ class RunHandlers:
         words = self.inspector.words(values)
         facts = self.host.pool.facts(values[self.model]) or self.host.pool.first
         try:
-            request = self.controls.request(values, facts.n_layers)
+            image = values[self.controls.image] if facts.reads_images else ""
+            request = self.controls.request(values, facts.n_layers, image)
         except RequestError as error:
             yield self.updates.refused(error, values, self.inspector.notice)
             return
@@ -131,9 +132,11 @@ class RunHandlers:
         label = view.words("page.from_step", step=view.index + 1)
         label += "" if forced is None else f" → {token(trace, forced)}"
         cancelled = self._is_cancelled(values, visitor)
-        goes_on = {"lanes": lanes, "lane": view.lane, "index": view.index, "token": forced}
+        image = values[self.controls.image] if trace.images else ""
+        goes_on = {"lanes": lanes, "lane": view.lane, "index": view.index, "token": forced, "image": image}
         job = partial(run_on, trace=trace, limits=self.host.limits, **goes_on)
-        rows, trail = rows_of(len(lanes), trace.decoding.num_beams), values[inspector.trail]
+        texts = texts_of(lanes, image=bool(trace.images))
+        rows, trail = rows_of(texts, trace.decoding.num_beams), values[inspector.trail]
         asked = AskedRun(job, rows, trail, label, inspector.bar_notice, at_fork, cancelled)
         for changes, *_ in self._play(asked, values, visitor):
             yield changes | self._replaced(changes)
@@ -204,7 +207,7 @@ def wire_runs(
     on = RunHandlers(host, model, controls, inspector, states, cancellations, updates)
     at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **SILENT}
     switched = [controls.compare, controls.stop]
-    inputs = controls.inputs | inspector.inputs | {states.number, states.asked_on, shared, model}
+    inputs = controls.inputs | inspector.inputs | {controls.image, states.number, states.asked_on, shared, model}
     outputs = inspector.outputs | controls.panes.outputs | {shown_settings, updates.grown}
     for triggers, handler, at in (
         ([controls.compare.click, controls.prompt.submit, inspector.lanes.submit], on.compare, inspector.notice),

@@ -4,6 +4,8 @@ import base64
 import binascii
 import hashlib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -67,11 +69,9 @@ def prompt_image(image: Image.Image) -> PromptImage:
     return PromptImage(rgb)
 
 
-def read_image(content: bytes) -> PromptImage:
-    """The image in a file's content.
-
-    Raises `PromptError` for what is no image, too large, damaged, or moves.
-    """
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """The image in a file's content, of which only the beginning is read; raises `PromptError`."""
     if len(content) > MAX_BYTES:
         raise PromptError("image_bytes", len(content), MAX_BYTES)
     with warnings.catch_warnings():
@@ -81,18 +81,32 @@ def read_image(content: bytes) -> PromptImage:
         except Exception as error:  # as above
             raise PromptError("image_format") from error
         with image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise PromptError("image_pixels", width * height, MAX_PIXELS)
-            try:
-                moves = image.format in MOVING and getattr(image, "is_animated", False)
-                image.seek(0)
-                image.load()
-            except Exception as error:  # as above
-                raise PromptError("image_damaged") from error
-            if moves:
-                raise PromptError("image_frames")
-            return prompt_image(image)
+            if (pixels := image.width * image.height) > MAX_PIXELS:
+                raise PromptError("image_pixels", pixels, MAX_PIXELS)
+            yield image
+
+
+def check_image(content: bytes) -> None:
+    """Raise `PromptError` for a file's content that is no image, or too large, by its beginning alone."""
+    with _opened(content):
+        pass
+
+
+def read_image(content: bytes) -> PromptImage:
+    """The image in a file's content.
+
+    Raises `PromptError` for what is no image, too large, damaged, or moves.
+    """
+    with _opened(content) as image:
+        try:
+            moves = image.format in MOVING and getattr(image, "is_animated", False)
+            image.seek(0)
+            image.load()
+        except Exception as error:  # as above
+            raise PromptError("image_damaged") from error
+        if moves:
+            raise PromptError("image_frames")
+        return prompt_image(image)
 
 
 def open_image(path: str | Path) -> PromptImage:
@@ -105,14 +119,14 @@ def open_image(path: str | Path) -> PromptImage:
     return read_image(content)
 
 
-def data_url_image(url: str) -> PromptImage:
-    """The image in a data URL, such as `data:image/png;base64,…`. Raises `PromptError` as `read_image` does."""
+def data_url_content(url: str) -> bytes:
+    """The content of a data URL, such as `data:image/png;base64,…`. Raises `PromptError` for what is none."""
     head, comma, content = url[: 4 * MAX_BYTES].partition(",")
     if not (comma and head.startswith(DATA_URL) and head.endswith(";base64")):
         raise PromptError("image_url")
     if len(content) > 4 * (MAX_BYTES // 3 + 1):
         raise PromptError("image_bytes", len(content) // 4 * 3, MAX_BYTES)
     try:
-        return read_image(base64.b64decode(content, validate=True))
+        return base64.b64decode(content, validate=True)
     except binascii.Error as error:
         raise PromptError("image_url") from error
