@@ -17,8 +17,8 @@ from dola_core.errors import PromptError
 
 MAX_BYTES, MAX_PIXELS = 8_000_000, 16_000_000
 """Of a file, and of the image in it."""
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP")
-"""What is decoded, by Pillow's names; MPO is how some cameras write a JPEG."""
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+"""What is decoded, by Pillow's names. A JPEG may hold several, as some cameras write it, of which the first counts."""
 MOVING = ("GIF", "WEBP", "PNG")
 """Those of them of which a file with a second frame is an animation."""
 THUMBNAIL = 128
@@ -78,11 +78,13 @@ def _opened(content: bytes) -> Iterator[Image.Image]:
         warnings.simplefilter("ignore")  # Pillow's own about large images: the bound here is lower
         try:
             image = Image.open(BytesIO(content), formats=FORMATS)
+        except Image.DecompressionBombError as error:
+            raise PromptError("image_pixels", most=MAX_PIXELS) from error
         except Exception as error:  # as above
             raise PromptError("image_format") from error
         with image:
-            if (pixels := image.width * image.height) > MAX_PIXELS:
-                raise PromptError("image_pixels", pixels, MAX_PIXELS)
+            if image.width * image.height > MAX_PIXELS:
+                raise PromptError("image_pixels", most=MAX_PIXELS)
             yield image
 
 

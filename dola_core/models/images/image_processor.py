@@ -14,8 +14,6 @@ from transformers import (
 )
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-from dola_core.models.reading.parts import first_line
-
 
 def find_processor(
     place: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
@@ -36,7 +34,7 @@ def find_processor(
             processor = _for_images_alone(place, config, tokenizer)
         except Exception as second:  # as above
             worse = second if isinstance(second, ImportError) else error
-            return None, first_line(worse).removesuffix(".")
+            return None, " ".join(str(worse).split()).split(". ")[0].removesuffix(".")[:300]
     if not isinstance(processor, ProcessorMixin) or getattr(processor, "image_processor", None) is None:
         return None, "its files hold no settings for images, such as preprocessor_config.json"
     if getattr(processor, "image_token", None) is None:

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from dola_core.errors import UnsupportedModelError
+from dola_core.models.devices import out_of_memory
 from dola_core.models.quantising import plain_products
 from dola_core.models.reading.cached_texts import CachedTexts, read_logits
 from dola_core.models.reading.image_inputs import ImageInputs
-from dola_core.models.reading.parts import model_name, probe_ids
+from dola_core.models.reading.parts import first_line, model_name, probe_ids
 from dola_core.models.reading.proof import Trial, differences, reading_rules
 from dola_core.models.reading.readout import Readout
 
@@ -25,22 +26,33 @@ def prove_images(readout: Readout, ids: list[int], inputs: ImageInputs) -> None:
 
     Raises `UnsupportedModelError` with one sentence if the logits differ.
     """
+    try:
+        with plain_products(readout.model):
+            _prove(readout, ids, inputs)
+    except UnsupportedModelError:
+        raise
+    except Exception as error:  # a model's own code: anything can come out of it
+        if out_of_memory(error):
+            raise
+        raise UnsupportedModelError(f"{model_name(readout.model)} fails: {first_line(error)}") from error
+
+
+def _prove(readout: Readout, ids: list[int], inputs: ImageInputs) -> None:
     model, rules = readout.model, reading_rules(readout)
-    with plain_products(model):
-        tolerance = Trial(readout, TEXT).tolerance
-        more = probe_ids(model, rows=1, length=STEPS)[0].tolist()
-        expected = uncached_logits(readout, [*ids, *more], inputs)[-STEPS - 1 :]
-        for rows in (1, 2):
-            prompt = torch.tensor([ids] * rows, device=readout.device)
-            texts = CachedTexts(readout, prompt, rules, [inputs] * rows)
-            for step, own in enumerate(expected):
-                pairs = [(readout.n_layers, row) for row in range(rows)]
-                read = read_logits(texts, pairs, early_norm=True)
-                if not bool((differences(read.to(own.device), own) <= tolerance).all()):
-                    raise UnsupportedModelError(
-                        f"{model_name(model)} goes on from an image by other logits than those of its uncached passes."
-                    )
-                texts.append(torch.tensor([more[step : step + 1] or more[:1]] * rows))
+    tolerance = Trial(readout, TEXT).tolerance
+    more = probe_ids(model, rows=1, length=STEPS)[0].tolist()
+    expected = uncached_logits(readout, [*ids, *more], inputs)[-STEPS - 1 :]
+    for rows in (1, 2):
+        prompt = torch.tensor([ids] * rows, device=readout.device)
+        texts = CachedTexts(readout, prompt, rules, [inputs] * rows)
+        for step, own in enumerate(expected):
+            pairs = [(readout.n_layers, row) for row in range(rows)]
+            read = read_logits(texts, pairs, early_norm=True)
+            if not bool((differences(read.to(own.device), own) <= tolerance).all()):
+                raise UnsupportedModelError(
+                    f"{model_name(model)} goes on from an image by other logits than those of its uncached passes."
+                )
+            texts.append(torch.tensor([more[step : step + 1] or more[:1]] * rows))
 
 
 def uncached_logits(readout: Readout, ids: list[int], inputs: ImageInputs) -> Tensor:

@@ -99,6 +99,7 @@ _IDEFICS: dict[str, Any] = {
     "others": tuple(TILES),
 }  # fmt: skip
 _TILED = {"size": {"longest_edge": 32}, "max_image_size": {"longest_edge": 16}, "do_image_splitting": True}
+_CLIP = {"patch_size": 8, "num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"}
 _QWEN: dict[str, Any] = {
     "image_processor": ("Qwen2VLImageProcessor", {"size": {"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 6}}),
     "tokens": QWEN_TOKENS,
@@ -129,7 +130,7 @@ FAMILIES: dict[str, Family] = {
             vision_feature_layer=-1,
         ),
         ("CLIPImageProcessor", {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}),
-        ("LlavaProcessor", {"patch_size": 8, "num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"}),
+        ("LlavaProcessor", _CLIP),
         {"image_token": "<image>"},
         "<image>\n",
     ),
@@ -148,7 +149,7 @@ FAMILIES: dict[str, Family] = {
                 "image_grid_pinpoints": [[16, 32], [32, 16], [32, 32]],
             },
         ),
-        ("LlavaNextProcessor", {"patch_size": 8, "num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"}),
+        ("LlavaNextProcessor", _CLIP),
         {"image_token": "<image>"},
         "<image>\n",
     ),
@@ -243,7 +244,7 @@ def save(name: str, folder: Path) -> Path:
     tokenizer.chat_template = CHAT.replace("IMAGE", "{{ " + repr(family.mark) + " }}")
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    config = family.config(dict(zip(family.tokens, tokenizer.convert_tokens_to_ids(list(family.tokens.values())))))
+    config = family.config({name: tokenizer.convert_tokens_to_ids(token) for name, token in family.tokens.items()})
     model = prepared(AutoModelForImageTextToText.from_config(config, dtype=torch.float32))
     for weight in model.parameters():
         if weight.dim() > 1 and not weight.any():  # some make what brings images to the text of nothing
