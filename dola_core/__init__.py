@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Baseline",
+    "ChatTurn",
     "Comparison",
     "DatasetError",
     "DecodingConfig",
@@ -25,7 +26,9 @@ __all__ = [
     "LoadError",
     "LoadedModel",
     "PresetError",
+    "Prompt",
     "PromptError",
+    "PromptImage",
     "QuestionTooLongError",
     "Recorder",
     "ScoringConfig",
@@ -41,13 +44,16 @@ __all__ = [
     "generate_with_dola_static",
     "lane_text",
     "load_model",
+    "open_image",
     "parse_lane",
+    "prompt_image",
+    "read_image",
     "read_items",
     "search_layers",
 ]
 
 if TYPE_CHECKING:
-    from dola_core.comparison import Comparison
+    from dola_core.comparison import ChatTurn, Comparison, Prompt
     from dola_core.contrast import compute_probs_from_hidden, contrast_with_apc
     from dola_core.decoding.engine import Engine, compare
     from dola_core.decoding.lockstep import StepOutput
@@ -77,6 +83,7 @@ if TYPE_CHECKING:
     from dola_core.layer_search.result import SearchResult
     from dola_core.layer_search.search import search_layers
     from dola_core.layer_search.search_config import SearchConfig
+    from dola_core.models.images.image_file import PromptImage, open_image, prompt_image, read_image
     from dola_core.models.loaded_model import LoadedModel
     from dola_core.models.loading import load_model
     from dola_core.trace.recorder import Recorder
@@ -84,7 +91,7 @@ if TYPE_CHECKING:
 else:
     # Type checkers do not see this branch: with a module `__getattr__` they would accept any name.
     _MODULES = {
-        "dola_core.comparison": ("Comparison",),
+        "dola_core.comparison": ("ChatTurn", "Comparison", "Prompt"),
         "dola_core.contrast": ("compute_probs_from_hidden", "contrast_with_apc"),
         "dola_core.decoding.engine": ("Engine", "compare"),
         "dola_core.decoding.lockstep": ("StepOutput",),
@@ -108,6 +115,7 @@ else:
         "dola_core.layer_search.search_config": ("SearchConfig",),
         "dola_core.layer_search.answers.scoring": ("ScoringConfig",),
         "dola_core.layer_search.search": ("search_layers",),
+        "dola_core.models.images.image_file": ("PromptImage", "open_image", "prompt_image", "read_image"),
         "dola_core.models.loaded_model": ("LoadedModel",),
         "dola_core.models.loading": ("load_model",),
         "dola_core.trace.recorder": ("Recorder",),

@@ -14,11 +14,12 @@ import dola_core
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {
-    "Baseline", "Comparison", "DatasetError", "DecodingConfig", "DolaDynamic", "DolaStatic", "Engine", "FileWriteError",
-    "FolderInUseError", "Item", "Lane", "LinearContrast", "LoadError", "LoadedModel", "PresetError", "PromptError",
-    "QuestionTooLongError", "Recorder", "ScoringConfig", "SearchConfig", "SearchResult", "StepOutput", "Trace",
-    "UnsupportedModelError", "compare", "compute_probs_from_hidden", "contrast_with_apc", "generate_with_dola",
-    "generate_with_dola_static", "lane_text", "load_model", "parse_lane", "read_items", "search_layers",
+    "Baseline", "ChatTurn", "Comparison", "DatasetError", "DecodingConfig", "DolaDynamic", "DolaStatic", "Engine",
+    "FileWriteError", "FolderInUseError", "Item", "Lane", "LinearContrast", "LoadError", "LoadedModel", "PresetError",
+    "Prompt", "PromptError", "PromptImage", "QuestionTooLongError", "Recorder", "ScoringConfig", "SearchConfig",
+    "SearchResult", "StepOutput", "Trace", "UnsupportedModelError", "compare", "compute_probs_from_hidden",
+    "contrast_with_apc", "generate_with_dola", "generate_with_dola_static", "lane_text", "load_model", "open_image",
+    "parse_lane", "prompt_image", "read_image", "read_items", "search_layers",
 }  # fmt: skip
 """What may not be renamed or taken away without a note in CHANGELOG.md."""
 

@@ -1,5 +1,6 @@
 """The page's handlers, called as Gradio calls them."""
 
+import inspect
 from collections.abc import Iterator
 from operator import attrgetter
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import gradio as gr
 
 from app.jobs.engine_pool import EnginePool
 from app.page import build
+from app.server.api import Api
 from app.settings import Settings
 from app.tabs.compare.run_handlers import RunHandlers
 from app.tabs.search.handlers import SearchHandlers
@@ -51,8 +53,10 @@ class Page:
         own = next(f for f in self.functions if f.fn.__name__ == name and isinstance(holder(f), HANDLERS))
         return own, holder(own)
 
-    def endpoint(self, name: str, *arguments: object) -> list[Any]:
-        """What an endpoint of the API yields."""
+    def endpoint(self, name: str, *arguments: object, **named: object) -> list[Any]:
+        """What an endpoint of the API yields; `named` stand in the place of its defaults, behind `arguments`."""
         (function,) = [function for function in self.functions if function.api_name == name]
-        answer = function.fn(VISITOR, *arguments)
+        rest = list(inspect.signature(getattr(Api, name)).parameters.values())[2 + len(arguments) :] if named else []
+        more = [named.get(parameter.name, parameter.default) for parameter in rest]
+        answer = function.fn(VISITOR, *arguments, *more)
         return list(answer) if isinstance(answer, Iterator) else [answer]

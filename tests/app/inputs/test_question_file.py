@@ -18,6 +18,7 @@ from app.inputs.question_file import (
     questions_of,
 )
 from app.language import language
+from app.server.api_events import parsed_questions
 from dola_core.layer_search.questions.dataset import FACTOR_COLUMNS, TRUTHFULQA_COLUMNS, Item
 from tests.dola_core.layer_search.questions import INVALID
 
@@ -28,7 +29,10 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=5,
 )
-FIELDS = st.sampled_from(["prompt", "answers", "wrong", "domain", "relation", "entity", "a\nb"]) | TEXTS
+FIELDS = (
+    st.sampled_from(["prompt", "answers", "wrong", "domain", "relation", "entity", "image", "text", "label", "a\nb"])
+    | TEXTS
+)
 QUESTIONS = st.lists(
     st.one_of(
         st.dictionaries(FIELDS, ANYTHING, max_size=4),
@@ -122,6 +126,45 @@ def test_a_mistake_is_told_in_both_languages_with_the_same_values(tmp_path, name
     said, numbers = refused.value.message(language("zh")), re.compile(r"\d+")
     assert re.search("[\u4e00-\u9fff]", said)
     assert sorted(numbers.findall(said)) == sorted(numbers.findall(str(refused.value)))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        ONE | {"image": "/etc/passwd"},
+        ONE | {"image": "a.png"},
+        {"text": "Is it?", "label": "yes", "image": "../secret.png"},
+        {"question": "Is it?", "answer": "no", "image": "file:///etc/passwd"},
+    ],
+)
+@pytest.mark.parametrize("format", ["auto", "jsonl"])
+def test_no_question_of_a_visitor_makes_the_server_open_an_image(tmp_path, question, format, monkeypatch):
+    monkeypatch.setattr("dola_core.models.images.image_file.open_image", lambda *_: pytest.fail("it was opened"))
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"a secret")
+    file = tmp_path / "x.jsonl"
+    file.write_text(f"{json.dumps(question | {'image': None})}\n{json.dumps(question)}")
+    with pytest.raises(QuestionsError) as refused:
+        questions_of(str(file), format)
+    said, chinese = str(refused.value), refused.value.message(language("zh"))
+    if "prompt" in question or format == "auto":
+        assert said.startswith("x.jsonl, line 2: it names an image, which is not read here; measure such questions by ")
+        assert "此处不读取图片" in chinese
+        assert said.count("\n") == chinese.count("\n") == 0
+
+
+def test_questions_of_a_call_that_name_an_image_are_refused():
+    with pytest.raises(QuestionsError, match=r"^questions\.jsonl, line 1: it names an image, which is not read here"):
+        parsed_questions([ONE | {"image": "/etc/passwd"}])
+    items, _ = parsed_questions([ONE])
+    assert items[0].image is None
+
+
+def test_what_a_visitor_asks_to_be_answered_by_yes_or_no_is_measured(tmp_path):
+    file = tmp_path / "x.jsonl"
+    file.write_text(json.dumps({"text": "Is gold a metal?", "label": "yes", "category": "metals"}))
+    (item,), _ = questions_of(str(file))
+    assert item == Item(prompt="Is gold a metal?", answers=("Yes",), wrong=("No",), domain="metals")
 
 
 def test_an_empty_file_is_said_to_be_empty_in_both_languages(tmp_path):
