@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import dola_core
 from app.settings import read_settings
 from dola_core.cli.compare import main as dola
 from dola_core.errors import DatasetError, LoadError, PromptError
 from dola_core.layer_search.__main__ import main as dola_layer_search
+from dola_core.models import loading
+from tests.dola_core.models.images.cases import loaded
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,6 +34,17 @@ def arguments_of(command: str) -> list[str]:
 HERE = [code for code in PYTHON if "Client(" not in code]
 
 
+@pytest.fixture(autouse=True)
+def _tiny_models_of_the_hub(monkeypatch):
+    """A tiny random model of the same family in the place of one that would have to be downloaded."""
+    own = loading.load_model
+
+    def load_model(name=None, **how):
+        return loaded("smolvlm") if name == "HuggingFaceTB/SmolVLM-256M-Instruct" else own(name, **how)
+
+    monkeypatch.setattr(dola_core, "load_model", load_model)
+
+
 @pytest.mark.parametrize("code", HERE)
 def test_the_examples_run(code, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -46,26 +60,29 @@ BAD = [
     ("generate", "alpha=0.1", "alpha=1.5", ValueError, "alpha must be a number from 0 to 1; got 1.5."),
     ("generate", "alpha=0.1", "alpha=float('nan')", ValueError, "alpha must be a number from 0 to 1; got nan."),
     (
-        "compare",
+        "DolaDynamic",
         '"The capital of Australia is"',
         '" "',
         PromptError,
         "The prompt is empty; type something to complete.",
     ),
-    ("compare", "layer=26", "layer=30", ValueError, f"{LAYER} 30."),
-    ("compare", "alpha=0.2", "alpha=2", ValueError, "alpha must be a number from 0 to 1; got 2."),
-    ("compare", "max_new_tokens=12", "max_new_tokens=0", ValueError, "max_new_tokens"),
-    ("compare", "max_new_tokens=12", "new_tokens=12", ValueError, "new_tokens"),
-    ("compare", "lanes = (", "lanes = () and (", ValueError, "A comparison needs at least one lane."),
-    ("compare", "layer=15", "layer=30", ValueError, f"{LAYER} 30."),
-    ("compare", "alpha=0.3", "alpha=0.001", ValueError, "This step is recorded for alpha from 0.01 up; got 0.001."),
-    ("compare", "index=0", "index=99", IndexError, r"index must be from 0 to \d+, the steps of lane 1; got 99."),
-    ("compare", "index=0", "index=-1", IndexError, r"index must be from 0 to \d+, the steps of lane 1; got -1."),
-    ("compare", "lane=1,", "lane=4,", IndexError, "The trace has no steps of a lane 4; it has 4 lanes, from 0."),
-    ("compare", 'bucket="high"', 'bucket="top"', ValueError, "bucket must be low, high, all"),
-    ("compare", "beta=0.5", "beta=-1", ValueError, "beta"),
-    ("compare", "repetition_penalty=1.2", "repetition_penalty=0", ValueError, "repetition_penalty"),
-    ("compare", "trace.to_json()", '"{"', ValueError, "Invalid JSON"),
+    ("DolaDynamic", "layer=26", "layer=30", ValueError, f"{LAYER} 30."),
+    ("DolaDynamic", "alpha=0.2", "alpha=2", ValueError, "alpha must be a number from 0 to 1; got 2."),
+    ("DolaDynamic", "max_new_tokens=12", "max_new_tokens=0", ValueError, "max_new_tokens"),
+    ("DolaDynamic", "max_new_tokens=12", "new_tokens=12", ValueError, "new_tokens"),
+    ("DolaDynamic", "lanes = (", "lanes = () and (", ValueError, "A comparison needs at least one lane."),
+    ("DolaDynamic", "layer=15", "layer=30", ValueError, f"{LAYER} 30."),
+    ("DolaDynamic", "alpha=0.3", "alpha=0.001", ValueError, "This step is recorded for alpha from 0.01 up; got 0.001."),
+    ("DolaDynamic", "index=0", "index=99", IndexError, r"index must be from 0 to \d+, the steps of lane 1; got 99."),
+    ("DolaDynamic", "index=0", "index=-1", IndexError, r"index must be from 0 to \d+, the steps of lane 1; got -1."),
+    ("DolaDynamic", "lane=1,", "lane=4,", IndexError, "The trace has no steps of a lane 4; it has 4 lanes, from 0."),
+    ("DolaDynamic", 'bucket="high"', 'bucket="top"', ValueError, "bucket must be low, high, all"),
+    ("DolaDynamic", "beta=0.5", "beta=-1", ValueError, "beta"),
+    ("DolaDynamic", "repetition_penalty=1.2", "repetition_penalty=0", ValueError, "repetition_penalty"),
+    ("DolaDynamic", "trace.to_json()", '"{"', ValueError, "Invalid JSON"),
+    ("open_image", "preview.png", "none.png", PromptError, "The image .*none.png cannot be read: No such file"),
+    ("open_image", "preview.png", "README.md", PromptError, "The image .* cannot be read"),
+    ("open_image", '("HuggingFaceTB/SmolVLM-256M-Instruct")', "()", PromptError, "This model reads no images"),
     ("parse_lane", "step=3))", "step=99))", IndexError, "step must be from 1 to 12, the steps of the text; got 99."),
     ("search", "validation.jsonl", "none.jsonl", DatasetError, "none.jsonl cannot be read: No such file or directory."),
     ("search", "[:20]", "[:0]", ValueError, "There are no questions to choose a layer by."),

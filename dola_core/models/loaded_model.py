@@ -116,11 +116,11 @@ class LoadedModel:
             raise PromptError("empty")
         if (size := len(text) + len(system)) > MAX_PROMPT_CHARACTERS:
             raise PromptError("characters", size, MAX_PROMPT_CHARACTERS)
+        prompts = self._image_prompts if images else None
         if chat and not self.has_chat_template:
             raise PromptError("chat")
         text, system = well_formed(text), well_formed(system)
-        if images:
-            prompts = self._image_prompts
+        if prompts:
             return prompts.chat(text, images, system, arguments) if chat else prompts.prompt(text, images)
         return self.text_ids.chat(text, system, arguments) if chat else self.text_ids.prompt(text), None
 

@@ -18,7 +18,7 @@ from dola_core.contrast import log_ratio, log_softmax
 from dola_core.errors import UnsupportedModelError
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
-from dola_core.layer_search.answers.scoring import read_answers
+from dola_core.layer_search.answers.batches import read_answers
 from dola_core.models.reading.cached_texts import ReadingRules
 from dola_core.models.reading.proof import reading_rules
 from dola_core.models.reading.readout import Readout
