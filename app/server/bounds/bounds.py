@@ -41,11 +41,13 @@ LARGE_RELEASED = 4 * MEGABYTE
 def document_cost(body: bytes) -> int:
     """How many bytes it takes at most to parse a JSON document and to answer it, copies included.
 
-    A single character beyond U+FFFF makes a text take four bytes for each, and two copies are needed at a time. Each
-    value is an object of its own, in some of which others lie. One of more than `MAX_VALUES` is never parsed.
+    A single character beyond U+FFFF makes a text take four bytes for each, and two copies are needed at a time; a body
+    of ASCII alone, such as an image in base64, takes one. Each value is an object of its own, in some of which others
+    lie. One of more than `MAX_VALUES` is never parsed.
     """
     values = min(most_values(body.decode("utf-8", "replace")), MAX_VALUES)
-    return 10 * len(body) + 250 * values + 64 * 2**10
+    is_plain = body.isascii() and b"\\u" not in body
+    return (5 if is_plain else 10) * len(body) + 250 * values + 64 * 2**10
 
 
 @dataclass

@@ -53,7 +53,7 @@ class ImagePrompts:
         """`processor` is the model's own, as `find_processor` finds it."""
         self.readout, self.tokenizer, self.text_ids = readout, tokenizer, text_ids
         self.processor = cast(Any, processor)
-        self._trying = threading.Lock()
+        self._trying, self._processing = threading.Lock(), threading.Lock()
         self._found: str | None = None
         """What the trial found wrong, "" if nothing; None before it."""
         self.mark = str(self.processor.image_token)
@@ -141,7 +141,8 @@ class ImagePrompts:
         """The ids that the processor makes of a text with marks, and the tensors beside them."""
         pixels = [image.pixels for image in images]
         try:
-            made = self.processor(text=[text], images=pixels, add_special_tokens=False, return_tensors="pt")
+            with self._processing:  # one image takes many times its size meanwhile
+                made = self.processor(text=[text], images=pixels, add_special_tokens=False, return_tensors="pt")
         except Exception as error:  # each processor has code of its own, which the image's shape may break
             if out_of_memory(error):
                 raise

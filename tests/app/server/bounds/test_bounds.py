@@ -123,9 +123,10 @@ def test_the_largest_document_that_is_taken_finds_room():
 
 @pytest.mark.parametrize(
     "document",
-    [["a" * 3_000_000], ["a" * 3_000_000 + "😀"], ["漢" * 1_000_000], [{"a": {}}] * 70_000, [1.5] * 250_000,
+    [["a" * 3_000_000], {"image": "data:image/png;base64," + "A" * 10_000_000}, ["a" * 3_000_000 + "😀"],
+     ["漢" * 1_000_000], [{"a": {}}] * 70_000, [1.5] * 250_000,
      {f"k{number}": number for number in range(250_000)}],
-    ids=["text", "text with one wide character", "Chinese", "objects", "numbers", "names"],
+    ids=["text", "an image", "text with one wide character", "Chinese", "objects", "numbers", "names"],
 )  # fmt: skip
 def test_a_document_takes_no_more_memory_than_is_reckoned(document):
     body = json.dumps(document, ensure_ascii=False).encode()
@@ -136,6 +137,18 @@ def test_a_document_takes_no_more_memory_than_is_reckoned(document):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < document_cost(body)
+
+
+def test_one_escaped_character_can_make_a_text_wide():
+    """An escape is ASCII as it is sent, and takes four bytes for every character of its text once it is read."""
+    body = b'["' + b"a" * 3_000_000 + rb'\ud83d\ude00"]'
+    tracemalloc.start()
+    parsed(body)
+    kept = json.loads(body)
+    assert json.dumps(kept)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 5 * len(body) < peak < document_cost(body)
 
 
 def test_large_documents_take_no_room_from_small_ones_of_the_same_address():
