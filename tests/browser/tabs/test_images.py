@@ -6,9 +6,10 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.driving import as_tokens, compare, finished
+from tests.browser.driving import arrive, as_tokens, compare, finished
 from tests.browser.test_models import choose, shown
 from tests.dola_core.models.images.families import picture, save
 from tests.server import Server, serve
@@ -79,6 +80,26 @@ def test_a_run_sees_the_image_and_a_third_lane_does_not(page):
     expect(page.locator("#image .add")).to_be_visible()
     run(page, "What is gone?")
     assert page.locator(".duet-strips img.image").count() == 0
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
+def test_axe_finds_no_violation_and_the_keyboard_is_enough(page, server, width, theme):
+    page.set_viewport_size({"width": width, "height": 900})
+    arrive(page, f"{server.url}?__theme={theme}&lang=zh")
+    assert Axe().run(page).violations_count == 0
+    put(page, png())
+    expect(page.locator("#image .picture img")).to_be_visible()
+    page.locator("#image .without").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".duet-pane")).to_have_count(3)
+    run(page)
+    as_tokens(page)
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.locator("#image .drop").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#image .add")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_run_goes_on_from_a_step_with_the_image_alone(page):
