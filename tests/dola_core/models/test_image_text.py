@@ -102,6 +102,7 @@ def test_it_loads_from_a_folder_and_writes_what_it_writes_by_itself(kind, tmp_pa
     model = made(KINDS[kind]())
     loaded = load_model(folder(model, tmp_path), device="cpu", dtype="float32")
     assert loaded.readout.n_layers == 4
+    assert kind == "qwen2-audio" or type(loaded.model) is type(model), "with its eyes"
     prompt = torch.tensor([loaded.encode("The capital of Japan is")])
     written = model.generate(prompt, max_new_tokens=8, do_sample=False)[0, prompt.shape[1] :].tolist()
     lanes = [Baseline(name="baseline"), DolaStatic(name="dola", layer=2)]
