@@ -71,11 +71,11 @@ PROMPT_ERRORS = {
     "image_mark": "The prompt holds {texts}, by which this model marks an image; leave that out.",
     "image_passes": "This model does not go on from an image as it reads one ({reason}); leave the image out.",
     "image_file": "The image {texts} cannot be read: {reason}.",
-    "image_format": "The image is in no format that is read; give a PNG, JPEG, WebP, GIF or BMP file.",
+    "image_format": "The image cannot be read; give a whole PNG, JPEG, WebP, GIF or BMP file.",
     "image_url": "The image is no data URL; give one such as data:image/png;base64,… in base64.",
     "image_damaged": "The image is damaged or cut off; save it again.",
     "image_bytes": "The image has {size:,} bytes; at most {most:,} are read. Make it smaller.",
-    "image_pixels": "The image has {size:,} pixels; at most {most:,} are read. Make it smaller.",
+    "image_pixels": "The image has more than {most:,} pixels; make it smaller.",
     "image_frames": "The image moves; give one that stands still.",
     "vocabulary": "The model's tokenizer has a token for {texts}, but the model itself has none; leave that out.",
 }
@@ -136,6 +136,10 @@ DATASET_ERRORS = {
     "twice": "{file}, line {line}: the field {field} is there twice; leave one out.",
     "empty": "{file}, line {line}: {field} is empty.",
     "type": "{file}, line {line}: {field} is not of its type; answers and wrong are lists of texts, all else is text.",
+    "label": "{file}, line {line}: {field} must be yes or no; a question with other answers has prompt, answers and "
+    "wrong.",
+    "image": "{file}, line {line}: it names an image, which is not read here; measure such questions by the command "
+    "python -m dola_core.layer_search.",
     "quotes": "{file}, line {line} (row {row}): a field in quotes does not end, or something follows its end, or it is "
     "too long.",
     "column": "{file}, line {line}: the column “{column}” is missing; it has {has}.",

@@ -96,15 +96,17 @@ def _search(options: argparse.Namespace) -> str:
     """
     from dola_core.layer_search.evaluate import evaluate_here, measurable_metrics
     from dola_core.layer_search.questions.file import QuestionFile
+    from dola_core.layer_search.questions.image_files import image_facts
     from dola_core.layer_search.report.html_report import REPORT
     from dola_core.layer_search.search import RESULT, questions_to_measure, search_layers
     from dola_core.models.loading import load_model
 
     file = QuestionFile.read(options.data)
-    items = file.items(options.format, preamble=options.preamble)
+    items = file.items(options.format, preamble=options.preamble, images=options.images)
     config = search_config(options, items)
     questions = questions_to_measure(items, config)
     measurable_metrics(questions, config)  # now rather than after minutes of loading; the search itself asks again
+    image_facts(questions.items, questions.numbers)  # likewise
     if options.out.is_dir():
         with folder_in_use(options.out):  # likewise
             pass

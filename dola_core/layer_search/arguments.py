@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dola_core.layer_search.search_config import SearchConfig, Task
 
 # The values that the types and constants of the same names allow; a test compares them.
-FORMATS = ("jsonl", "truthfulqa", "factor")
+FORMATS = ("jsonl", "truthfulqa", "factor", "yesno")
 TASKS = ("mc", "generate")
 STRATEGIES = ("all", "grid", "buckets")
 METRICS = ("mc1", "mc2", "mc3", "accuracy", "margin", "chose", "said", "first", "exact", "contains")
@@ -42,8 +42,11 @@ def command_line() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--model", help="a folder or a Hugging Face name (default: the shipped Atlas-30L)")
-    add("--data", type=Path, required=True, help="questions: JSON Lines, TruthfulQA's CSV or one of FACTOR's")
+    add("--data", type=Path, required=True, help="questions: JSON Lines, TruthfulQA's CSV or one of FACTOR's, or JSON "
+        "Lines of questions answered by yes or no, as POPE's")  # fmt: skip
     add("--format", choices=("auto", *FORMATS), default="auto")
+    add("--images", type=Path, metavar="FOLDER", help="where the images lie that questions name (default: where --data "
+        "lies)")  # fmt: skip
     add("--limit", type=int, metavar="N", help="measure a random sample of so many questions, in which every domain "
         "has its share")  # fmt: skip
     add("--seed", type=int, default=0, help="draws the sample and the examples; the same on every machine (default: 0)")

@@ -55,7 +55,14 @@ def error_cases(
     for decoder, places in decoders:
         for number, index in enumerate(places):
             item = items[index]
-            case = ErrorCase(item=index, prompt=item.prompt, domain=item.domain, answers=item.answers, right=decoder)
+            case = ErrorCase(
+                item=index,
+                prompt=item.prompt,
+                image=item.image_name,
+                domain=item.domain,
+                answers=item.answers,
+                right=decoder,
+            )
             if analysed is None or number < analysed:
                 case = _analysed(loaded, item, case, config, setting, check_stop)
             cases.append(case)
@@ -73,15 +80,14 @@ def _analysed(
     """The case with what the other decoder says, and both distributions at the token that decides."""
     by_scores = config.task == "mc" and config.metric in COMPARING_METRICS
     ids_pair = _preferred_ids if by_scores else _generated_ids
-    question = QuestionIds.of(loaded, item.prompt, chat=config.chat)
+    question = QuestionIds.of_item(loaded, item, chat=config.chat)
     right_ids, wrong_ids = ids_pair(question, item, case.right, config, setting, check_stop)
     common = 0
     while common < min(len(right_ids), len(wrong_ids)) and right_ids[common] == wrong_ids[common]:
         common += 1
     early_norm = config.decoding.early_norm if config.decoding else config.rule.early_norm
-    prefix = [*question.prompt, *right_ids[:common]]
     with stop_between_blocks(loaded.readout, check_stop):
-        q_N, q_J = _next_tokens(loaded, prefix, setting[0], early_norm=early_norm)
+        q_N, q_J = _next_tokens(question, right_ids[:common], setting[0], early_norm=early_norm)
     wrong, shared = loaded.text(wrong_ids).strip(), loaded.text(right_ids[:common]).strip()
     return case.model_copy(update={"wrong": wrong, "common": shared, "q_N": q_N, "q_J": q_J})
 
@@ -121,17 +127,19 @@ def _generated_ids(
     if config.task == "generate":
         decoding = config.decoding or DecodingConfig()
     lanes = (Baseline(), DolaStatic(layer=setting[0], alpha=setting[1]))
-    baseline, dola = generate_ids(question.loaded, question.prompt, lanes, decoding, check_stop=check_stop)
+    baseline, dola = generate_ids(question, lanes, decoding, check_stop=check_stop)
     return (baseline, dola) if right == "baseline" else (dola, baseline)
 
 
 @torch.no_grad()
 def _next_tokens(
-    loaded: LoadedModel, ids: list[int], layer: int, *, early_norm: bool
+    question: QuestionIds, behind: list[int], layer: int, *, early_norm: bool
 ) -> tuple[tuple[Candidate, ...], tuple[Candidate, ...]]:
-    """The most probable next tokens after `ids`, read from the last layer and from `layer`."""
+    """The most probable next tokens after a prompt and the ids `behind` it, read from the last layer and `layer`."""
+    loaded, images = question.loaded, [question.images.inputs] if question.images else ()
     readout = loaded.readout
-    texts = CachedTexts(readout, torch.tensor([ids], device=readout.device), reading_rules(readout))
+    ids = torch.tensor([[*question.prompt, *behind]], device=readout.device)
+    texts = CachedTexts(readout, ids, reading_rules(readout), images)
     h = read_states(texts, [layer, readout.n_layers], last_position)
     log_q_N = log_softmax(readout.logits(h[readout.n_layers]))[0]
     log_q_J = log_softmax(readout.logits(h[layer], early_norm=early_norm))[0]

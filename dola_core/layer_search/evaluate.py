@@ -145,13 +145,21 @@ def evaluate_items(
     except FileWriteError:
         file = None  # a second try would fail as well
         raise
-    except QuestionPromptError as error:
-        raise QuestionPromptError(places[left[error.number - 1]] + 1, error.reason) from error
-    except QuestionTooLongError as error:
-        raise QuestionTooLongError(places[left[error.number - 1]] + 1, error.size, error.most) from error
+    except (QuestionPromptError, QuestionTooLongError) as error:
+        raise renumbered(error, [places[index] for index in left]) from error
     finally:
         if file and table.done.any():
             table.save(file, fingerprint)
+
+
+def renumbered(
+    error: QuestionPromptError | QuestionTooLongError, places: Sequence[int]
+) -> QuestionPromptError | QuestionTooLongError:
+    """The error about one of some items, as one about where it stands in its file; `places` are counted from 0."""
+    number = places[error.number - 1] + 1
+    if isinstance(error, QuestionTooLongError):
+        return QuestionTooLongError(number, error.size, error.most)
+    return QuestionPromptError(number, error.reason)
 
 
 def _evaluate_scores(
@@ -181,10 +189,11 @@ def _evaluate_generation(
     lanes += [DolaStatic(layer=layer, alpha=alpha) for layer in table.layers for alpha in table.alphas]
     lanes += table.lanes
     decoding = config.decoding or DecodingConfig()
-    questions = prompts_of(loaded, items, config)
-    for index, (item, (prompt, first_ids)) in enumerate(zip(items, questions, strict=True)):
+    check_prompts(loaded, items, config)
+    for index, item in enumerate(items):
+        question, first_ids = _prompt_of(loaded, index, item, config)
         rows = []
-        for ids in generate_ids(loaded, prompt, lanes, decoding, check_stop=check_stop):
+        for ids in generate_ids(question, lanes, decoding, check_stop=check_stop):
             text = loaded.text(ids)
             rows.append(
                 {
@@ -196,40 +205,40 @@ def _evaluate_generation(
         yield index, np.array([[row[metric] for row in rows] for metric in table.metrics], dtype=np.float64)
 
 
-def prompts_of(loaded: LoadedModel, items: Sequence[Item], config: SearchConfig) -> list[tuple[list[int], set[int]]]:
-    """The ids of each prompt that texts are generated for, and those that its answers begin with.
+def check_prompts(loaded: LoadedModel, items: Sequence[Item], config: SearchConfig) -> None:
+    """Raises `QuestionPromptError` if a prompt that texts are generated for cannot be read, or leaves no room.
 
-    Raises `QuestionPromptError` if the model cannot read one, or has no room after it.
+    Prompts with images are left to `check_images`.
     """
-    decoding, engine = config.decoding or DecodingConfig(), Engine(loaded)
-    questions = []
-    for number, item in enumerate(items, start=1):
-        try:
-            question = QuestionIds.of(loaded, item.prompt, chat=config.chat)
-            engine.check(Comparison(item.prompt, tuple(question.prompt), (Baseline(),), decoding))
-            questions.append((question.prompt, {question.answer(answer)[0] for answer in item.answers}))
-        except PromptError as error:
-            raise QuestionPromptError(number, error) from error
-    return questions
+    for index, item in enumerate(items):
+        if item.image is None:
+            _prompt_of(loaded, index, item, config)
+
+
+def _prompt_of(loaded: LoadedModel, index: int, item: Item, config: SearchConfig) -> tuple[QuestionIds, set[int]]:
+    """The prompt that texts are generated for, and the ids that its answers begin with; raises as `check_prompts`."""
+    decoding = config.decoding or DecodingConfig()
+    try:
+        question = QuestionIds.of_item(loaded, item, chat=config.chat)
+        Engine(loaded).check(Comparison(item.prompt, tuple(question.prompt), (Baseline(),), decoding))
+        return question, {question.answer(answer)[0] for answer in item.answers}
+    except PromptError as error:
+        raise QuestionPromptError(index + 1, error) from error
 
 
 def generate_ids(
-    loaded: LoadedModel,
-    prompt: Sequence[int],
-    lanes: Sequence[Lane],
-    decoding: DecodingConfig,
-    *,
-    check_stop: CheckStop = go_on,
+    question: QuestionIds, lanes: Sequence[Lane], decoding: DecodingConfig, *, check_stop: CheckStop = go_on
 ) -> list[list[int]]:
-    """The token ids that each lane generates behind those of the prompt, `LANES` lanes at a time.
+    """The token ids that each lane generates behind a question's prompt, `LANES` lanes at a time.
 
     Lanes share a row while their texts are equal. What `check_stop` raises ends the generation.
     """
-    engine = Engine(loaded)
+    engine = Engine(question.loaded)
     ids: list[list[int]] = [[] for _ in lanes]
     for first in range(0, len(lanes), LANES):
-        comparison = Comparison("", tuple(prompt), tuple(lanes[first : first + LANES]), decoding)
-        with stop_between_blocks(loaded.readout, check_stop):
+        some = tuple(lanes[first : first + LANES])
+        comparison = Comparison("", tuple(question.prompt), some, decoding, images=question.images)
+        with stop_between_blocks(question.loaded.readout, check_stop):
             for output in engine.compare(comparison, record=False):
                 check_stop()
                 for lane, token in output.tokens.items():

@@ -1,7 +1,8 @@
 """Measure questions on several processors, cards or machines at once, by Ray: every worker has the model.
 
 Workers get the batches in which one process would read the questions, one after another, so that each question has the
-numbers that it has there. Ray starts a worker that is lost anew, and asks it again for what it had not answered.
+numbers that it has there. Images are opened by the workers, on their machines, and must be the same there. Ray starts a
+worker that is lost anew, and asks it again for what it had not answered.
 """
 
 import importlib.util
@@ -16,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from dola_core.errors import LoadError
+from dola_core.errors import LoadError, QuestionPromptError, QuestionTooLongError
 from dola_core.lanes import Lane
-from dola_core.layer_search.answers.scoring import batches_of
+from dola_core.layer_search.answers.batches import batches_of
 from dola_core.layer_search.answers.stopping import CheckStop
-from dola_core.layer_search.evaluate import Measured, MetricTable, evaluate_here, prompts_of
+from dola_core.layer_search.evaluate import Measured, MetricTable, check_prompts, evaluate_here, renumbered
 from dola_core.layer_search.metrics import Metric
 from dola_core.layer_search.questions.dataset import Item
+from dola_core.layer_search.questions.image_files import image_facts, images_sha256
 from dola_core.layer_search.search_config import SearchConfig
 from dola_core.models.identity import memory_identity
 from dola_core.models.loaded_model import LoadedModel
@@ -62,9 +64,11 @@ class Worker:
         return loaded
 
     def measure(
-        self, items: Sequence[Item], config: SearchConfig, settings: TableSettings
+        self, items: Sequence[Item], config: SearchConfig, settings: TableSettings, images: str | None
     ) -> list[tuple[int, np.ndarray]]:
-        """The metrics of some items, each `[metrics, S]`, with their indices."""
+        """The metrics of some items, each `[metrics, S]`, with their indices; `LoadError` for other images."""
+        if images_sha256(items, image_facts(items)) != images:
+            raise LoadError("A worker has other images under the same paths; give all machines the same folder.")
         table = MetricTable(len(items), settings.metrics, settings.layers, settings.alphas, settings.lanes)
         return list(evaluate_here(self.loaded, items, config, table))
 
@@ -102,10 +106,10 @@ class RayWorkers:
         if not items:
             return
         if config.task == "generate":
-            prompts_of(loaded, items, config)  # what cannot be read is refused before anything is measured
+            check_prompts(loaded, items, config)  # what cannot be read is refused before anything is measured
             batches = [[index] for index in range(len(items))]
         else:
-            batches = batches_of(loaded, items, chat=config.chat)
+            batches = [list(batch.indices) for batch in batches_of(loaded, items, chat=config.chat)]
         settings = TableSettings(table.metrics, table.layers, table.alphas, table.lanes)
         import ray
 
@@ -161,7 +165,8 @@ class RayWorkers:
         while left or under_way:
             while left and idle:
                 worker, batch = idle.pop(), left.pop()
-                asked = worker.measure.remote([items[index] for index in batch], config, settings)
+                own = [items[index] for index in batch]
+                asked = worker.measure.remote(own, config, settings, images_sha256(own, image_facts(own)))
                 under_way[asked] = worker, batch
             if not under_way:
                 what = f" ({lost})" if lost else ""
@@ -173,7 +178,9 @@ class RayWorkers:
                 try:
                     measured = ray.get(asked)
                 except RayTaskError as error:
-                    raise error.cause from None
+                    cause = error.cause
+                    numbered = isinstance(cause, QuestionPromptError | QuestionTooLongError)
+                    raise renumbered(cause, batch) if numbered else cause from None
                 except RayError as error:  # lost for good: others go on with what it had
                     lost = next(iter(str(error).strip().splitlines()), "")
                     left.append(batch)

@@ -63,6 +63,8 @@ class DataInfo(ResultRecord):
     """Where the solved examples stand in the file, from 0."""
     seed: int | None = None
     """The seed by which sample and examples were drawn; None if nothing was."""
+    images_sha256: str | None = Field(None, exclude_if=lambda value: value is None)
+    """Hash of the pixels of all images of the questions to measure, in their order; None without images."""
 
     @property
     def sampled(self) -> bool:
@@ -75,7 +77,16 @@ class DataInfo(ResultRecord):
         return f"a random sample of {self.of:,} of {self.held:,} questions (seed {self.seed})" if self.sampled else ""
 
     @classmethod
-    def about(cls, questions: MeasuredQuestions, config: SearchConfig, *, name: str, sha256: str, items: int) -> Self:
+    def about(
+        cls,
+        questions: MeasuredQuestions,
+        config: SearchConfig,
+        *,
+        name: str,
+        sha256: str,
+        items: int,
+        images_sha256: str | None = None,
+    ) -> Self:
         """What a result says about the questions, `items` of which were answered."""
         drawn = questions.sampled or questions.examples
         return cls(
@@ -87,6 +98,7 @@ class DataInfo(ResultRecord):
             left_out=questions.left_out,
             examples=questions.examples,
             seed=config.seed if drawn else None,
+            images_sha256=images_sha256,
         )
 
 
@@ -201,6 +213,8 @@ class ErrorCase(ResultRecord):
     """Where the question stands in its file, from 0."""
     prompt: str = ""
     """The question as its file has it, without the solved examples; empty in a result without texts."""
+    image: str = Field("", exclude_if=lambda name: not name)
+    """The file name of its image; empty without one, and in a result without texts."""
     domain: str
     answers: tuple[str, ...] = ()
     right: Literal["baseline", "dola"]
@@ -265,7 +279,9 @@ class SearchResult(ResultRecord):
         ):
             raise ValueError("The questions are not those of the result; give the file that was measured.")
         errors = tuple(
-            case.model_copy(update={"prompt": item.prompt, "answers": item.answers}) for case, item in cases if item
+            case.model_copy(update={"prompt": item.prompt, "image": item.image_name, "answers": item.answers})
+            for case, item in cases
+            if item
         )
         before = "".join(solved(items[number]) for number in self.data.examples)
         return self.model_copy(update={"errors": errors, "before": before})

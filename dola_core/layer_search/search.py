@@ -15,10 +15,12 @@ import numpy as np
 from dola_core.contrast import check_layer
 from dola_core.files.writing import folder_in_use, write_together
 from dola_core.lanes import Lane, lane_text, parse_lane
+from dola_core.layer_search.answers.image_checks import check_images
 from dola_core.layer_search.answers.stopping import CheckStop, go_on
 from dola_core.layer_search.error_analysis import error_cases
 from dola_core.layer_search.evaluate import Evaluate, MetricTable, evaluate_here, evaluate_items, measurable_metrics
 from dola_core.layer_search.questions.dataset import Item
+from dola_core.layer_search.questions.image_files import ImageFacts, image_facts, images_sha256
 from dola_core.layer_search.questions.sample import MeasuredQuestions, measured_questions
 from dola_core.layer_search.report.html_report import REPORT, report_writer
 from dola_core.layer_search.result import DataInfo, SearchResult
@@ -95,8 +97,8 @@ def search_layers(
 
     Raises:
         ValueError: there are no items, the model has not one of the layers, the metric cannot be measured on them, an
-            item is too long, the model has no chat template where `config` asks for one, or the metrics in `out` are
-            of another search.
+            item is too long, an image cannot be decoded or the model reads none, the model has no chat template where
+            `config` asks for one, or the metrics in `out` are of another search.
         FolderInUseError: another search is running in `out`.
         FileWriteError: `out` cannot be written, or the disk is full.
     """
@@ -173,6 +175,8 @@ class Search:
     def run(self) -> Generator[tuple[int, int], None, None]:
         """Evaluate the questions, yielding after each how many are done, and how many there are in all rounds begun."""
         layers = self.config.layers or first_layers(self.config.strategy, self.loaded.readout.n_layers)
+        if self._images:  # now rather than after hours
+            check_images(self.loaded, self.items, self.config, self._images, self.questions.numbers)
         while layers:
             lanes = () if self.rounds else self._further_lanes(layers)
             table = MetricTable(len(self.items), self.metrics, layers, self.config.alphas, lanes)
@@ -207,7 +211,8 @@ class Search:
                 raise ValueError("Lanes beside the layers are scored on the plausible head; leave them out here.")
             for lane in lanes:
                 own = (lane.repetition_penalty, lane.penalty_position, lane.early_norm)
-                if not lane.reads or not lane.least_share or any(value is not None for value in own):
+                plain = lane.image and all(value is None for value in own)
+                if not lane.reads or not lane.least_share or not plain:
                     raise ValueError(
                         f"The lane {lane_text(lane)} can only be measured in generated texts (task generate)."
                     )
@@ -216,11 +221,19 @@ class Search:
     def _fingerprint(self, layers: tuple[int, ...]) -> str:
         """Hash of everything that the metrics at `layers` depend on."""
         items = [item.model_dump() for item in self.items]
+        for fields, item in zip(items, self.items, strict=True):
+            if item.image:  # by its content, whatever it is called
+                fields["image"] = self._images[item.image].sha256
         # How they were drawn shows in the items. Where it is off, chat is left out, as versions without it did.
         drawing = {"few_shot", "layers", "limit", "seed"} | (set() if self.config.chat else {"chat"})
         drawing |= {name for name in ("buckets", "betas", "lanes") if not getattr(self.config, name)}
         parts = [self._model_fingerprint, items, self.config.model_dump(mode="json", exclude=drawing), layers]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def _images(self) -> dict[str, ImageFacts]:
+        """What is kept of the questions' images; `QuestionPromptError` if one cannot be decoded."""
+        return image_facts(self.questions.items, self.questions.numbers)
 
     @cached_property
     def _model_fingerprint(self) -> list[str]:
@@ -234,6 +247,7 @@ class Search:
             text_identity(self.loaded.tokenizer),
             json.dumps(config, sort_keys=True),
             "" if generation is None else generation.to_json_string(use_diff=False),
+            *([self.loaded.processor.to_json_string()] if self._images and self.loaded.processor else []),
         ]
 
     def _next_layers(self) -> tuple[int, ...]:
@@ -268,7 +282,14 @@ class Search:
             layers,
             lanes,
             model=self.loaded.info,
-            data=DataInfo.about(self.questions, self.config, name=self.name, sha256=self.sha256, items=len(answered)),
+            data=DataInfo.about(
+                self.questions,
+                self.config,
+                name=self.name,
+                sha256=self.sha256,
+                items=len(answered),
+                images_sha256=images_sha256(self.items, self._images),
+            ),
             seconds=time.monotonic() - self._start,
             complete=self.finished,
         )

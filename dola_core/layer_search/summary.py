@@ -39,7 +39,7 @@ def summarise(
     """The result, without error cases, from the metrics of all `items`: {metric: `[n, S]`}, the last columns of which
     are the `lanes`'."""
     grid = SettingGrid(tuple(layers), config.alphas)
-    clusters, end = [item.entity for item in items], 1 + len(layers) * len(config.alphas)
+    clusters, end = [item.cluster for item in items], 1 + len(layers) * len(config.alphas)
     bootstrap, chosen_by = ClusterBootstrap(clusters), values[config.metric][:, :end]
     best = best_column(chosen_by.mean(0))
     layer, alpha = grid.setting(best)

@@ -1,12 +1,20 @@
-"""A question as token ids: its prompt as plain text or as a user's turn of a chat, and answers that follow it."""
+"""A question as token ids: its prompt as plain text or as a user's turn of a chat, and answers that follow it.
+
+Where the prompt holds an image, answers are read behind the text alone: what stands before it is no part of them.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Self
 
 from transformers import PreTrainedTokenizerBase
 
+from dola_core.comparison import ChatTurn, Prompt
+from dola_core.layer_search.questions.dataset import Item
+from dola_core.layer_search.questions.image_files import question_image
 from dola_core.layer_search.questions.sample import answer_gap
 from dola_core.models.chat_template import ANSWER, user_turn
+from dola_core.models.images.image_file import PromptImage
+from dola_core.models.images.image_prompts import PromptImages
 from dola_core.models.loaded_model import LoadedModel, well_formed
 
 
@@ -16,24 +24,35 @@ class QuestionIds:
 
     loaded: LoadedModel
     text: str
-    """What an answer follows: the prompt, or the chat up to where the assistant's answer begins."""
+    """What an answer follows: the prompt without images, or the chat up to where the assistant's answer begins."""
     gap: str
     """What parts an answer from it."""
     chat: bool
     prompt: list[int]
-    """The ids of the text."""
+    """The ids of the prompt, images included."""
+    images: PromptImages | None = None
+    """What the model reads beside them."""
 
     @classmethod
-    def of(cls, loaded: LoadedModel, prompt: str, *, chat: bool = False) -> Self:
-        """The ids of a prompt; with `chat`, as the user's turn of the model's chat template.
+    def of(cls, loaded: LoadedModel, prompt: str, *, chat: bool = False, images: tuple[PromptImage, ...] = ()) -> Self:
+        """The ids of a prompt behind its images; with `chat`, as the user's turn of the model's chat template.
 
-        Raises `PromptError` if it holds what the model has no token for.
+        Raises `PromptError` if it holds what the model has no token for, or images that the model does not read.
         """
-        ids = loaded.encode(prompt, chat=chat)
+        if images:
+            ids, read = loaded.read_prompt(Prompt(prompt, images, ChatTurn() if chat else None))
+        else:
+            ids, read = loaded.encode(prompt, chat=chat), None
         if not chat:
-            return cls(loaded, prompt, answer_gap(prompt), chat, ids)
-        text = user_turn(loaded.tokenizer, well_formed(prompt))
-        return cls(loaded, text, _gap_in_chat(loaded.tokenizer, well_formed(prompt), text), chat, ids)
+            return cls(loaded, prompt, answer_gap(prompt), chat, ids, read)
+        text = user_turn(loaded.tokenizer, well_formed(prompt), images=len(images))
+        gap = _gap_in_chat(loaded.tokenizer, well_formed(prompt), text, len(images))
+        return cls(loaded, text, gap, chat, ids, read)
+
+    @classmethod
+    def of_item(cls, loaded: LoadedModel, item: Item, *, chat: bool = False) -> Self:
+        """The ids of a question's prompt, for which its image is opened. Raises `PromptError`."""
+        return cls.of(loaded, item.prompt, chat=chat, images=(question_image(item.image),) if item.image else ())
 
     def answer(self, text: str) -> list[int]:
         """The ids of an answer behind the prompt. Raises `PromptError` if it holds what the model has no token for."""
@@ -41,9 +60,10 @@ class QuestionIds:
         return self._answer_in_chat(well_formed(answer)) if self.chat else self._answer_in_text(answer)
 
     def _answer_in_text(self, answer: str) -> list[int]:
+        prompt = self.prompt if self.images is None else self.loaded.encode(self.text)
         joint = self.loaded.encode(self.text + answer)
-        if joint[: len(self.prompt)] == self.prompt and len(joint) > len(self.prompt):
-            return joint[len(self.prompt) :]
+        if joint[: len(prompt)] == prompt and len(joint) > len(prompt):
+            return joint[len(prompt) :]
         # The tokenizer merges across the border: encode the answer by itself.
         return self.loaded.text_ids.continuation(answer)
 
@@ -60,13 +80,13 @@ class QuestionIds:
         return joint[len(prompt) :]
 
 
-def _gap_in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str) -> str:
+def _gap_in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str, images: int) -> str:
     """What the template writes between `text`, a chat up to the assistant's answer, and an answer that stands there.
 
     Where the template does not tell, because it writes past answers in another way, it is as in plain text.
     """
-    for as_parts in (False, True):
-        turns = [_turn("user", prompt, as_parts), _turn("assistant", ANSWER, as_parts)]
+    for user_parts, own_parts in ((True, True), (True, False)) if images else ((False, False), (True, True)):
+        turns = [_turn("user", prompt, user_parts, images), _turn("assistant", ANSWER, own_parts)]
         try:
             whole = str(tokenizer.apply_chat_template(turns, tokenize=False))
         except MemoryError:
@@ -79,5 +99,6 @@ def _gap_in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str) -> 
     return answer_gap(text)
 
 
-def _turn(role: str, text: str, as_parts: bool) -> dict[str, Any]:
-    return {"role": role, "content": [{"type": "text", "text": text}] if as_parts else text}
+def _turn(role: str, text: str, as_parts: bool, images: int = 0) -> dict[str, Any]:
+    pictures: list[dict[str, Any]] = [{"type": "image"}] * images
+    return {"role": role, "content": [*pictures, {"type": "text", "text": text}] if as_parts else text}

@@ -4,32 +4,28 @@ Teacher forcing: an answer's log-likelihood needs the read-outs at its own token
 answers are read as a batch on the prompt's KV cache, and the hidden states of all layers go through the LM head a few
 positions at a time. Memory beside the model: the KV cache of `BATCH_TOKENS` tokens (or of one prompt with one answer,
 if that is more), the hidden states at the answers' tokens, and `CHUNK_LOGITS` logits. Nothing grows with
-layers × vocabulary × length.
+layers × vocabulary × length. An image is decoded when its questions are scored, and read once for all of them.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from random import Random
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dola_core.contrast import log_softmax
-from dola_core.errors import PromptError, QuestionPromptError, QuestionTooLongError
 from dola_core.lanes import Lane
+from dola_core.layer_search.answers.batches import Question, batches_of, read_answers
+from dola_core.layer_search.answers.image_batches import read_image_answers
 from dola_core.layer_search.answers.lane_scores import LaneScores
 from dola_core.layer_search.answers.plausible_heads import PlausibleHeads, PostSoftmax, score_without_head
 from dola_core.layer_search.answers.question_ids import QuestionIds
 from dola_core.layer_search.answers.stopping import CheckStop, go_on, stop_between_blocks
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.models.loaded_model import LoadedModel
-from dola_core.models.reading.cached_texts import CachedTexts, read_states
-from dola_core.models.reading.proof import context_length, reading_rules
-from dola_core.models.reading.readout import Readout, last_position
+from dola_core.models.reading.readout import Readout
 
-BATCH_TOKENS = 4096
-"""Tokens of prompts and answers that are read together."""
 CHUNK_LOGITS = 1 << 23
 """Logits of one layer that are held at a time: 32 MB in float32."""
 
@@ -65,18 +61,6 @@ class Scored:
     """Bool `[S]`: greedy decoding begins with a right answer, as whole words."""
     first: np.ndarray
     """Bool `[S]`: the first greedy token is the first token of a right answer."""
-
-
-@dataclass(frozen=True)
-class _Question:
-    """A question as token ids."""
-
-    index: int
-    """Index among the items."""
-    prompt: list[int]
-    answers: list[list[int]]
-    """The right answers first."""
-    n_right: int
 
 
 @dataclass(frozen=True)
@@ -117,24 +101,8 @@ def score_items(
     read.
     """
     grid = _ScoringGrid(tuple(layers), tuple(alphas), scoring or ScoringConfig(), tuple(lanes), check_stop)
-    for batch in _shuffled_batches(loaded, items, chat):
-        yield _score_batch(loaded.readout, batch, grid, loaded.continues_word)
-
-
-def batches_of(loaded: LoadedModel, items: Sequence[Item], *, chat: bool = False) -> list[list[int]]:
-    """The indices of the items that `score_items` reads together, in its order.
-
-    Scored by themselves, the items of a batch are one batch again, and have the same scores to the last bit. Raises as
-    `score_items` does.
-    """
-    return [[question.index for question in batch] for batch in _shuffled_batches(loaded, items, chat)]
-
-
-def _shuffled_batches(loaded: LoadedModel, items: Sequence[Item], chat: bool) -> "list[list[_Question]]":
-    questions = [_question(loaded, index, item, chat) for index, item in enumerate(items)]
-    batches = list(_batches(sorted(questions, key=lambda question: len(question.prompt))))
-    Random(0).shuffle(batches)  # so that the first results are of a sample, not of the shortest questions
-    return batches
+    for batch in batches_of(loaded, items, chat=chat):
+        yield _score_batch(loaded.readout, batch.questions(loaded, items, chat=chat), grid, loaded.continues_word)
 
 
 def answer_ids(loaded: LoadedModel, prompt: str, text: str, *, chat: bool = False) -> list[int]:
@@ -146,44 +114,11 @@ def answer_ids(loaded: LoadedModel, prompt: str, text: str, *, chat: bool = Fals
     return QuestionIds.of(loaded, prompt, chat=chat).answer(text)
 
 
-def _question(loaded: LoadedModel, index: int, item: Item, chat: bool) -> _Question:
-    try:
-        ids = QuestionIds.of(loaded, item.prompt, chat=chat)
-        answers = [ids.answer(text) for text in (*item.answers, *item.wrong)]
-    except PromptError as error:
-        raise QuestionPromptError(index + 1, error) from error
-    length, context = len(ids.prompt) + max(map(len, answers)), context_length(loaded.readout)
-    if context is not None and length > context:
-        raise QuestionTooLongError(index + 1, length, context)
-    return _Question(index, ids.prompt, answers, len(item.answers))
-
-
-def _batches(questions: list[_Question]) -> Iterator[list[_Question]]:
-    """Group questions, sorted by prompt length, into batches whose prompts have one length and need no padding.
-
-    Each batch holds as many as fit into `BATCH_TOKENS` with their padded answers, and at least one question.
-    """
-    batch: list[_Question] = []
-    n_answers = longest = 0
-    for question in questions:
-        longest_here = max(map(len, question.answers))
-        joint_answers, joint_longest = n_answers + len(question.answers), max(longest, longest_here)
-        length = len(question.prompt)
-        full = joint_answers * (length + joint_longest) > BATCH_TOKENS
-        if batch and (length != len(batch[0].prompt) or full):
-            yield batch
-            batch, joint_answers, joint_longest = [], len(question.answers), longest_here
-        batch.append(question)
-        n_answers, longest = joint_answers, joint_longest
-    if batch:
-        yield batch
-
-
 @torch.inference_mode()
 def _score_batch(
-    readout: Readout, batch: list[_Question], grid: _ScoringGrid, continues_word: Tensor
+    readout: Readout, batch: Sequence[Question], grid: _ScoringGrid, continues_word: Tensor
 ) -> list[tuple[int, Scored]]:
-    """The scores of a batch of questions, whose prompts have one length."""
+    """The scores of questions that are read together: texts whose prompts have one length, or about one image."""
     answers = [(row, answer) for row, question in enumerate(batch) for answer in question.answers]
     # A position predicts the next token. An answer of n tokens has n + 1 positions, from its prompt's last token, which
     # predicts its first, to its own last token, which predicts what follows the answer (target −1).
@@ -192,7 +127,11 @@ def _score_batch(
     chunk_size = max(1, CHUNK_LOGITS // readout.vocab_size)
     parts = []
     with stop_between_blocks(readout, grid.check_stop):
-        for group, h in read_answers(readout, [question.prompt for question in batch], answers, grid.reads):
+        if batch[0].images:
+            read = read_image_answers(readout, batch, answers, grid.reads)
+        else:
+            read = read_answers(readout, [question.prompt for question in batch], answers, grid.reads)
+        for group, h in read:
             targets = torch.tensor([token for _, ids in group for token in [*ids, -1]])
             for first in range(0, len(targets), chunk_size):
                 positions = slice(first, first + chunk_size)
@@ -207,7 +146,7 @@ def _score_batch(
 
 
 def _split_by_question(
-    batch: list[_Question], sums: np.ndarray, greedy: np.ndarray, greedy_first: np.ndarray
+    batch: Sequence[Question], sums: np.ndarray, greedy: np.ndarray, greedy_first: np.ndarray
 ) -> list[tuple[int, Scored]]:
     """Divide the results of a batch's answers, each `[answers, S]`, among its questions.
 
@@ -229,53 +168,6 @@ def _split_by_question(
         results.append((question.index, scored))
         start = end
     return results
-
-
-Answers = list[tuple[int, list[int]]]
-"""(row of the prompt in the batch, token ids) of each answer."""
-
-
-def read_answers(
-    readout: Readout, prompts: list[list[int]], answers: Answers, layers: tuple[int, ...]
-) -> Iterator[tuple[Answers, dict[int, Tensor]]]:
-    """Run the model on prompts of one length, and on their KV cache over the answers, `BATCH_TOKENS` at a time.
-
-    Yields groups of answers with the block outputs at the positions that predict their tokens and what follows them,
-    answer after answer: {layer: `[Σ (length + 1), d]`} for `layers` and the last layer.
-    """
-    captured = [*layers, readout.n_layers]
-    rules = reading_rules(readout)
-    texts = CachedTexts(readout, torch.tensor(prompts, device=readout.device), rules)
-    prompt_states = read_states(texts, captured, last_position) if rules.in_chunks else None
-    longest = max(len(ids) for _, ids in answers)
-    group_size = max(1, BATCH_TOKENS // (len(prompts[0]) + longest))
-    for first in range(0, len(answers), group_size):
-        group = answers[first : first + group_size]
-        is_last = first + group_size >= len(answers)
-        yield group, _read_group(texts if is_last else texts.copy(), prompt_states, group, captured)
-
-
-def _read_group(
-    texts: CachedTexts, prompt_states: dict[int, Tensor] | None, answers: Answers, captured: list[int]
-) -> dict[int, Tensor]:
-    """Block outputs at the prompts' last tokens and at the answers' tokens; extends `texts`, the prompts.
-
-    `prompt_states` {layer: `[prompts, d]`} are those at the prompts' last tokens. They are None for a model that must
-    read a prompt and its answer in one piece.
-    """
-    rows = torch.tensor([row for row, _ in answers])  # on the CPU: such an index works on every layer's device
-    prompt = texts.ids.shape[1]
-    texts.select(rows.tolist())
-    width = max(len(ids) for _, ids in answers)
-    # Padding on the right needs no mask: attention is causal.
-    texts.append(torch.tensor([ids + [0] * (width - len(ids)) for _, ids in answers]))
-    states = read_states(texts, captured, (lambda h: h) if prompt_states else (lambda h: h[:, prompt - 1 :]))
-    if prompt_states:
-        states = {
-            layer: torch.cat([prompt_states[layer][rows][:, None], states.pop(layer)], dim=1) for layer in captured
-        }
-    inside = torch.arange(width + 1) <= torch.tensor([len(ids) for _, ids in answers])[:, None]
-    return {layer: states.pop(layer)[inside] for layer in captured}
 
 
 def _score_tokens(

@@ -1,7 +1,8 @@
 """Questions with right and wrong answers, and the files they are read from.
 
-Three formats: the project's own JSON Lines, TruthfulQA's CSV, and FACTOR's CSVs. A file that cannot be read raises a
-`DatasetError` whose one sentence names the line and, for a CSV, the column.
+Four formats: the project's own JSON Lines, TruthfulQA's CSV, FACTOR's CSVs, and questions answered by yes or no as POPE
+publishes them. Those in JSON Lines may each name an image, by a path from the file's folder or another one. A file that
+cannot be read raises a `DatasetError` whose one sentence names the line and, for a CSV, the column.
 """
 
 import json
@@ -15,8 +16,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Val
 from dola_core.errors import DatasetError
 from dola_core.files.encoding import decode_text
 from dola_core.files.tables import BLANK, Row, Table
+from dola_core.layer_search.questions.yes_no import OTHER_NAMES, YesNoQuestion, is_yes_no, not_blank
 
-Format = Literal["jsonl", "truthfulqa", "factor"]
+Format = Literal["jsonl", "truthfulqa", "factor", "yesno"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 TRUTHFULQA_COLUMNS = ("Question", "Best Answer", "Correct Answers", "Incorrect Answers")
@@ -65,6 +67,7 @@ ERROR_KINDS = {
     "extra_forbidden": "unknown",
     "value_error": "empty",
     "too_short": "empty",
+    "literal_error": "label",
 }
 """{pydantic's error type: `DatasetError.kind`}; every other type is "type"."""
 
@@ -98,10 +101,27 @@ class Item(BaseModel):
     """What the question asks for, finer than its domain."""
     entity: str = ""
     """What the question is about. Questions about the same entity are not statistically independent."""
+    image: Annotated[str, AfterValidator(not_blank)] | None = Field(None, exclude_if=lambda path: path is None)
+    """Path of the image that stands before the prompt, absolute where a file was read. It is opened when the question
+    is measured."""
+
+    @property
+    def cluster(self) -> str:
+        """What it has in common with questions that it is not independent of: its entity, or else its image."""
+        return self.entity or self.image or ""
+
+    @property
+    def image_name(self) -> str:
+        """The name of the image's file, without folders; empty if it has none."""
+        return Path(self.image).name if self.image else ""
 
 
 def read_items(
-    path: str | PathLike[str], format: Format | Literal["auto"] = "auto", *, preamble: bool = False
+    path: str | PathLike[str],
+    format: Format | Literal["auto"] = "auto",
+    *,
+    preamble: bool = False,
+    images: str | PathLike[str] | None = None,
 ) -> list[Item]:
     """Read the questions of a file.
 
@@ -110,12 +130,13 @@ def read_items(
             semicolons, tabs or bars.
         format: "auto" detects the format from the file's beginning.
         preamble: put `PREAMBLE` before every question of a TruthfulQA file.
+        images: the folder that paths of images start from; None for that of the file. No image is opened here.
 
     Raises:
         DatasetError: the file cannot be read, or not in this format; the message names line and column.
     """
-    name = Path(path).name
-    return parse_items(name, text_of(name, file_bytes(path)), format, preamble=preamble)
+    name, folder = Path(path).name, Path(path).parent if images is None else images
+    return parse_items(name, text_of(name, file_bytes(path)), format, preamble=preamble, images=folder)
 
 
 def file_bytes(path: str | PathLike[str]) -> bytes:
@@ -140,11 +161,20 @@ def text_of(name: str, data: bytes) -> str:
 
 
 def parse_items(
-    name: str, text: str, format: Format | Literal["auto"] = "auto", *, preamble: bool = False
+    name: str,
+    text: str,
+    format: Format | Literal["auto"] = "auto",
+    *,
+    preamble: bool = False,
+    images: str | PathLike[str] | None = None,
 ) -> list[Item]:
-    """The questions in the text of the file called `name`, as `read_items` reads them."""
-    if format == "jsonl" or (format == "auto" and text.lstrip()[:1] in ("{", "[")):
-        return _parse_jsonl(name, text)
+    """The questions in the text of the file called `name`, as `read_items` reads them.
+
+    Without a folder of `images`, a question that names one is refused: what a stranger wrote must not open files here.
+    """
+    if format in ("jsonl", "yesno") or (format == "auto" and text.lstrip()[:1] in ("{", "[")):
+        yes_no = format == "yesno" or (format == "auto" and is_yes_no(text))
+        return _parse_lines(name, text, _yes_no_item if yes_no else Item.model_validate_json, images)
     table = Table.of(name, text, COLUMNS)
     if (_detect_format(table) if format == "auto" else format) == "truthfulqa":
         item_of = _truthfulqa(table, preamble)
@@ -173,26 +203,52 @@ def _detect_format(table: Table) -> Format:
     raise DatasetError("format", table.file, line=f"{table.line:,}", truthfulqa=truthfulqa, factor=factor)
 
 
-def _parse_jsonl(name: str, text: str) -> list[Item]:
+def _parse_lines(
+    name: str, text: str, item_of: Callable[[str], Item], images: str | PathLike[str] | None
+) -> list[Item]:
+    """The questions of JSON Lines, each of which `item_of` makes an item of; paths of images start from `images`."""
     items = []
     # Not `splitlines`, which also breaks at characters that a JSON string may contain, such as U+2028.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            items.append(Item.model_validate_json(line))
+            item = item_of(line)
         except ValidationError as error:
             raise _dataset_error(name, number, error) from error
         names = json.loads(line, object_pairs_hook=lambda pairs: [key for key, _ in pairs])
         if twice := next((key for key in names if names.count(key) > 1), None):
-            raise DatasetError("twice", name, line=f"{number:,}", field=twice)
+            raise DatasetError("twice", name, line=f"{number:,}", field=_field_name(twice))
+        if item_of is _yes_no_item:
+            _check_names(name, number, names)
+        if item.image is not None:
+            if images is None:
+                raise DatasetError("image", name, line=f"{number:,}")
+            item = item.model_copy(update={"image": str(Path(images, item.image).absolute())})
+        items.append(item)
     return items
+
+
+def _yes_no_item(line: str) -> Item:
+    return Item(**YesNoQuestion.model_validate_json(line).fields)
+
+
+def _check_names(name: str, line: int, names: Sequence[str]) -> None:
+    """Raises `DatasetError` if a question that is answered by yes or no says the same under two names."""
+    for both in OTHER_NAMES:
+        if set(both) <= set(names):
+            raise DatasetError("twice", name, line=f"{line:,}", field=" / ".join(both))
+
+
+def _field_name(key: object) -> str:
+    """A field's name for a message."""
+    return " ".join(str(key).split())[:MAX_FIELD_NAME]
 
 
 def _dataset_error(name: str, line: int, error: ValidationError) -> DatasetError:
     """The `DatasetError` for a question that pydantic refused."""
     mistake = error.errors(include_input=False)[0]  # the input may be a file of megabytes
-    field = ".".join(" ".join(str(part).split())[:MAX_FIELD_NAME] for part in mistake["loc"])
+    field = ".".join(map(_field_name, mistake["loc"]))
     kind = ERROR_KINDS.get(mistake["type"], "type")
     return DatasetError(kind, name, line=f"{line:,}", field=field)
 

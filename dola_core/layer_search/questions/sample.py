@@ -65,6 +65,8 @@ def measured_questions(
         raise ValueError(
             f"There are {len(items):,} questions, too few for {few_shot:,} solved examples beside them; ask for fewer."
         )
+    if few_shot and any(item.image for item in items):
+        raise ValueError("Solved examples would stand before a question without their images; leave out few_shot.")
     everything = range(len(items))
     examples = stratified_sample(items, everything, few_shot, f"example {seed}")
     entities = {items[number].entity for number in examples} - {""}

@@ -70,6 +70,7 @@ def _configuration(result: SearchResult) -> list[str]:
         f"{model.name} in {model.dtype}, {model.n_layers} layers",
         f"{data.name}: {data.items:,} of {data.of:,} questions"
         + (f" (SHA-256 {data.sha256[:16]}…)" if data.sha256 else ""),
+        *([f"with images (SHA-256 of their pixels {data.images_sha256[:16]}…)"] if data.images_sha256 else []),
         *_drawing(result),
         f"task {config.task}, {_layers_of(result)}, {'tested' if config.one_setting else 'chosen'} by {config.metric}",
     ]
@@ -233,8 +234,9 @@ def _error_case(case: ErrorCase) -> str:
     if not case.prompt:
         return f"<p>question {case.item + 1:,}{escape(domain)}</p>"
     instead = f", not “{_text(case.wrong)}”" if case.wrong else ""
+    image = f"[{escape(cut(case.image, LONGEST_NAME))}] " if case.image else ""
     summary = (
-        f"question {case.item + 1:,}: {_text(case.prompt.removeprefix(PREAMBLE))} … "
+        f"question {case.item + 1:,}: {image}{_text(case.prompt.removeprefix(PREAMBLE))} … "
         f"<b>{_text(' / '.join(case.answers))}</b>{instead}"
     )
     if not case.q_N:

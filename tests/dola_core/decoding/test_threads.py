@@ -12,7 +12,7 @@ from transformers import LogitsProcessor
 from dola_core.contrast import log_ratio, log_softmax
 from dola_core.generation import generate_with_dola_static
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
-from dola_core.layer_search.answers.scoring import _Question, read_answers
+from dola_core.layer_search.answers.batches import Question, read_answers
 from tests.dola_core.tiny import beam_search, compare, hooks_on, prompt, texts
 
 LAYERS = (3, 15, 27)
@@ -50,7 +50,7 @@ def sampled_by_its_own_scores(readout, layer: int) -> bool:
 
 
 def states(readout, seed: int) -> list:
-    question = _Question(0, prompt(6, seed=seed), [prompt(3, seed=seed + 1), prompt(2, seed=seed + 2)], 1)
+    question = Question(0, prompt(6, seed=seed), [prompt(3, seed=seed + 1), prompt(2, seed=seed + 2)], 1)
     answers = [(0, ids) for ids in question.answers]
     ((_, read),) = read_answers(readout, [question.prompt], answers, LAYERS)
     return [read[layer].sum().item() for layer in LAYERS]

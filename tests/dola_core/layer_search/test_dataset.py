@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from dola_core.errors import DATASET_ERRORS, DatasetError
-from dola_core.layer_search.questions.dataset import PREAMBLE, Item, read_items, write_items
+from dola_core.layer_search.questions.dataset import PREAMBLE, Item, parse_items, read_items, write_items
 from tests.dola_core.layer_search.questions import FACTOR, HEADER, INVALID, ROW, TRUTHFUL
 
 ITEMS = [
@@ -147,7 +147,7 @@ def test_every_kind_of_mistake_but_those_of_bytes_is_among_the_invalid_files(tmp
             with pytest.raises(DatasetError) as refused:
                 read_items(write_file(tmp_path, name, text))
             kinds.add(refused.value.kind)
-    assert kinds == set(DATASET_ERRORS) - {"encoding", "unreadable"}
+    assert kinds == set(DATASET_ERRORS) - {"encoding", "unreadable", "image"}
 
 
 @pytest.mark.parametrize(
@@ -171,3 +171,60 @@ def test_an_unreadable_file_raises_one_sentence(tmp_path):
     for path in (tmp_path / "nowhere.jsonl", tmp_path):
         with pytest.raises(DatasetError, match="cannot be read: "):
             read_items(path)
+
+
+POPE = [
+    {"question_id": 1, "image": "a.jpg", "text": "Is there a snowboard in the image?", "label": "yes"},
+    {"question_id": 2, "image": "a.jpg", "text": "Is there a car in the image?", "label": "no"},
+]
+
+
+def lines_of(*questions):
+    return "\n".join(map(json.dumps, questions))
+
+
+@pytest.mark.parametrize("format", ["auto", "yesno"])
+@pytest.mark.parametrize("name", ["coco_pope_random.json", "x.jsonl"])
+def test_questions_answered_by_yes_or_no_are_read_as_pope_publishes_them(tmp_path, name, format):
+    first, second = read_items(write_file(tmp_path, name, lines_of(*POPE)), format)
+    image = str(tmp_path / "a.jpg")
+    about = {"image": image, "entity": "a.jpg"}
+    assert first == Item(prompt="Is there a snowboard in the image?", answers=("Yes",), wrong=("No",), **about)
+    assert second == Item(prompt="Is there a car in the image?", answers=("No",), wrong=("Yes",), **about)
+
+
+@pytest.mark.parametrize(
+    ("question", "right", "domain"),
+    [
+        ({"question": "Is it?", "answer": "Yes"}, "Yes", ""),
+        ({"question": "Is it?", "label": " NO. ", "category": "count", "meta": {"text": [1]}}, "No", "count"),
+        ({"text": "Is it?", "answer": "no", "image": None, "id": 7}, "No", ""),
+    ],
+)
+def test_other_names_and_other_fields_are_read_too(tmp_path, question, right, domain):
+    (item,) = read_items(write_file(tmp_path, "x.jsonl", json.dumps(question)))
+    assert (item.prompt, item.answers, item.domain, item.image) == ("Is it?", (right,), domain, None)
+    assert {*item.answers, *item.wrong} == {"Yes", "No"}
+
+
+def test_images_lie_beside_the_file_or_in_a_folder_that_is_named_or_where_their_path_says(tmp_path, monkeypatch):
+    own = {"prompt": "What is it?", "answers": ["a cat"]}
+    absolute = str(tmp_path / "else" / "c.png")
+    text = lines_of(own | {"image": "a.png"}, own | {"image": "sub/b.png"}, own | {"image": absolute}, own)
+    file = write_file(tmp_path, "x.jsonl", text)
+    found = [item.image for item in read_items(file)]
+    assert found == [str(tmp_path / "a.png"), str(tmp_path / "sub" / "b.png"), absolute, None]
+    found = [item.image for item in read_items(file, images=tmp_path / "more")]
+    assert found[:3] == [str(tmp_path / "more" / "a.png"), str(tmp_path / "more" / "sub" / "b.png"), absolute]
+    monkeypatch.chdir(tmp_path)
+    assert read_items("x.jsonl")[0].image == str(tmp_path / "a.png")
+    write_items(tmp_path / "y.jsonl", read_items(file))
+    assert read_items(tmp_path / "y.jsonl") == read_items(file)
+
+
+@pytest.mark.parametrize("question", [{"prompt": "a", "answers": ["b"], "image": "/etc/passwd"}, POPE[0]])
+def test_without_a_folder_a_question_that_names_an_image_is_refused(question):
+    plain = {key: value for key, value in question.items() if key != "image"}
+    assert len(parse_items("x.jsonl", lines_of(plain, plain))) == 2
+    with pytest.raises(DatasetError, match=r"^x\.jsonl, line 2: it names an image, which is not read here; measure"):
+        parse_items("x.jsonl", lines_of(plain, question))

@@ -29,7 +29,7 @@ FEW = ITEMS[:3]
 def quick(atlas, monkeypatch) -> None:
     """The command finds the shipped model loaded, and evaluates one question after the other."""
     monkeypatch.setattr("dola_core.models.loading.load_model", lambda *_, **__: atlas)
-    monkeypatch.setattr("dola_core.layer_search.answers.scoring.BATCH_TOKENS", 1)
+    monkeypatch.setattr("dola_core.layer_search.answers.batches.BATCH_TOKENS", 1)
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_an_interrupted_search_leaves_a_valid_result_and_can_be_resumed(data, mo
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("dola_core.layer_search.answers.scoring.BATCH_TOKENS", 1)
+        patch.setattr("dola_core.layer_search.answers.batches.BATCH_TOKENS", 1)
         patch.setattr("dola_core.layer_search.__main__.tqdm.update", stop_after_five)
         assert run(data) == 130
     assert "--resume" in capsys.readouterr().err

@@ -15,18 +15,21 @@ import pytest
 import ray
 import torch
 
-from dola_core.errors import LoadError
+from dola_core.errors import LoadError, QuestionPromptError
 from dola_core.files.paths import SHIPPED_MODEL
 from dola_core.lanes import DecodingConfig
 from dola_core.layer_search import ray_workers
 from dola_core.layer_search.__main__ import main
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.questions.file import QuestionFile
+from dola_core.layer_search.questions.image_files import image_facts
 from dola_core.layer_search.ray_workers import RayWorkers
 from dola_core.layer_search.search import Search
 from dola_core.layer_search.search_config import SearchConfig
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.loading import load_model
+from tests.dola_core.models.images import cases as vision
+from tests.dola_core.models.images.families import picture
 from tests.server import ray_processes
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
@@ -86,6 +89,38 @@ def test_they_measure_what_one_process_measures_to_the_last_bit(loaded, items, t
     alone = measured(Search(loaded, items, CONFIGS[task]))
     assert np.array_equal(measured(Search(loaded, items, CONFIGS[task], evaluate=workers().evaluate)), alone)
     assert gone()
+
+
+@pytest.fixture
+def with_images(tmp_path, items) -> list[Item]:
+    """Questions about two images, and without one."""
+    for seed, name in enumerate(("a.png", "b.png")):
+        picture(seed, (40, 28 + 4 * seed)).save(tmp_path / name)
+    asked = [
+        Item(prompt=text, answers=("Yes",), wrong=("No",), image=str(tmp_path / name))
+        for text in ("Is there a cat?", "Is it red?", "Is there anything?")
+        for name in ("a.png", "b.png")
+    ]
+    return [*items[:2], *asked]
+
+
+@pytest.mark.parametrize("task", CONFIGS)
+def test_they_measure_questions_about_images_as_one_process_does(with_images, task):
+    model, config = vision.loaded("llava"), CONFIGS[task].model_copy(update={"limit": None})
+    alone = measured(Search(model, with_images, config))
+    on_workers = workers(model=str(vision.folder("llava"))).evaluate
+    assert np.array_equal(measured(Search(model, with_images, config, evaluate=on_workers)), alone)
+
+
+def test_an_image_that_a_worker_cannot_open_is_told_by_the_number_of_its_question(with_images, monkeypatch):
+    model, config = vision.loaded("llava"), CONFIGS["scores"].model_copy(update={"limit": None})
+    opened = image_facts(with_images)
+    for module in ("search", "ray_workers"):  # as on another machine, where the folder is missing
+        monkeypatch.setattr(f"dola_core.layer_search.{module}.image_facts", lambda *_: opened)
+    os.remove(with_images[3].image)
+    on_workers = workers(model=str(vision.folder("llava"))).evaluate
+    with pytest.raises(QuestionPromptError, match=r"^Question 4: The image .*b\.png cannot be read: No such file"):
+        measured(Search(model, with_images, config, evaluate=on_workers))
 
 
 def test_a_lost_worker_is_started_anew_and_its_questions_are_measured_again(loaded, items):

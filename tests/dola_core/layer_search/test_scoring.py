@@ -103,7 +103,7 @@ def test_every_score_equals_that_of_a_separate_forward_pass(loaded, scoring):
 def test_scores_do_not_depend_on_order_batches_or_chunks(atlas, order, tokens, rows):
     whole = dict(pair for batch in score_items(atlas, ITEMS, LAYERS, ALPHAS) for pair in batch)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dola_core.layer_search.answers.scoring.BATCH_TOKENS", tokens)
+        patch.setattr("dola_core.layer_search.answers.batches.BATCH_TOKENS", tokens)
         patch.setattr("dola_core.layer_search.answers.scoring.CHUNK_LOGITS", rows * atlas.readout.vocab_size)
         shuffled = dict(
             pair for batch in score_items(atlas, [ITEMS[i] for i in order], LAYERS, ALPHAS) for pair in batch
@@ -115,7 +115,7 @@ def test_scores_do_not_depend_on_order_batches_or_chunks(atlas, order, tokens, r
 
 
 def test_many_answers_of_one_question_are_read_in_groups(atlas, monkeypatch):
-    monkeypatch.setattr("dola_core.layer_search.answers.scoring.BATCH_TOKENS", 60)
+    monkeypatch.setattr("dola_core.layer_search.answers.batches.BATCH_TOKENS", 60)
     item = Item(prompt="Tokyo is the capital of", answers=("Japan",), wrong=tuple(f"the {n}th one" for n in range(20)))
     read = []
     hook = atlas.readout.decoder.register_forward_pre_hook(

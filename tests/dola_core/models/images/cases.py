@@ -26,6 +26,8 @@ from tests.dola_core.models.images.families import EYE, FAMILIES, TEXT, picture,
 from tests.dola_core.tiny import engine_of, prepared
 
 IMAGE_TOKEN = 5
+SIZE = (84, 60)
+"""Of the image: so large that models which turn positions by rows and columns go on from a shifted one."""
 BY_HAND = {
     # Their processors need torchvision, so that what they would give is made here.
     "mistral3": (
@@ -86,7 +88,7 @@ def case(name: str) -> Case:
     if name in BY_HAND:
         return _by_hand(name)
     model = loaded(name)
-    ids, images = model.read_prompt(Prompt("What is this?", (prompt_image(picture(3)),), ChatTurn()))
+    ids, images = model.read_prompt(Prompt("What is this?", (prompt_image(picture(3, SIZE)),), ChatTurn()))
     return Case(Engine(model), tuple(ids), images)
 
 
