@@ -73,7 +73,8 @@ def run(
         turn = None
         if request.chat:
             turn = ChatTurn(system=system, template_arguments=request.template_arguments)
-        prompt_ids, images = engine.loaded.read_prompt(Prompt(prompt, _images(request.image), turn))
+        asked = Prompt(prompt, _images(request.image), turn)
+        prompt_ids, images = engine.loaded.read_prompt(asked, blank=_has_unseeing(request.lanes))
     except PromptError as error:
         raise prompt_refused(error) from error
     if limits.prompt_tokens is not None and len(prompt_ids) > limits.prompt_tokens:
@@ -121,7 +122,8 @@ def run_on(
         raise RequestError("error.prompt_limit", size=len(prompt_ids), most=int(most))
     said = engine.loaded.text(written)
     prompt = trace.prompt if trace.chat or trace.images else trace.prompt + said
-    images = _images_again(engine, trace, image)
+    images = _images_again(engine, trace, lanes, image)
+    _check_written(engine, prompt_ids, images)
     comparison = _comparison(engine, prompt, prompt_ids, tuple(lanes), config, images)
     if trace.chat or trace.images:
         kept = all(one.thumbnail for one in trace.images)
@@ -134,7 +136,12 @@ def _images(url: str) -> tuple[PromptImage, ...]:
     return (read_image(data_url_content(url)),) if url else ()
 
 
-def _images_again(engine: Engine, trace: Trace, url: str) -> PromptImages | None:
+def _has_unseeing(lanes: Sequence[Lane]) -> bool:
+    """Whether a lane is one without the image."""
+    return not all(lane.image for lane in lanes)
+
+
+def _images_again(engine: Engine, trace: Trace, lanes: Sequence[Lane], url: str) -> PromptImages | None:
     """What the model reads of the image of a trace's prompt, from which it goes on; raises `RequestError`."""
     if not trace.images:
         return None
@@ -142,12 +149,19 @@ def _images_again(engine: Engine, trace: Trace, url: str) -> PromptImages | None
         shown = _images(url)
         if [image.sha256 for image in shown] != [image.sha256 for image in trace.images]:
             raise RequestError("error.image_again")
-        ids, images = engine.loaded.read_prompt(Prompt(trace.prompt, shown, trace.chat))
+        ids, images = engine.loaded.read_prompt(Prompt(trace.prompt, shown, trace.chat), blank=_has_unseeing(lanes))
     except PromptError as error:
         raise prompt_refused(error) from error
     if tuple(ids) != trace.prompt_ids[: len(ids)]:
         raise RequestError("error.image_again")
     return images
+
+
+def _check_written(engine: Engine, ids: Sequence[int], images: PromptImages | None) -> None:
+    """Raise `RequestError` where a text to go on from holds, behind its images, what the model takes for another."""
+    mark = getattr(engine.loaded.model.config, "image_token_id", None) if images else None
+    if images and mark is not None and mark in ids[images.span[1] :]:
+        raise RequestError("error.image_written")
 
 
 def check_same_model(traced: ModelInfo, ours: ModelInfo) -> None:

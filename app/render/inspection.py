@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 from app.language import Language
 from app.render.plausible_head import PlausibleHead
 from app.render.view_state import View
 from dola_core.display import cut
-from dola_core.lanes import DolaStatic, Lane, distinct_names, lane_text
+from dola_core.lanes import DolaStatic, Lane, Reading, distinct_names, lane_text
 from dola_core.trace.schema import Trace
 from dola_core.trace.step import Step
 from dola_core.trace.what_if import what_if_choice, with_layer
@@ -189,20 +189,35 @@ class Inspection:
         """A lane as it is set now, or as it ran where the trace does not tell what it would choose."""
         return self.now[number] if self.is_told(number) else self.trace.lanes[number]
 
-    @property
+    @cached_property
     def focus_lane(self) -> Lane:
-        """The lane that the charts explain, as it is set."""
-        return self.lane(self.focus)
+        """The lane that the charts explain, as it is set; with the image or without it as the lane looked at.
+
+        Its norm and penalty are those of the run where the trace does not hold the layers as it reads them so.
+        """
+        edited, trace = self.view.edited, self.trace
+        looked = self.lane(edited if edited is not None and edited in self.shown else self.view.lane)
+        lane = self.lane(self.focus)
+        if looked.image == lane.image or looked.image not in {reading.image for reading in trace.readings}:
+            return lane
+        lane = lane.model_copy(update={"image": looked.image})
+        if lane.reading(trace.decoding) in trace.readings or not lane.reads:
+            return lane
+        return lane.model_copy(update=_as_read(trace.readings[trace.reading_of(lane)]))
 
     @cached_property
     def focus_step(self) -> Step:
         """The step looked at, with the layers read as the lane reads them that the charts explain."""
-        return self.read_for(self.step, self.focus)
+        return self.read_as(self.step, self.focus_lane)
 
     def read_for(self, step: Step, lane: int) -> Step:
         """The step of the same row with the layers read as a lane reads them; itself if the trace lacks that."""
+        return self.read_as(step, self.lane(lane))
+
+    def read_as(self, step: Step, lane: Lane) -> Step:
+        """The same for a lane that need not be one of the run's."""
         try:
-            return self.trace.step_for(step, self.lane(lane))
+            return self.trace.step_for(step, lane)
         except ValueError:
             return step
 
@@ -237,13 +252,7 @@ class Inspection:
         """
         lane, readings = with_layer(self.focus_lane, 1), self.trace.readings
         shared = dict.fromkeys(("repetition_penalty", "penalty_position", "early_norm"))
-        read = readings[self.trace.reading_of(lane)]
-        ran = {
-            "repetition_penalty": read.penalty,
-            "penalty_position": "before",
-            "early_norm": read.early_norm,
-            "image": read.image,
-        }
+        ran = _as_read(readings[self.trace.reading_of(lane)])
         ways = [lane, lane.model_copy(update=shared), lane.model_copy(update=ran)]
         return next(way for way in ways if way.reading(self.trace.decoding) in readings)
 
@@ -254,6 +263,12 @@ class Inspection:
         return pinned[-1] if pinned and pinned[-1] in self.step.tokens else None
 
 
+def _as_read(reading: Reading) -> dict[str, Any]:
+    """The settings by which a lane reads the layers as a trace holds them."""
+    own = reading._asdict()
+    return {"repetition_penalty": own.pop("penalty"), "penalty_position": "before", **own}
+
+
 LONGEST_NAME = 32
 """Characters of a lane's name, which in a file may be any text."""
 
@@ -262,7 +277,7 @@ def lane_name(lane: Lane, words: Language) -> str:
     """What a lane is called: in the visitor's language, unless it has a name of its own."""
     usual = type(lane).model_fields["name"].default
     name = words.words.get(f"lane.{lane.kind}", lane.name) if lane.name == usual else cut(lane.name, LONGEST_NAME)
-    return name if lane.image else words("lane.without_image", lane=name)
+    return name if lane.image or lane.name != usual else words("lane.without_image", lane=name)
 
 
 def partings(texts: Sequence[Sequence[int]]) -> tuple[int | None, ...]:

@@ -97,7 +97,7 @@ def _images(inspection: Inspection) -> list[dict[str, Any]]:
     return [
         {
             "url": f"data:image/jpeg;base64,{image.thumbnail}" if image.thumbnail else None,
-            "text": inspection.words("strips.image", width=image.width, height=image.height, hash=image.sha256[:8]),
+            "text": inspection.words("strips.image", title=image.title),
         }
         for image in inspection.trace.images
     ]
@@ -155,8 +155,7 @@ def _settings(inspection: Inspection, lane: int) -> str:
         found = inspection.trace.beams_found
         if found and found[lane] < decoding.num_beams:
             how = words("strips.fewer_beams", n=decoding.num_beams, found=found[lane])
-    own = settings.model_copy(update={"image": True}).settings
-    own += [] if settings.image else [words("strips.without_image")]
+    own = [*settings.settings, *([] if settings.image else [words("strips.without_image")])]
     return " · ".join(filter(None, [*own, how]))
 
 

@@ -82,6 +82,8 @@ def _settings(inspection: Inspection) -> Iterator[tuple[str, str]]:
         ", ".join([model.name, *revision, model.dtype, words("models.layers", n=model.n_layers)]),
     )
     yield words("report.prompt"), trace.prompt
+    for image in trace.images:
+        yield words("report.image"), image.title
     for lane in inspection.shown:
         ran, now = trace.lanes[lane], inspection.now[lane]
         name, text = lane_name(ran, words), _said(ran.settings, words)

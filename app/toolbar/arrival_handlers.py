@@ -100,7 +100,7 @@ def follow(
     if shared.model and shared.model != facts.name:
         text += " " + words("page.from_other_model", shared=shared.model, model=facts.name)
     if shared.image:
-        text += " " + words("link.without_image")
+        text += " " + words("link.without_image" if facts.reads_images else "link.image_unread")
     controls = tab.controls.with_values({}, shared.settings, facts.n_layers, words)
     return controls | inspector.emptied(words, text) | {state: shared, opening.shown_settings: None}
 

@@ -104,6 +104,8 @@ class OpenHandlers:
         note = words("page.nothing_run", settings=settings_sentence(trace, words))
         if not facts.info.is_same_model(trace.model):
             note += " " + words("page.of_other_model", shown=trace.model.name, model=facts.info.name)
+        if trace.images and origin == "opened":
+            note += " " + words("link.without_image" if facts.reads_images else "link.image_unread")
         return (
             self.controls.of_trace(trace, trace.model.n_layers, words, with_chat=facts.has_chat_template)
             | self._show_last(values, [crumb], step=step)

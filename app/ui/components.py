@@ -7,7 +7,7 @@ templates here are constants; text is passed in `value` and written with `textCo
 import gzip
 import json
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from starlette.requests import Request
@@ -131,23 +131,36 @@ class Inbox(_Drawn):
     kind = "inbox"
 
 
+class ChosenImage(NamedTuple):
+    """An image as the browser holds it."""
+
+    url: str = ""
+    """A data URL; empty without an image."""
+    thumbnail: bool = True
+    """Whether the trace is to keep a small picture of it."""
+
+
+NO_IMAGE = ChosenImage()
+
+
 class ImageField(_Drawn):
     """Takes an image that is chosen, pasted or dropped on the page, and keeps it in the browser, as a data URL.
 
-    It is drawn of words, and shown if they hold a `shown` that is true. A handler gets the data URL, or "". A button
+    It is drawn of words, and shown if they hold a `shown` that is true. A handler gets a `ChosenImage`. A button
     triggers `select`, which asks for a lane without the image.
     """
 
     kind = "image"
 
-    def preprocess(self, payload: str | None) -> str:
-        """The data URL, or "" without one. The browser may have sent anything."""
+    def preprocess(self, payload: str | None) -> ChosenImage:  # type: ignore[override]
+        """What is chosen. The browser may have sent anything."""
         try:
             value = json.loads(payload or "null")
-        except (TypeError, ValueError):
-            return ""
-        url = value.get("image") if isinstance(value, dict) else None
-        return url if isinstance(url, str) else ""
+        except (TypeError, ValueError, RecursionError):
+            value = None
+        chosen = value if isinstance(value, dict) else {}
+        url = chosen.get("image")
+        return ChosenImage(url if isinstance(url, str) else "", chosen.get("thumbnail") is not False)
 
 
 class Rows(_Drawn):

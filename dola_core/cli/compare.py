@@ -65,6 +65,8 @@ def main(arguments: Sequence[str | os.PathLike[str]] | None = None) -> int:
 
 
 def _compare(options: argparse.Namespace, interrupt: InterruptHandler, program: str) -> int:
+    from dola_core.trace.images import TraceImage
+
     prompt = _read_prompt(options.prompt)
     if options.trace is not None and (reason := unwritable_reason(options.trace)):
         raise CommandError(_trace_error(options.trace, reason))
@@ -81,6 +83,9 @@ def _compare(options: argparse.Namespace, interrupt: InterruptHandler, program: 
     screen = _screen(write, names, live=live)
     screen.print(heading(engine.label, comparison.lanes, comparison.config))
     shown_prompt = f"{comparison.prompt}\n" if options.chat else comparison.prompt
+    if comparison.images:
+        titles = [TraceImage.of(image, thumbnail=False).title for image in comparison.images.images]
+        shown_prompt = "".join(f"[image, {title}]\n" for title in titles) + shown_prompt
     texts = LaneTexts(
         shown_prompt,
         engine.loaded.text,

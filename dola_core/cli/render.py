@@ -93,12 +93,12 @@ def heading(label: str, lanes: Sequence["Lane"], config: "DecodingConfig") -> li
     norm = "" if config.early_norm else ", read without the final norm"
     shared = [*sampling, f"at most {config.max_new_tokens} tokens"]
     first: list[Fragment] = [(visible(label), "quiet"), ("\n", "")]
-    if len(lanes) == 2 and not lanes[0].settings and lanes[1].reads:
+    if len(lanes) == 2 and not lanes[0].settings and lanes[1].reads and all(lane.image for lane in lanes):
         layer, *own = lanes[1].settings
         return [*first, (" · ".join([f"{layer}{norm}", *own, *shared]), "quiet"), ("\n\n", "")]
     for number, lane in enumerate(lanes):
         mark, style, _ = _LANES[number % len(_LANES)]
-        settings = visible(": ".join(filter(None, [lane.name, " · ".join(lane.settings)])))
+        settings = visible(": ".join(filter(None, [lane.called, " · ".join(lane.settings)])))
         first += [(mark, style), (f" {settings}", "quiet"), ("\n", "")]
     return [*first, (f"{' · '.join(shared)}{norm}", "quiet"), ("\n\n", "")]
 

@@ -121,8 +121,8 @@ def _searches(
 
         def work(lane: Lane = lane, watch: _Watch = watch) -> Any:
             own, shown = lane.decoding(config), comparison.images
-            images = [shown.inputs if lane.image else shown.blank] if shown else []
-            beside = joined_arguments(images, prompt.shape[1], prompt.device) if images else {}
+            inputs = (shown.inputs if lane.image else shown.blank) if shown else None
+            beside = joined_arguments([inputs], prompt.shape[1], prompt.device) if inputs else {}
             names = ("repetition_penalty", "penalty_position", "early_norm")
             return generate_with_dola(
                 readout.model,

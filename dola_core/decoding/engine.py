@@ -170,15 +170,16 @@ class Engine:
     def fitted(self, comparison: Comparison) -> Comparison:
         """The comparison with its lanes fitted to the model, as a trace records them.
 
-        Without images in the prompt, no lane is one without the image.
+        Raises `PromptError` for a lane without the image where there is none.
 
         Raises `ValueError` for a lane that reads layers which the model has not.
         """
         readout = self.loaded.readout
         tied = readout.is_tied
         lanes = tuple(lane.fitted(readout.n_layers, tied=tied) for lane in comparison.lanes)
-        if comparison.images is None:
-            lanes = tuple(lane.model_copy(update={"image": True}) for lane in lanes)
+        shown = comparison.images
+        if (shown is None or shown.blank is None) and not all(lane.image for lane in lanes):
+            raise PromptError("image_missing")
         return replace(comparison, lanes=lanes)
 
     def check(self, comparison: Comparison) -> int:
@@ -264,8 +265,9 @@ def _images_seen(comparison: Comparison) -> dict[bool, ImageInputs]:
     shown = comparison.images
     if shown is None:
         return {}
+    both = {True: shown.inputs, False: shown.blank}
     sees = sorted({lane.image for lane in comparison.lanes}, reverse=True)
-    return {seen: shown.inputs if seen else shown.blank for seen in sees}
+    return {seen: read for seen in sees if (read := both[seen]) is not None}
 
 
 def _recorded_readouts(n_layers: int, lanes: Sequence[Lane], config: DecodingConfig) -> list[EarlyReadout]:

@@ -51,6 +51,12 @@ class Lane(BaseModel):
         _KINDS[cls.model_fields["kind"].default] = cls
 
     @property
+    def called(self) -> str:
+        """Its name, which says of a lane without the image that it is one, unless somebody has given it another."""
+        is_own = self.name != type(self).model_fields["name"].default
+        return self.name if self.image or is_own else f"{self.name} without the image"
+
+    @property
     def reads(self) -> tuple[int, ...]:
         """The early layers it reads, 0 (the embeddings) to N−1; none for a plain lane."""
         return ()
@@ -62,11 +68,13 @@ class Lane(BaseModel):
 
     @property
     def settings(self) -> list[str]:
-        """Its settings for people, such as "j* = 22" and "α = 0.1"; empty for a plain lane without any of its own."""
+        """Its settings for people, such as "j* = 22" and "α = 0.1"; empty for a plain lane without any of its own.
+
+        Whether it sees the image belongs to its name; see `distinct_names`.
+        """
         own = [] if self.repetition_penalty is None else [f"penalty {self.repetition_penalty:g}"]
         own += [] if self.penalty_position is None else [f"penalty {self.penalty_position} the contrast"]
-        own += [] if self.early_norm is None else ["normed" if self.early_norm else "raw"]
-        return own + ([] if self.image else ["without the image"])
+        return own + ([] if self.early_norm is None else ["normed" if self.early_norm else "raw"])
 
     def fitted(self, n_layers: int, *, tied: bool) -> "Lane":
         """The same lane, for a model of `n_layers` whose head is `tied` to its embeddings or not.
@@ -105,10 +113,9 @@ class Lane(BaseModel):
 
 def distinct_names(lanes: Sequence[Lane]) -> list[str]:
     """The lanes' names, with their settings where another has the same name, and a number where that says no more."""
-    names = [lane.name for lane in lanes]
+    names = [lane.called for lane in lanes]
     found: list[str] = []
-    for lane in lanes:
-        name = lane.name
+    for lane, name in zip(lanes, names, strict=True):
         if names.count(name) > 1 and lane.settings:
             name = f"{name} ({' · '.join(lane.settings)})"
         same = sum(other == name or other.startswith(f"{name} #") for other in found)

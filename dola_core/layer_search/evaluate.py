@@ -219,7 +219,7 @@ def _prompt_of(loaded: LoadedModel, index: int, item: Item, config: SearchConfig
     """The prompt that texts are generated for, and the ids that its answers begin with; raises as `check_prompts`."""
     decoding = config.decoding or DecodingConfig()
     try:
-        question = QuestionIds.of_item(loaded, item, chat=config.chat)
+        question = QuestionIds.of_item(loaded, item, chat=config.chat, blank=True)
         Engine(loaded).check(Comparison(item.prompt, tuple(question.prompt), (Baseline(),), decoding))
         return question, {question.answer(answer)[0] for answer in item.answers}
     except PromptError as error:
@@ -237,6 +237,8 @@ def generate_ids(
     ids: list[list[int]] = [[] for _ in lanes]
     for first in range(0, len(lanes), LANES):
         some = tuple(lanes[first : first + LANES])
+        if question.images is None:  # there is none that a lane might not see
+            some = tuple(lane.model_copy(update={"image": True}) for lane in some)
         comparison = Comparison("", tuple(question.prompt), some, decoding, images=question.images)
         with stop_between_blocks(question.loaded.readout, check_stop):
             for output in engine.compare(comparison, record=False):

@@ -101,16 +101,26 @@ class LoadedModel:
         """
         return self._read(prompt, (), chat, system, template_arguments)[0]
 
-    def read_prompt(self, prompt: Prompt) -> tuple[list[int], PromptImages | None]:
+    def read_prompt(self, prompt: Prompt, *, blank: bool = True) -> tuple[list[int], PromptImages | None]:
         """Ids of a prompt as `encode` makes them, behind those of its images, and what the model reads beside these.
+
+        Without `blank`, no lane can be one without the image, and its processor has half the work.
 
         Raises `PromptError` as `encode` does, and if the model does not read the images.
         """
         chat = prompt.chat or ChatTurn()
-        return self._read(prompt.text, prompt.images, prompt.chat is not None, chat.system, chat.template_arguments)
+        how = prompt.chat is not None, chat.system, chat.template_arguments
+        return self._read(prompt.text, prompt.images, *how, blank=blank)
 
     def _read(
-        self, text: str, images: tuple[PromptImage, ...], chat: bool, system: str, arguments: Mapping[str, Any]
+        self,
+        text: str,
+        images: tuple[PromptImage, ...],
+        chat: bool,
+        system: str,
+        arguments: Mapping[str, Any],
+        *,
+        blank: bool = False,
     ) -> tuple[list[int], PromptImages | None]:
         if not text.strip():
             raise PromptError("empty")
@@ -121,7 +131,9 @@ class LoadedModel:
             raise PromptError("chat")
         text, system = well_formed(text), well_formed(system)
         if prompts:
-            return prompts.chat(text, images, system, arguments) if chat else prompts.prompt(text, images)
+            if chat:
+                return prompts.chat(text, images, system, arguments, blank=blank)
+            return prompts.prompt(text, images, blank=blank)
         return self.text_ids.chat(text, system, arguments) if chat else self.text_ids.prompt(text), None
 
     @property

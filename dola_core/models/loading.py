@@ -6,6 +6,7 @@ Plain `transformers`, no code from repositories. Whatever goes wrong ends in a `
 import errno
 import importlib.util
 from collections.abc import Callable
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -19,9 +20,9 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
-from dola_core.errors import LoadError, PresetError, UnsupportedModelError
+from dola_core.errors import LoadError, PresetError, PromptError, UnsupportedModelError
 from dola_core.files.paths import KNOWN_MODELS, SHIPPED_MODEL
 from dola_core.models.checkpoint import checkpoint_folder, damage, unknown_architecture
 from dola_core.models.devices import (
@@ -35,6 +36,7 @@ from dola_core.models.devices import (
 )
 from dola_core.models.identity import model_identity
 from dola_core.models.images.image_processor import find_processor
+from dola_core.models.images.image_prompts import ImagePrompts
 from dola_core.models.info import ModelInfo
 from dola_core.models.loaded_model import LoadedModel
 from dola_core.models.preset import Preset
@@ -43,6 +45,7 @@ from dola_core.models.reading.proof import reading_rules
 from dola_core.models.reading.readout import Readout
 from dola_core.models.reading.remembered import remembered_rules
 from dola_core.models.sources.source import ATLAS, ModelSource, as_adapter, find_source, read_source
+from dola_core.models.text_ids import TextIds, embedded_size
 
 Stage = Literal["finding", "reading", "proving", "compiling"]
 """What a model that is being loaded is at: its files are found or made, its weights read, its read-outs proved, and by
@@ -101,9 +104,11 @@ def load_model(
         on_stage("proving")
         if gpu_later:
             reading_rules(Readout.of(model.eval()))
+        processor, no_processor = find_processor(source.place, model, tokenizer)
+        if gpu_later and processor:
+            _try_images(model.eval(), tokenizer, processor)
         model = model.eval() if where else cast(Any, model).to(place).eval()
         readout = Readout.of(model)
-        processor, no_processor = find_processor(source.place, model, tokenizer)
         identity = model_identity(model, tokenizer, more=source.files)
         remembered_rules(readout, identity, how=f"{quantize or ''} {device if split else ''}")
         preset = Preset.of(model, readout.n_layers, identity=identity, known=KNOWN_MODELS / source.name)
@@ -129,6 +134,14 @@ def load_model(
     count = len({str(part) for part in getattr(model, "hf_device_map", {"": place}).values()})
     label = f"{title} · {size} · {f'{count} × ' if count > 1 else ''}{device_label(place)} {SHORT_NAMES[torch_dtype]}"
     return LoadedModel(model, tokenizer, readout, label, info, preset, processor, no_processor)
+
+
+def _try_images(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, processor: ProcessorMixin) -> None:
+    """Find out whether the model goes on from images as it reads them; a prompt with one is told what was found."""
+    readout = Readout.of(model)
+    text_ids = TextIds(tokenizer, embedded_size(model, readout.vocab_size))
+    with suppress(PromptError):
+        ImagePrompts(readout, tokenizer, processor, text_ids).try_once()
 
 
 def _read(

@@ -64,9 +64,14 @@ def _lane(trace: "Trace", lane: int, names: list[str]) -> str:
     return (
         f'<p><b class="dola-{side}">{mark} {_escaped(names[lane], 200)}</b>'
         f' <span class="dola-quiet">{_escaped(settings, 200)}</span></p>'
-        f'<p class="dola-text"><span class="dola-quiet">{escape(_prompt(trace))}</span>'
+        f'<p class="dola-text"><span class="dola-quiet">{escape(_images(trace) + _prompt(trace))}</span>'
         f'{"".join(_tokens(trace, lane, names, side))}</p><p class="dola-quiet">{escape(_end(trace, lane))}</p>'
     )
+
+
+def _images(trace: "Trace") -> str:
+    """What the prompt begins with, in words."""
+    return "".join(f"[image, {image.title}] " for image in trace.images)
 
 
 def _prompt(trace: "Trace") -> str:

@@ -24,6 +24,11 @@ class TraceImage(BaseModel):
     thumbnail: str | None = Field(None, max_length=MAX_THUMBNAIL, pattern=JPEG, exclude_if=lambda kept: kept is None)
     """A small JPEG of it in base64, if it was kept."""
 
+    @property
+    def title(self) -> str:
+        """Its size and the beginning of its hash, such as "40 × 28, 1f0c9a3e"."""
+        return f"{self.width} × {self.height}, {self.sha256[:8]}"
+
     @classmethod
     def of(cls, image: PromptImage, *, thumbnail: bool) -> "TraceImage":
         """What is kept of an image, with or without its thumbnail."""

@@ -244,7 +244,9 @@ class Trace(TraceRecord):
     def what_if_at(self, step: Step, other: Lane) -> int:
         """The token that `other` would choose on the row of `step`; `ValueError` if the trace does not tell."""
         if other.reading(self.decoding) not in self.readings:
-            raise ValueError("The trace has not read the layers with this norm and penalty; run it again with them.")
+            raise ValueError(
+                "The trace has not read the layers with this norm, penalty and image; run it again with them."
+            )
         return self.step_for(step, other).what_if(other, self.decoding)
 
     def with_more(self, ids: Sequence[Sequence[int]]) -> "Trace":

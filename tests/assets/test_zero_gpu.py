@@ -1,10 +1,12 @@
 """How a run is lent a GPU on ZeroGPU, with a fake of the package that lends it."""
 
+import base64
 import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import wraps
+from io import BytesIO
 from itertools import count
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,9 +21,16 @@ import app.jobs.comparison
 from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.jobs.zero_gpu import LEAST, MOST, START, gpu_seconds, on_gpu, within
 from app.language import VisitorError
+from dola_core.comparison import Prompt
 from dola_core.decoding.engine import Engine
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
+from dola_core.models.images import image_prompts
+from dola_core.models.images.image_file import prompt_image
 from dola_core.models.loaded_model import LoadedModel
+from dola_core.models.loading import load_model
+from tests.dola_core.models.images.cases import folder
+from tests.dola_core.models.images.cases import loaded as family
+from tests.dola_core.models.images.families import picture
 from tests.server import ROOT, load_module
 
 
@@ -199,3 +208,32 @@ def test_for_a_prompt_that_is_refused_no_gpu_is_asked_for(comparison_in_space, f
     with pytest.raises(RequestError):
         next(comparison_in_space.run(engine, request, Limits(prompt_tokens=20)))
     assert fake.durations == []
+
+
+def test_a_run_with_an_image_crosses_to_the_fork_and_back(comparison_in_space, fake):
+    engine, file = Engine(family("smolvlm")), BytesIO()
+    picture(1).save(file, "PNG")
+    asked = {
+        "prompt": "What is this?",
+        "decoding": DecodingConfig(max_new_tokens=3),
+        "lanes": (Baseline(), Baseline(image=False)),
+        "image": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode(),
+    }
+    traces = []
+    for module in (comparison_in_space, app.jobs.comparison):
+        *_, last = module.run(engine, ComparisonRequest.of(**asked))
+        traces.append((last.trace.digest, last.trace.images, len(last.trace.steps)))
+    assert traces[0] == traces[1]
+    assert len(traces[0][1]) == 1
+    assert fake.durations == [LEAST]
+
+
+def test_where_a_gpu_is_lent_later_the_trial_with_an_image_is_done_at_once(monkeypatch):
+    proved = []
+    monkeypatch.setattr(image_prompts, "prove_images", lambda readout, *_: proved.append(readout.model))
+    now, later = (load_model(folder("llava"), device="cpu", dtype="float32", gpu_later=late) for late in (False, True))
+    assert proved == [later.model]
+    later.read_prompt(Prompt("What is this?", (prompt_image(picture(1)),)))
+    assert proved == [later.model]
+    now.read_prompt(Prompt("What is this?", (prompt_image(picture(1)),)))
+    assert proved == [later.model, now.model]

@@ -32,6 +32,7 @@ def changed_by_layer_card(inspection: Inspection) -> Card:
         figure=_chart(inspection, changed, layer),
         more=more,
         hints=[words("chart.changed_by_layer_click")],
+        seen=inspection.varied.image,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def divergence_card(inspection: Inspection) -> Card:
     """
     words, lane = inspection.words, inspection.focus_lane
     layers = layers_over(inspection)
-    steps = [inspection.read_for(step, inspection.focus) for step in inspection.steps]
+    steps = [inspection.read_as(step, inspection.focus_lane) for step in inspection.steps]
     jsd = [float(step.jsd[layer - 1]) if layer else 0.0 for step, layer in zip(steps, layers, strict=True)]
     top, name = int(np.argmax(jsd)), inspection.names[inspection.focus]
     fixed = words("chart.divergence_sub", layer=layers[0])
@@ -39,6 +39,7 @@ def divergence_card(inspection: Inspection) -> Card:
         figure=_chart(inspection, jsd, layers),
         more=[words("chart.divergence_marks"), words("chart.divergence_numbers") if lane.chooses_layer else ""],
         hints=[words("chart.divergence_click")],
+        seen=inspection.focus_lane.image,
     )
 
 

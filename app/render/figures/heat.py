@@ -53,6 +53,7 @@ def heat_card(inspection: Inspection, lane: int) -> Card:
         more=_notes(inspection) if first else (),
         hints=[words("chart.heat_click")] if first else (),
         scale=scale(view.heat, key, words) if first else None,
+        seen=inspection.lane(lane).image,
     )
 
 

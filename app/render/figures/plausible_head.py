@@ -48,6 +48,7 @@ def plausible_head_card(inspection: Inspection) -> Card:
         more=_notes(inspection, rows),
         hints=[words("chart.candidates_click")],
         key=[] if is_ratio else [Entry(name, c) for _, name, c, _ in _series(inspection)],
+        seen=inspection.focus_lane.image,
     )
 
 

@@ -51,13 +51,16 @@ def card(
     hints: Iterable[str] = (),
     key: Iterable[Entry] = (),
     scale: dict[str, Any] | None = None,
+    seen: bool = True,
 ) -> Card:
     """A chart for `Chart`.
 
     `sub` is one short line: quantity, unit and range. `more` explains the rest, a sentence each, and `hints` says what
     clicks and keys do; both are shown on demand. `alt` says in words what is seen. `key` names the colours of lines and
-    bars, `scale` those of a heatmap.
+    bars, `scale` those of a heatmap. Numbers of a pass that has not `seen` the prompt's image are said to be so.
     """
+    if not seen:
+        sub, alt = (words("chart.without_image", text=text) for text in (sub, alt))
     return {
         "title": title, "sub": sub, "more": [text for text in more if text], "hints": list(hints),
         "about": words("chart.about"), "save": words("chart.save"), "key": [entry._asdict() for entry in key],

@@ -57,6 +57,7 @@ def layer_card(inspection: Inspection) -> Card:
         more=_notes(inspection),
         hints=[words("chart.layers_click")],
         key=keys,
+        seen=inspection.focus_lane.image,
     )
 
 

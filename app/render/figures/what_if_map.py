@@ -60,6 +60,7 @@ def map_card(inspection: Inspection) -> Card:
         figure=_map(inspection, chosen, counts, buckets),
         more=[*more, words("chart.map_unavailable") if (chosen < 0).any() else ""],
         hints=[words("chart.map_click")],
+        seen=inspection.varied.image,
     )
 
 

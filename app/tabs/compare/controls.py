@@ -28,10 +28,10 @@ from app.render.inspection import Inspection
 from app.settings import Settings
 from app.tabs.compare.chips import drawn_chips
 from app.tabs.compare.panes import Panes
-from app.ui.components import Chips, ImageField, Notice
+from app.ui.components import NO_IMAGE, Chips, ChosenImage, ImageField, Notice
 from app.ui.events import Changes
 from dola_core.lanes import MAX_SEED, MIN_TEMPERATURE, DecodingConfig, lane_text, parse_lane
-from dola_core.models.images.image_file import MAX_BYTES
+from dola_core.models.images.image_file import MAX_BYTES, MAX_PIXELS
 from dola_core.trace.schema import Trace
 
 LABELLED = (
@@ -102,7 +102,7 @@ class Controls:
         lanes = [lane for lane in (*inspection.now, *more) if lane]
         return self.panes.at(lanes, values, trace.model.n_layers, inspection.words)
 
-    def request(self, values: Changes, n_layers: int, image: str = "") -> ComparisonRequest:
+    def request(self, values: Changes, n_layers: int, image: ChosenImage = NO_IMAGE) -> ComparisonRequest:
         """What the controls ask for of a model of so many layers, with an image, checked; raises `RequestError`."""
         asked, lanes = self.settings(values), self.panes.lanes(values, n_layers)
         asked.pop("lanes", None)
@@ -112,7 +112,9 @@ class Controls:
         chat: dict[str, Any] = {}
         if mode == CHAT:
             chat = {"chat": True, "system": system or "", "template_arguments": template_arguments(arguments)}
-        return ComparisonRequest.of(prompt=prompt or "", lanes=lanes, decoding=asked, image=image, **chat)
+        return ComparisonRequest.of(
+            prompt=prompt or "", lanes=lanes, decoding=asked, image=image.url, thumbnail=image.thumbnail, **chat
+        )
 
     def for_model(self, facts: ModelFacts, words: Language, *, prompt: str, before: ModelFacts | None) -> Changes:
         """The controls as they begin with a model; a `prompt` stays unless it is an example of the one `before`."""
@@ -261,7 +263,7 @@ def lay_out_controls(facts: ModelFacts, settings: Settings, notice: Notice, pane
 
 def image_words(facts: ModelFacts, words: Language) -> dict[str, Any]:
     """What the field for an image is drawn of: shown where the model reads images."""
-    return words.section("image") | {"shown": facts.reads_images, "most": MAX_BYTES}
+    return words.section("image") | {"shown": facts.reads_images, "most": MAX_BYTES, "pixels": MAX_PIXELS}
 
 
 def settings_of(trace: Trace) -> dict[str, Any]:

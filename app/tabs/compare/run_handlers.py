@@ -19,7 +19,7 @@ from app.sharing.link import SharedLink
 from app.tabs.compare.controls import Controls
 from app.tabs.compare.inspector import Inspector
 from app.tabs.compare.run_updates import AskedRun, RunChanges, RunUpdates, at_fork
-from app.ui.components import Notice
+from app.ui.components import NO_IMAGE, Notice
 from app.ui.events import EVERY_CLICK, SILENT, Changes
 from dola_core.trace.schema import Trace
 from dola_core.trace.token_text import token
@@ -81,7 +81,7 @@ class RunHandlers:
         words = self.inspector.words(values)
         facts = self.host.pool.facts(values[self.model]) or self.host.pool.first
         try:
-            image = values[self.controls.image] if facts.reads_images else ""
+            image = values[self.controls.image] if facts.reads_images else NO_IMAGE
             request = self.controls.request(values, facts.n_layers, image)
         except RequestError as error:
             yield self.updates.refused(error, values, self.inspector.notice)
@@ -132,7 +132,7 @@ class RunHandlers:
         label = view.words("page.from_step", step=view.index + 1)
         label += "" if forced is None else f" → {token(trace, forced)}"
         cancelled = self._is_cancelled(values, visitor)
-        image = values[self.controls.image] if trace.images else ""
+        image = values[self.controls.image].url if trace.images else ""
         goes_on = {"lanes": lanes, "lane": view.lane, "index": view.index, "token": forced, "image": image}
         job = partial(run_on, trace=trace, limits=self.host.limits, **goes_on)
         texts = texts_of(lanes, image=bool(trace.images))

@@ -34,13 +34,23 @@ class QuestionIds:
     """What the model reads beside them."""
 
     @classmethod
-    def of(cls, loaded: LoadedModel, prompt: str, *, chat: bool = False, images: tuple[PromptImage, ...] = ()) -> Self:
+    def of(
+        cls,
+        loaded: LoadedModel,
+        prompt: str,
+        *,
+        chat: bool = False,
+        images: tuple[PromptImage, ...] = (),
+        blank: bool = False,
+    ) -> Self:
         """The ids of a prompt behind its images; with `chat`, as the user's turn of the model's chat template.
+
+        With `blank`, lanes can be without the images.
 
         Raises `PromptError` if it holds what the model has no token for, or images that the model does not read.
         """
         if images:
-            ids, read = loaded.read_prompt(Prompt(prompt, images, ChatTurn() if chat else None))
+            ids, read = loaded.read_prompt(Prompt(prompt, images, ChatTurn() if chat else None), blank=blank)
         else:
             ids, read = loaded.encode(prompt, chat=chat), None
         if not chat:
@@ -50,9 +60,10 @@ class QuestionIds:
         return cls(loaded, text, gap, chat, ids, read)
 
     @classmethod
-    def of_item(cls, loaded: LoadedModel, item: Item, *, chat: bool = False) -> Self:
+    def of_item(cls, loaded: LoadedModel, item: Item, *, chat: bool = False, blank: bool = False) -> Self:
         """The ids of a question's prompt, for which its image is opened. Raises `PromptError`."""
-        return cls.of(loaded, item.prompt, chat=chat, images=(question_image(item.image),) if item.image else ())
+        images = (question_image(item.image),) if item.image else ()
+        return cls.of(loaded, item.prompt, chat=chat, images=images, blank=blank)
 
     def answer(self, text: str) -> list[int]:
         """The ids of an answer behind the prompt. Raises `PromptError` if it holds what the model has no token for."""

@@ -1,7 +1,6 @@
 """Decode an image that somebody brings, within bounds: of what it was, nothing but its pixels is kept."""
 
 import base64
-import binascii
 import hashlib
 import warnings
 from collections.abc import Iterator
@@ -17,6 +16,9 @@ from dola_core.errors import PromptError
 
 MAX_BYTES, MAX_PIXELS = 8_000_000, 16_000_000
 """Of a file, and of the image in it."""
+MAX_RATIO, MAX_SCANS = 50, 100
+"""Of an image's sides, since what prepares it for a model may scale by the shorter one; and of a JPEG, each of which is
+decoded over the whole image."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 """What is decoded, by Pillow's names. A JPEG may hold several, as some cameras write it, of which the first counts."""
 MOVING = ("GIF", "WEBP", "PNG")
@@ -85,6 +87,11 @@ def _opened(content: bytes) -> Iterator[Image.Image]:
         with image:
             if image.width * image.height > MAX_PIXELS:
                 raise PromptError("image_pixels", most=MAX_PIXELS)
+            if max(image.size) > MAX_RATIO * min(image.size):
+                raise PromptError("image_shape", most=MAX_RATIO)
+            # Data has no such bytes: a scan's 0xFF is followed by 0.
+            if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > MAX_SCANS:
+                raise PromptError("image_scans")
             yield image
 
 
@@ -130,5 +137,5 @@ def data_url_content(url: str) -> bytes:
         raise PromptError("image_bytes", len(content) // 4 * 3, MAX_BYTES)
     try:
         return base64.b64decode(content, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise PromptError("image_url") from error

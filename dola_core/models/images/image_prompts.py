@@ -1,16 +1,16 @@
 """Turn a prompt with images into ids and what the model reads beside them, by the model's own processor."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import sha256
 from typing import Any, cast
 
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, ProcessorMixin
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.models.chat_template import NO_ARGUMENTS, user_turn
@@ -24,24 +24,22 @@ from dola_core.models.text_ids import TextIds
 
 NOT_BESIDE = ("input_ids", "attention_mask")
 """What a processor gives that is made anew for each pass."""
+_FOUND: weakref.WeakKeyDictionary[PreTrainedModel, str] = weakref.WeakKeyDictionary()
+"""{model: what its trial found wrong, or "" if nothing}"""
 TRIAL_SIZE, TRIAL_TEXT = (96, 64), "What is this?"
 """The prompt by which it is tried that the model goes on from images as it reads them."""
 
 
 @dataclass(frozen=True, eq=False)
 class PromptImages:
-    """The images of one prompt, and how its model reads them."""
+    """The images of one prompt, and what its model reads of them: plain data, on the CPU, which can be pickled."""
 
     images: tuple[PromptImage, ...]
     span: tuple[int, int]
     """Where their ids stand in the prompt: the first, and that behind the last."""
     inputs: ImageInputs
-    _inputs_of: Callable[[tuple[PromptImage, ...]], ImageInputs]
-
-    @cached_property
-    def blank(self) -> ImageInputs:
-        """What the model reads where the same prompt holds grey images of their sizes."""
-        return self._inputs_of(tuple(image.blank() for image in self.images))
+    blank: ImageInputs | None
+    """What the model reads where the same prompt holds grey images of their sizes, if that was asked for."""
 
 
 class ImagePrompts:
@@ -54,22 +52,27 @@ class ImagePrompts:
         self.readout, self.tokenizer, self.text_ids = readout, tokenizer, text_ids
         self.processor = cast(Any, processor)
         self._trying, self._processing = threading.Lock(), threading.Lock()
-        self._found: str | None = None
-        """What the trial found wrong, "" if nothing; None before it."""
         self.mark = str(self.processor.image_token)
         """What stands for an image in a text before the processor has read it."""
+        self.image_id: int | None = getattr(readout.model.config, "image_token_id", None)
+        """In whose place the model puts what it sees."""
+        own = tokenizer.convert_ids_to_tokens(self.image_id) if self.image_id is not None else None
+        marks = (self.mark, own, *(getattr(self.processor, f"{kind}_token", None) for kind in ("video", "audio")))
+        self._marks_of_models = tuple(dict.fromkeys(mark for mark in marks if isinstance(mark, str) and mark))
 
-    def prompt(self, text: str, images: tuple[PromptImage, ...]) -> tuple[list[int], PromptImages]:
+    def prompt(
+        self, text: str, images: tuple[PromptImage, ...], *, blank: bool = True
+    ) -> tuple[list[int], PromptImages]:
         """Ids of the images and `text`, behind what the tokenizer puts before a text; raises `PromptError`."""
-        self._try_once()
-        return self._prompt(text, images)
+        self.try_once()
+        return self._prompt(text, images, blank=blank)
 
-    def _prompt(self, text: str, images: tuple[PromptImage, ...]) -> tuple[list[int], PromptImages]:
+    def _prompt(self, text: str, images: tuple[PromptImage, ...], *, blank: bool) -> tuple[list[int], PromptImages]:
         self._check(text)
         alone = self.text_ids.prompt(text)
         own = self.text_ids.continuation(text)
         before = alone[: len(alone) - len(own)] if alone[-len(own) :] == own else []
-        return self._read(self._marks(len(images)) + text, images, before)
+        return self._read(self._marks(len(images)) + text, images, before, blank=blank)
 
     def chat(
         self,
@@ -77,34 +80,41 @@ class ImagePrompts:
         images: tuple[PromptImage, ...],
         system: str = "",
         arguments: Mapping[str, Any] = NO_ARGUMENTS,
+        *,
+        blank: bool = True,
     ) -> tuple[list[int], PromptImages]:
         """Ids of the images and `text` as the user's turn of the chat template; raises `PromptError`."""
-        self._try_once()
+        self.try_once()
         for each in filter(None, (text, system)):
             self._check(each)
             self.text_ids.continuation(each)
         turn = user_turn(self.tokenizer, text, system, arguments, images=len(images))
         if turn.count(self.mark) != len(images):
             raise PromptError("template_drops_images")
-        return self._read(turn, images, [])
+        return self._read(turn, images, [], blank=blank)
 
-    def _try_once(self) -> None:
-        """Prove with the first prompt that the model goes on from images as it reads them; raises `PromptError`."""
+    def try_once(self) -> None:
+        """Prove, once for each model object, that it goes on from images as it reads them; raises `PromptError`.
+
+        The first prompt does this by itself. Call it before where the model cannot be run then.
+        """
         with self._trying:
-            if self._found is None:
-                noise = Image.effect_noise(TRIAL_SIZE, 100).convert("RGB")
-                ids, images = self._prompt(TRIAL_TEXT, (PromptImage(noise),))
+            model = self.readout.model
+            if model not in _FOUND:
+                circle = Image.radial_gradient("L").resize(TRIAL_SIZE)
+                image = Image.merge("RGB", (circle, circle.rotate(90), circle.transpose(Image.Transpose.ROTATE_180)))
+                ids, images = self._prompt(TRIAL_TEXT, (PromptImage(image),), blank=False)
                 try:
                     prove_images(self.readout, ids, images.inputs)
-                    self._found = ""
+                    _FOUND[model] = ""
                 except UnsupportedModelError as error:
-                    self._found = str(error).removesuffix(".")
-        if self._found:
-            raise PromptError("image_passes", reason=self._found)
+                    _FOUND[model] = str(error).removesuffix(".")
+        if reason := _FOUND[model]:
+            raise PromptError("image_passes", reason=reason)
 
     def _check(self, text: str) -> None:
-        if self.mark in text:
-            raise PromptError("image_mark", texts=f"“{self.mark}”")
+        if found := [mark for mark in self._marks_of_models if mark in text]:
+            raise PromptError("image_mark", texts=f"“{found[0]}”")
 
     def _marks(self, count: int) -> str:
         """What stands for so many images before a text that is gone on with: as in a chat, if there is a template."""
@@ -120,22 +130,24 @@ class ImagePrompts:
                 return added * count
         return self.mark * count
 
-    def _read(self, text: str, images: tuple[PromptImage, ...], before: list[int]) -> tuple[list[int], PromptImages]:
+    def _read(
+        self, text: str, images: tuple[PromptImage, ...], before: list[int], *, blank: bool
+    ) -> tuple[list[int], PromptImages]:
         """The ids of a text with marks, behind those `before` it, and its images."""
         ids, beside = self._processed(text, images)
         first, end = self._span(text, ids)
         whole = [*before, *ids]
         self.text_ids.check_embedded(whole)
 
-        def inputs_of(images: tuple[PromptImage, ...], beside: Mapping[str, Tensor] | None = None) -> ImageInputs:
-            if beside is None:
-                again, beside = self._processed(text, images)
-                if again != ids:
-                    raise PromptError("image_refused", reason="a grey image of its size takes other tokens")
-            return self._inputs(whole, beside, len(before), images, len(before) + end)
-
         span = (len(before) + first, len(before) + end)
-        return whole, PromptImages(images, span, inputs_of(images, beside), inputs_of)
+        read = self._inputs(whole, beside, len(before), images, span[1])
+        if not blank:
+            return whole, PromptImages(images, span, read, None)
+        grey = tuple(image.blank() for image in images)
+        again, beside = self._processed(text, grey)
+        if again != ids:
+            raise PromptError("image_refused", reason="a grey image of its size takes other tokens")
+        return whole, PromptImages(images, span, read, self._inputs(whole, beside, len(before), grey, span[1]))
 
     def _processed(self, text: str, images: Sequence[PromptImage]) -> tuple[list[int], dict[str, Tensor]]:
         """The ids that the processor makes of a text with marks, and the tensors beside them."""

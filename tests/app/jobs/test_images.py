@@ -1,6 +1,7 @@
 """A run with an image: checked, traced with a hash, run on from, and offered by the API."""
 
 import base64
+from dataclasses import replace
 from io import BytesIO
 
 import gradio as gr
@@ -11,15 +12,17 @@ from app.jobs.comparison import run, run_on
 from app.jobs.model_pool import ModelFacts
 from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.language import CODES, language
+from app.render.figures import heat_card, layer_card, map_card, plausible_head_card
 from app.render.inspection import Inspection
 from app.render.token_strips import token_strips
 from app.sharing import link
+from app.toolbar.open_handlers import OpenHandlers
 from dola_core.decoding.engine import Engine
 from dola_core.errors import PROMPT_ERRORS
 from dola_core.models.images.image_file import prompt_image
 from dola_core.models.loading import load_model
 from dola_core.trace.schema import Trace
-from tests.app.acting import Page
+from tests.app.acting import Page, holder
 from tests.app.conftest import laid_out
 from tests.app.looking import looking, settings_of
 from tests.dola_core.models.images.cases import loaded
@@ -81,9 +84,42 @@ def test_a_lane_without_the_image_is_read_beside_the_others_at_every_step(trace)
     assert any(step.choices[0].id != step.choices[2].id for step in trace.lane_steps(0))
 
 
-def test_without_an_image_no_lane_is_one_without_it(engine):
-    assert all(lane.image for lane in ran(engine, image="", lanes=THREE).lanes)
+def test_a_lane_without_the_image_needs_one(engine):
+    with pytest.raises(RequestError) as refused:
+        ran(engine, image="", lanes=THREE)
+    assert refused.value.key == "error.prompt_image_missing"
     assert not ran(engine, image="").images
+
+
+def test_what_the_charts_say_of_a_step_is_read_as_the_lane_looked_at_sees(trace):
+    """The last layer's probability of a lane's own token, in words, on the chart and in the heatmap: one number."""
+    for lane in (0, 2):
+        inspection = Inspection.of(trace, replace(looking(trace, 1), lane=lane))
+        own = trace.lane_steps(lane)[1]
+        assert inspection.focus_step.layer_entropy.tolist() == own.layer_entropy.tolist()
+        assert inspection.focus_lane.image == inspection.varied.image == trace.lanes[lane].image
+        cards = [plausible_head_card(inspection), layer_card(inspection), map_card(inspection)]
+        cards.append(heat_card(inspection, lane))
+        for card in cards:
+            assert ("without the image" in card["sub"]) == (lane == 2)
+            assert ("without the image" in card["alt"]) == (lane == 2)
+
+
+def test_a_text_does_not_go_on_behind_another_image_of_the_models_own(engine, trace):
+    mark = engine.loaded.tokenizer.convert_tokens_to_ids("<image>")
+    asked = settings_of(looking(trace, 1)) | {"token": mark}
+    with pytest.raises(RequestError) as refused:
+        list(run_on(engine, trace, **asked, image=data_url(), limits=Limits(3)))
+    assert refused.value.key == "error.image_written"
+
+
+def test_an_opened_trace_says_that_its_image_is_not_there(engine, trace):
+    page = Page(engine)
+    (opening,) = {holder(f) for f in page.functions if isinstance(holder(f), OpenHandlers)}
+    values = {part: getattr(part, "value", None) for part in opening.inspector.inputs | opening.controls.inputs}
+    values |= {opening.model: next(iter(opening.pool.titles)), opening.inspector.language: "en"}
+    changes = opening.show(values, trace, "opened")
+    assert "put the same image there" in str([change for change in changes.values() if isinstance(change, dict)])
 
 
 def seen(trace: Trace) -> Inspection:
@@ -127,6 +163,8 @@ def test_what_is_kept_of_one_image_is_not_taken_for_another(engine):
     [
         ("https://example.org/a.png", "image_url"),
         ("data:image/png;base64,AAAA", "image_format"),
+        ("data:image/png;base64,aé==", "image_url"),
+        (data_url(Image.new("RGB", (60, 1))), "image_shape"),
         (data_url()[:-400], "image_damaged"),
         ("data:image/svg+xml;base64," + base64.b64encode(b"<svg/>").decode(), "image_format"),
     ],

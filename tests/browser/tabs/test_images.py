@@ -78,6 +78,9 @@ def test_a_run_sees_the_image_and_a_third_lane_does_not(page):
     assert thumbnail(page) != first
     page.click("#image .drop")
     expect(page.locator("#image .add")).to_be_visible()
+    compare(page, "What is gone?")
+    expect(page.locator(".duet-notice", has_text="needs an image before the prompt")).to_be_visible()
+    page.click("#remove-lane")
     run(page, "What is gone?")
     assert page.locator(".duet-strips img.image").count() == 0
 
@@ -98,7 +101,7 @@ def test_axe_finds_no_violation_and_the_keyboard_is_enough(page, server, width, 
     assert found.violations_count == 0, found.generate_report()
     page.locator("#image .drop").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#image .add")).to_be_visible()
+    expect(page.locator("#image .add")).to_be_focused()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -141,18 +144,58 @@ def test_what_is_no_image_is_said_at_once_and_replaces_nothing(page):
     before = page.locator("#image .picture img").get_attribute("src")
     put(page, b"<html>not an image</html>")
     expect(page.locator("#image .said")).to_have_text("This is no image that can be read.")
+    put(page, b'<svg xmlns="http://www.w3.org/2000/svg"/>', "cat.svg", "image/svg+xml")
+    expect(page.locator("#image .said")).to_have_text("This is no image that can be read.")
     put(page, png() + b"\0" * 8_000_000)
     expect(page.locator("#image .said")).to_have_text("The image has more than 8 MB; make it smaller.")
     assert page.locator("#image .picture img").get_attribute("src") == before
 
 
 def test_an_image_that_the_browser_reads_and_the_server_does_not_ends_in_a_sentence(page):
-    svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40"><script>alert(1)</script></svg>'
-    put(page, svg, "cat.svg", "image/svg+xml")
+    frames, file = [picture(seed, (20, 20)) for seed in range(3)], BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    put(page, file.getvalue(), "cat.gif", "image/gif")
     expect(page.locator("#image .picture img")).to_be_visible()
     compare(page, "What is this?")
-    expect(page.locator(".duet-notice", has_text="give a whole PNG, JPEG, WebP, GIF or BMP file")).to_be_visible()
+    expect(page.locator(".duet-notice", has_text="The image moves; give one that stands still")).to_be_visible()
     expect(page.locator("#compare")).to_be_visible()
+
+
+def test_what_was_asked_for_last_counts(page):
+    large = png(3, (1500, 1500))
+    put(page, large, "large.png")
+    put(page, png(4), "small.png")
+    page.wait_for_timeout(3000)
+    assert page.locator("#image .picture img").evaluate("img => img.naturalWidth") == 40
+    put(page, large, "large.png")
+    page.click("#image .drop")
+    page.wait_for_timeout(3000)
+    expect(page.locator("#image .add")).to_be_visible()
+
+
+def test_the_small_picture_can_be_left_out(page, tmp_path):
+    put(page, png())
+    page.click("#image .keep")
+    expect(page.locator("#image .keep")).to_have_text("small picture: not kept")
+    run(page)
+    expect(page.locator(".duet-strips .image").first).to_contain_text("image, 40 × 28")
+    assert page.locator(".duet-strips img.image").count() == 0
+
+
+def test_text_that_comes_with_a_picture_is_pasted_as_text(page):
+    taken = page.evaluate(
+        """(bytes) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], 'cell.png', {type: 'image/png'}));
+            data.setData('text/plain', 'a cell');
+            const event = new ClipboardEvent('paste', {bubbles: true, cancelable: true, clipboardData: data});
+            document.querySelector('#prompt textarea').dispatchEvent(event);
+            return event.defaultPrevented;
+        }""",
+        list(png()),
+    )
+    assert not taken
+    expect(page.locator("#image .add")).to_be_visible()
 
 
 def test_the_field_follows_the_model_and_keeps_the_image(page):

@@ -8,7 +8,17 @@ from PIL import Image
 from pydantic import ValidationError
 
 from dola_core.comparison import Comparison
-from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic, LinearContrast, lane_text, parse_lane
+from dola_core.errors import PromptError
+from dola_core.lanes import (
+    Baseline,
+    DecodingConfig,
+    DolaDynamic,
+    DolaStatic,
+    LinearContrast,
+    distinct_names,
+    lane_text,
+    parse_lane,
+)
 from dola_core.models.images.image_file import prompt_image
 from dola_core.trace.images import TraceImage
 from dola_core.trace.recorder import Recorder
@@ -121,12 +131,15 @@ def test_every_way_of_seeing_is_recorded_once(lanes, expected):
 def test_a_lane_without_the_image_has_a_text(lane):
     assert "image=off" in lane_text(lane)
     assert parse_lane(lane_text(lane)) == lane
-    assert lane.settings[-1] == "without the image"
+    assert lane.called == f"{lane.name} without the image"
+    assert distinct_names([lane]) == [lane.called]
+    assert lane.model_copy(update={"name": "mine"}).called == "mine"
     assert '"image":false' in lane.model_dump_json()
     assert "image" not in lane.model_copy(update={"image": True}).model_dump()
 
 
-def test_without_an_image_in_the_prompt_every_lane_is_the_usual_one():
+def test_a_lane_without_the_image_needs_one():
     one = case("llava")
     comparison = Comparison("p", (4, 5, 6), (Baseline(image=False),), GREEDY)
-    assert one.engine.fitted(comparison).lanes == (Baseline(),)
+    with pytest.raises(PromptError, match="needs an image before the prompt"):
+        one.engine.fitted(comparison)

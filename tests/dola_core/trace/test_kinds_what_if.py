@@ -82,7 +82,7 @@ def test_what_was_not_recorded_is_refused_in_a_sentence(readout):
     trace = recorded(readout, prompt(6), LANES[:2], DecodingConfig(max_new_tokens=2))
     asked = [
         (DolaStatic(layer=22, early_norm=False), "has not read the layers with this norm"),
-        (DolaStatic(layer=22, repetition_penalty=1.3), "has not read the layers with this norm and penalty"),
+        (DolaStatic(layer=22, repetition_penalty=1.3), "has not read the layers with this norm, penalty and image"),
         (LinearContrast(weights={0: -1.0}, alpha=0.5), "does not hold all of the layers 0"),
         (DolaStatic(layer=N), "layer must be an integer from 1 to 29"),
         (Baseline(), "recorded for alpha from"),

@@ -162,7 +162,7 @@ def test_a_model_that_sees_what_is_behind_an_image_shares_nothing(items, monkeyp
     usual = scores_of(model, about)
     monkeypatch.delitem(image_batches._SHARE, model.readout.model)
     monkeypatch.setattr(image_batches, "_cut", lambda inputs, length: blank)
-    blank = QuestionIds.of_item(model, about[0]).images.blank
+    blank = QuestionIds.of_item(model, about[0], blank=True).images.blank
     read = read_by(model, lambda: usual.update({-1: scores_of(model, about)}))
     assert image_batches._SHARE.pop(model.readout.model) is False
     for number, scored in usual.pop(-1).items():

@@ -104,11 +104,11 @@ def _by_hand(name: str) -> Case:
         for key, value in gives.items()
     }
 
-    def inputs_of(blank: object) -> ImageInputs:
+    def inputs_of(blank: bool) -> ImageInputs:
         shown = {key: each * (0 if each.is_floating_point() and blank else 1) for key, each in beside.items()}
         return ImageInputs.of(model, ids, shown, end=2 + tokens, key="grey" if blank else "seen")
 
-    images = PromptImages((prompt_image(picture(3)),), (2, 2 + tokens), inputs_of(None), inputs_of)
+    images = PromptImages((prompt_image(picture(3)),), (2, 2 + tokens), inputs_of(False), inputs_of(True))
     return Case(engine_of(Readout.of(model)), tuple(ids[0].tolist()), images)
 
 

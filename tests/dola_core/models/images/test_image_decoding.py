@@ -114,7 +114,7 @@ def test_chunks_and_what_is_decoded_together_change_nothing(name):
     usual = texts(longer.engine.compare(longer.comparison(LANES, GREEDY), record=False))
     assert texts(longer.engine.compare(longer.comparison(LANES, GREEDY), record=False, chunk=4)) == usual
     if longer.engine.decodes_together:
-        plain = replace(longer.comparison(LANES, GREEDY), images=None)
+        plain = replace(longer.comparison(LANES[:2], GREEDY), images=None)
         both = [
             longer.engine.compare(each, together=True, record=False)
             for each in (longer.comparison(LANES, GREEDY), plain)

@@ -50,6 +50,13 @@ def png(width: int, height: int, *more: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(more) + content
 
 
+def scans(count: int) -> bytes:
+    """A progressive JPEG that is decoded anew for every one of so many scans, of next to no bytes each."""
+    whole = saved(Image.new("RGB", (64, 64)), "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:last] + whole[last:-2] * (count - whole[:last].count(b"\xff\xda")) + b"\xff\xd9"
+
+
 def turned() -> bytes:
     """A JPEG, left half red, that its metadata turns by a quarter; with a place and a comment in it."""
     image = Image.new("RGB", (40, 20), WHITE)
@@ -85,6 +92,9 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: png(4, 4, chunk(b"zTXt", b"k\0\0" + zlib.compress(b"a" * 80_000_000))),
         "image_format",
     ),
+    "a thread, which some processors blow up": (lambda: saved(Image.new("RGB", (6000, 1))), "image_shape"),
+    "a thread that stands": (lambda: saved(Image.new("RGB", (10, 501))), "image_shape"),
+    "a JPEG of very many scans": (lambda: scans(101), "image_scans"),
     "too many bytes": (lambda: saved(picture()) + b"\0" * MAX_BYTES, "image_bytes"),
     "a moving GIF": (lambda: moving("GIF"), "image_frames"),
     "a moving PNG": (lambda: moving("PNG"), "image_frames"),
@@ -159,7 +169,7 @@ def test_the_hash_is_that_of_the_pixels():
 
 
 def test_a_thumbnail_is_small_whatever_the_image():
-    for size in ((4000, 3000), (1, 1), (5000, 2)):
+    for size in ((4000, 3000), (1, 1), (500, 10)):
         image = prompt_image(Image.effect_noise(size, 90).convert("RGB"))
         small = Image.open(BytesIO(base64.b64decode(image.thumbnail())))
         assert max(small.size) <= THUMBNAIL
@@ -179,6 +189,12 @@ def test_any_damage_ends_in_an_image_or_in_one_sentence(form, data):
     content = bytes(content[: data.draw(st.integers(0, len(content)))])
     with suppress(PromptError):  # any other error fails
         assert read_image(content).pixels.mode == "RGB"
+
+
+def test_a_progressive_jpeg_as_cameras_and_programs_write_it_is_read():
+    image = Image.effect_noise((300, 200), 80).convert("RGB")
+    assert read(saved(image, "JPEG", progressive=True, quality=95)).size == (300, 200)
+    assert read(scans(90)).size == (64, 64)
 
 
 def test_a_look_at_the_beginning_costs_nothing_and_says_the_same():

@@ -80,6 +80,19 @@ def test_a_system_prompt_and_the_mark_of_an_image_in_a_text():
             model.read_prompt(prompt)
 
 
+@pytest.mark.parametrize(
+    ("name", "mark"),
+    [
+        ("gemma3", "<image_soft_token>"), ("gemma3", "<start_of_image>"), ("qwen2.5-vl", "<|video_pad|>"),
+        ("qwen2.5-vl", "<|image_pad|>"), ("internvl", "<video>"), ("internvl", "<IMG_CONTEXT>"), ("smolvlm", "<video>"),
+    ],
+)  # fmt: skip
+def test_every_mark_that_a_model_takes_for_something_seen_is_named(name, mark):
+    with pytest.raises(PromptError) as refused:
+        loaded(name).read_prompt(Prompt(f"What is {mark} this?", (IMAGE,)))
+    assert (refused.value.kind, refused.value.values["texts"]) == ("image_mark", f"“{mark}”")
+
+
 @pytest.mark.parametrize("text", ["", "  ", "\n"])
 def test_an_image_alone_is_no_prompt(text):
     with pytest.raises(PromptError, match="prompt is empty"):
@@ -122,7 +135,7 @@ def test_models_that_read_no_images_say_so(tmp_path):
 
 
 def test_an_image_that_the_processor_refuses_ends_in_a_sentence():
-    thin = prompt_image(Image.new("RGB", (3000, 2)))
+    thin = prompt_image(Image.new("RGB", (3000, 2)))  # only in Python, which bounds nothing
     with pytest.raises(PromptError, match="refuses this one") as refused:
         loaded("qwen2-vl").read_prompt(Prompt("What is this?", (thin,)))
     assert "\n" not in str(refused.value)
@@ -133,12 +146,13 @@ def test_a_model_that_goes_on_by_other_logits_is_found_out(name, monkeypatch):
     """What the trial is for: positions, or an image, that get lost behind the cache."""
     model = loaded(name)
     prompts = image_prompts.ImagePrompts(model.readout, model.tokenizer, model.processor, model.text_ids)
+    monkeypatch.setattr(image_prompts, "_FOUND", {})
     monkeypatch.setattr(ImageInputs, "arguments", _with_other_pixels(ImageInputs.arguments))
     with pytest.raises(PromptError, match="does not go on from an image as it reads one"):
         prompts.prompt("What is this?", (IMAGE,))
-    monkeypatch.undo()
     with pytest.raises(PromptError, match="does not go on"):  # it is not tried again
         prompts.chat("What is this?", (IMAGE,))
+    assert len(image_prompts._FOUND) == 1
 
 
 def _with_other_pixels(arguments):
@@ -159,6 +173,7 @@ def test_a_model_that_cannot_read_an_image_says_so(monkeypatch):
     model = loaded("llava")
     prompts = image_prompts.ImagePrompts(model.readout, model.tokenizer, model.processor, model.text_ids)
     own = ImageInputs.arguments
+    monkeypatch.setattr(image_prompts, "_FOUND", {})
 
     def without_pixels(self, length):
         return {name: each[..., :3] for name, each in own(self, length).items()}
