@@ -80,7 +80,7 @@ def test_alpha_1_writes_what_the_baseline_writes(loaded):
 def test_the_outcome_depends_neither_on_order_nor_on_batches(loaded, order, tokens):
     whole = search(loaded, ITEMS, LAYERS, ALPHAS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dola_core.layer_search.answers.scoring.BATCH_TOKENS", tokens)
+        patch.setattr("dola_core.layer_search.answers.batches.BATCH_TOKENS", tokens)
         shuffled = search(loaded, [ITEMS[i] for i in order], LAYERS, ALPHAS)
     for name in KINDS:
         assert np.array_equal(getattr(whole, name)[list(order)], getattr(shuffled, name))

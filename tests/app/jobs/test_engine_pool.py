@@ -31,7 +31,7 @@ class FakeEngine:
         self.label, self.released, self.decodes_together = f"{name} · 30 layers", 0, True
         info = ModelInfo(name=name, dtype="float32", n_layers=30, vocab_size=100)
         self.loaded = SimpleNamespace(
-            info=info, preset=Preset(layer=3), repetition_penalty=1.0, has_chat_template=False
+            info=info, preset=Preset(layer=3), repetition_penalty=1.0, has_chat_template=False, reads_images=False
         )
 
     def release(self) -> None:

@@ -24,7 +24,7 @@ class EngineDouble:
         info = ModelInfo(name=name, dtype="float32", n_layers=30, vocab_size=100)
         self.label, self.decodes_together = name, together
         self.loaded = SimpleNamespace(
-            info=info, preset=Preset(layer=3), repetition_penalty=1.0, has_chat_template=False
+            info=info, preset=Preset(layer=3), repetition_penalty=1.0, has_chat_template=False, reads_images=False
         )
 
     def release(self) -> None:
