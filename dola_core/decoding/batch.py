@@ -1,7 +1,7 @@
 """The model's side of lock step: a batch whose rows are the distinct texts, with the KV cache that has read them.
 
 There are two kinds of batch. `DynamicBatch` (here) copies a row of the cache when the lanes on it part, so lanes that
-still agree cost one row. `StaticBatch` (`static_batch.py`) has a row for every lane from the start, in a cache of fixed
+still agree cost one row. `StaticBatch` (in `compiled/`) has a row for every lane from the start, in a cache of fixed
 size, which can be compiled.
 """
 

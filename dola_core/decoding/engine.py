@@ -9,6 +9,8 @@ import torch
 from dola_core.comparison import ChatTurn, Comparison, Prompt
 from dola_core.decoding.batch import Batch, DynamicBatch, EarlyReadout
 from dola_core.decoding.beam_search import BeamProgress, BeamResult, search_beams
+from dola_core.decoding.compiled.static_batch import StaticBatch
+from dola_core.decoding.compiled.static_step import StaticStep
 from dola_core.decoding.late_record import ReadLater
 from dola_core.decoding.lockstep import EndRules, ForcedContinuation, StepOutput, lockstep, run_lockstep
 from dola_core.decoding.model_settings import MatureProcessors, check_settings, not_followed, stop_strings
@@ -16,8 +18,6 @@ from dola_core.decoding.prefix_cache import PrefixCache
 from dola_core.decoding.processor_threads import give_up_processor_threads
 from dola_core.decoding.scheduler import SCHEDULER
 from dola_core.decoding.shared_batch import SharedBatch
-from dola_core.decoding.static_batch import StaticBatch
-from dola_core.decoding.static_step import StaticStep
 from dola_core.decoding.step_chooser import early_readouts
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import DecodingConfig, Lane

@@ -27,10 +27,10 @@ from transformers import (
 
 from dola_core.comparison import Comparison
 from dola_core.decoding.beam_search import BeamProgress, BeamResult
+from dola_core.decoding.compiled.static_step import StaticStep
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.lockstep import StepOutput
 from dola_core.decoding.prefix_cache import PrefixCache
-from dola_core.decoding.static_step import StaticStep
 from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic, Lane
 from dola_core.models.info import ModelInfo
 from dola_core.models.reading.readout import Readout

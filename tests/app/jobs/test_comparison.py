@@ -9,9 +9,9 @@ from app.jobs import comparison
 from app.jobs.comparison import ALL_UPDATES, UPDATES, run, run_on, text_interval
 from app.jobs.request import ComparisonRequest, Limits, RequestError
 from app.language import language
+from dola_core.decoding.compiled.static_step import StaticStep
 from dola_core.decoding.engine import Engine
 from dola_core.decoding.scheduler import SCHEDULER
-from dola_core.decoding.static_step import StaticStep
 from dola_core.lanes import DolaStatic
 from dola_core.trace.schema import Trace
 from tests.app.looking import looking, settings_of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dola_core.decoding.static_step import StaticStep
+from dola_core.decoding.compiled.static_step import StaticStep
 from tests.dola_core.cuda.gpu import DECODINGS, LANES, NEEDS_GPU, furthest, on_gpu
 from tests.dola_core.tiny import N, compare, prompt, recorded, texts
 

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from dola_core.decoding.batch import EarlyReadout
-from dola_core.decoding.static_step import StaticStep
+from dola_core.decoding.compiled.static_step import StaticStep
 from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic
 from dola_core.models.reading.cached_texts import CachedTexts
 from dola_core.models.reading.proof import reading_rules

@@ -5,10 +5,10 @@ from copy import deepcopy
 import pytest
 
 from dola_core.comparison import Comparison
-from dola_core.decoding import static_step
 from dola_core.decoding.batch import EarlyReadout
+from dola_core.decoding.compiled import static_step
+from dola_core.decoding.compiled.static_batch import StaticBatch
 from dola_core.decoding.engine import COMPILED_LENGTH_ON_CPU, Engine, compare
-from dola_core.decoding.static_batch import StaticBatch
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.loading import load_model

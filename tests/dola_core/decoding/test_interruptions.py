@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from dola_core.decoding.compiled.static_step import StaticStep
 from dola_core.decoding.prefix_cache import PrefixCache
-from dola_core.decoding.static_step import StaticStep
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.reading.readout import Readout
 from dola_core.trace.recorder import Recorder

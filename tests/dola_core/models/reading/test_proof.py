@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import DynamicCache, GPT2LMHeadModel, LlamaForCausalLM
 
+from dola_core.decoding.compiled.static_step import StaticStep
 from dola_core.decoding.engine import Engine
-from dola_core.decoding.static_step import StaticStep
 from dola_core.errors import PromptError, UnsupportedModelError
 from dola_core.lanes import Baseline, DecodingConfig, DolaStatic
 from dola_core.models.reading.cached_texts import CachedTexts, ReadingRules, read_logits

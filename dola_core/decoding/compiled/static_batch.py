@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import Cache
 
 from dola_core.decoding.batch import EarlyReadout, ReadingBatch
-from dola_core.decoding.static_step import StaticStep
+from dola_core.decoding.compiled.static_step import StaticStep
 from dola_core.models.reading.cached_texts import CachedTexts, read_step
 from dola_core.models.reading.proof import reading_rules
 

@@ -9,7 +9,7 @@ from transformers import Cache, StaticCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
 from dola_core.decoding.batch import EarlyReadout
-from dola_core.decoding.compiler import compiled
+from dola_core.decoding.compiled.compiler import compiled
 from dola_core.errors import UnsupportedModelError
 from dola_core.models.reading.cached_texts import CachedTexts
 from dola_core.models.reading.parts import model_name
