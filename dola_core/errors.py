@@ -66,6 +66,7 @@ PROMPT_ERRORS = {
     "characters": "The prompt has {size:,} characters; at most {most:,} are read. Shorten it.",
     "unreadable": "The model's tokenizer has no token for {texts}; leave that out.",
     "images": "This model reads no images; leave the image out, or choose a model that reads them.",
+    "image_count": "The prompt has {size:,} images; at most {most:,} are read. Leave some out.",
     "image_missing": "A lane without the image needs an image before the prompt; add one, or let the lane see it.",
     "image_shape": "The image is more than {most:,} times as long as it is wide; crop it.",
     "image_scans": "The image is a JPEG of very many scans; save it anew.",

@@ -74,7 +74,7 @@ def run(
         if request.chat:
             turn = ChatTurn(system=system, template_arguments=request.template_arguments)
         asked = Prompt(prompt, _images(request.image), turn)
-        prompt_ids, images = engine.loaded.read_prompt(asked, blank=_has_unseeing(request.lanes))
+        prompt_ids, images = engine.loaded.read_prompt(asked, blank=not all(lane.image for lane in request.lanes))
     except PromptError as error:
         raise prompt_refused(error) from error
     if limits.prompt_tokens is not None and len(prompt_ids) > limits.prompt_tokens:
@@ -136,11 +136,6 @@ def _images(url: str) -> tuple[PromptImage, ...]:
     return (read_image(data_url_content(url)),) if url else ()
 
 
-def _has_unseeing(lanes: Sequence[Lane]) -> bool:
-    """Whether a lane is one without the image."""
-    return not all(lane.image for lane in lanes)
-
-
 def _images_again(engine: Engine, trace: Trace, lanes: Sequence[Lane], url: str) -> PromptImages | None:
     """What the model reads of the image of a trace's prompt, from which it goes on; raises `RequestError`."""
     if not trace.images:
@@ -149,7 +144,8 @@ def _images_again(engine: Engine, trace: Trace, lanes: Sequence[Lane], url: str)
         shown = _images(url)
         if [image.sha256 for image in shown] != [image.sha256 for image in trace.images]:
             raise RequestError("error.image_again")
-        ids, images = engine.loaded.read_prompt(Prompt(trace.prompt, shown, trace.chat), blank=_has_unseeing(lanes))
+        blank = not all(lane.image for lane in lanes)
+        ids, images = engine.loaded.read_prompt(Prompt(trace.prompt, shown, trace.chat), blank=blank)
     except PromptError as error:
         raise prompt_refused(error) from error
     if tuple(ids) != trace.prompt_ids[: len(ids)]:

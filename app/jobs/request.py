@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from app.language import VisitorError
+from dola_core.comparison import ChatTurn
 from dola_core.errors import PromptError, first_mistake
 from dola_core.lanes import AnyLane, DecodingConfig, Lane, parse_lane
 from dola_core.models.images.image_file import check_image, data_url_content
@@ -25,8 +26,6 @@ MOST_LAYERS = 256
 """More layers than any model has, where the model is not known."""
 MAX_SYSTEM, MAX_ARGUMENTS = 20_000, 1000
 """Characters of a system prompt, and of the JSON object with a template's arguments."""
-
-
 MAX_IMAGE = 11_000_000
 """Characters of an image as a data URL."""
 
@@ -79,9 +78,10 @@ def template_arguments(text: object) -> dict[str, Any]:
         arguments = json.loads(text) if isinstance(text, str) and len(text) <= MAX_ARGUMENTS else None
     except (ValueError, RecursionError):
         arguments = None
-    if not isinstance(arguments, dict) or any(isinstance(value, (dict, list)) for value in arguments.values()):
-        raise RequestError("error.prompt_template_arguments", **PromptError("template_arguments").values)
-    return arguments
+    try:
+        return ChatTurn.model_validate({"template_arguments": arguments}).template_arguments
+    except ValidationError as error:
+        raise RequestError("error.prompt_template_arguments", **PromptError("template_arguments").values) from error
 
 
 def rows_of(lanes: int, num_beams: int) -> int | None:

@@ -146,7 +146,7 @@ NO_IMAGE = ChosenImage()
 class ImageField(_Drawn):
     """Takes an image that is chosen, pasted or dropped on the page, and keeps it in the browser, as a data URL.
 
-    It is drawn of words, and shown if they hold a `shown` that is true. A handler gets a `ChosenImage`. A button
+    Its value from the server is the words it shows, and whether it is `shown`. A handler gets a `ChosenImage`. A button
     triggers `select`, which asks for a lane without the image.
     """
 

@@ -85,7 +85,7 @@ class Asked:
         lanes, config = self.fitted(loaded)
         prompt, _ = loaded.text_ids.without_control(well_formed(prompt))
         asked = Prompt(prompt, self.images, ChatTurn() if self.options.chat else None)
-        ids, images = loaded.read_prompt(asked)
+        ids, images = loaded.read_prompt(asked, blank=not all(lane.image for lane in lanes))
         kept = not getattr(self.options, "no_thumbnail", False)
         return Comparison(prompt, tuple(ids), lanes, config, asked.chat, images=images, thumbnails=kept)
 

@@ -170,9 +170,8 @@ class Engine:
     def fitted(self, comparison: Comparison) -> Comparison:
         """The comparison with its lanes fitted to the model, as a trace records them.
 
-        Raises `PromptError` for a lane without the image where there is none.
-
-        Raises `ValueError` for a lane that reads layers which the model has not.
+        Raises `PromptError` for a lane without the image where there is none, `ValueError` for one that reads layers
+        which the model has not.
         """
         readout = self.loaded.readout
         tied = readout.is_tied
@@ -304,7 +303,7 @@ def compare(
     """
     engine = Engine(loaded)
     prompt = Prompt(prompt, chat=ChatTurn() if chat else None) if isinstance(prompt, str) else prompt
-    ids, images = loaded.read_prompt(prompt)
+    ids, images = loaded.read_prompt(prompt, blank=not all(lane.image for lane in lanes))
     config = config or DecodingConfig(repetition_penalty=loaded.repetition_penalty)
     comparison = Comparison(well_formed(prompt.text), tuple(ids), tuple(lanes), config, prompt.chat, images=images)
     return engine.run(comparison)

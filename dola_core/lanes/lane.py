@@ -70,7 +70,7 @@ class Lane(BaseModel):
     def settings(self) -> list[str]:
         """Its settings for people, such as "j* = 22" and "α = 0.1"; empty for a plain lane without any of its own.
 
-        Whether it sees the image belongs to its name; see `distinct_names`.
+        Whether it sees the image belongs to what it is `called`.
         """
         own = [] if self.repetition_penalty is None else [f"penalty {self.repetition_penalty:g}"]
         own += [] if self.penalty_position is None else [f"penalty {self.penalty_position} the contrast"]

@@ -46,10 +46,15 @@ def user_turn(
     # A text as long as the prompt: a template that only counts characters must not look as if it read them.
     other = ("y" if prompt[0] == "x" else "x") * len(prompt)
     for as_parts in (True,) if images else (False, True):
-        before = [_turn("system", system, as_parts)] if system.strip() else []
+        before = [turn("system", system, as_parts=as_parts)] if system.strip() else []
         try:
             text, of_other = (
-                _render(tokenizer, [*before, _turn("user", user, as_parts, images)], answer=True, arguments=arguments)
+                _render(
+                    tokenizer,
+                    [*before, turn("user", user, as_parts=as_parts, images=images)],
+                    answer=True,
+                    arguments=arguments,
+                )
                 for user in (prompt, other)
             )
         except MemoryError:
@@ -84,8 +89,8 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     ids |= dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
     for last in (True, False):
         for as_parts in (False, True):
-            turns = [_turn("user", "Hello", as_parts), _turn("assistant", ANSWER, as_parts)]
-            turns += [] if last else [_turn("user", "Hello", as_parts)]
+            turns = [turn("user", "Hello", as_parts=as_parts), turn("assistant", ANSWER, as_parts=as_parts)]
+            turns += [] if last else [turn("user", "Hello", as_parts=as_parts)]
             try:
                 text = _render(tokenizer, turns, answer=False)
             except MemoryError:
@@ -100,7 +105,8 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     return None
 
 
-def _turn(role: str, text: str, as_parts: bool, images: int = 0) -> Message:
+def turn(role: str, text: str, *, as_parts: bool, images: int = 0) -> Message:
+    """One turn of a chat; its content is the text, or a list of parts, of which `images` come first."""
     pictures: list[Message] = [{"type": "image"}] * images
     return {"role": role, "content": [*pictures, {"type": "text", "text": text}] if as_parts else text}
 

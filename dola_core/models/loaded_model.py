@@ -15,7 +15,7 @@ from dola_core.comparison import ChatTurn, Prompt
 from dola_core.errors import PromptError
 from dola_core.lanes import MAX_PENALTY, MIN_PENALTY
 from dola_core.models.chat_template import NO_ARGUMENTS, end_of_turn
-from dola_core.models.images.image_file import PromptImage
+from dola_core.models.images.image_file import MAX_IMAGES, PromptImage
 from dola_core.models.images.image_prompts import ImagePrompts, PromptImages
 from dola_core.models.info import ModelInfo
 from dola_core.models.preset import Preset
@@ -104,9 +104,8 @@ class LoadedModel:
     def read_prompt(self, prompt: Prompt, *, blank: bool = True) -> tuple[list[int], PromptImages | None]:
         """Ids of a prompt as `encode` makes them, behind those of its images, and what the model reads beside these.
 
-        Without `blank`, no lane can be one without the image, and its processor has half the work.
-
-        Raises `PromptError` as `encode` does, and if the model does not read the images.
+        `blank` says whether lanes without the image are to be decoded; preparing grey images for them takes as long
+        again. Raises `PromptError` as `encode` does, and if the model does not read the images.
         """
         chat = prompt.chat or ChatTurn()
         how = prompt.chat is not None, chat.system, chat.template_arguments
@@ -126,7 +125,9 @@ class LoadedModel:
             raise PromptError("empty")
         if (size := len(text) + len(system)) > MAX_PROMPT_CHARACTERS:
             raise PromptError("characters", size, MAX_PROMPT_CHARACTERS)
-        prompts = self._image_prompts if images else None
+        prompts = self.image_prompts if images else None
+        if len(images) > MAX_IMAGES:
+            raise PromptError("image_count", len(images), MAX_IMAGES)
         if chat and not self.has_chat_template:
             raise PromptError("chat")
         text, system = well_formed(text), well_formed(system)
@@ -142,7 +143,7 @@ class LoadedModel:
         return self.processor is not None
 
     @cached_property
-    def _image_prompts(self) -> ImagePrompts:
+    def image_prompts(self) -> ImagePrompts:
         """What reads prompts with images; raises `PromptError` for a model that does not."""
         if self.processor is None:
             raise PromptError("image_processor" if self.no_processor else "images", reason=self.no_processor)

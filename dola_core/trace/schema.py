@@ -18,6 +18,7 @@ from dola_core.comparison import ChatTurn
 from dola_core.contrast import check_layer
 from dola_core.display import cut
 from dola_core.lanes import AnyLane, DecodingConfig, Lane, Reading, distinct_names
+from dola_core.models.images.image_file import MAX_IMAGES
 from dola_core.models.info import ModelInfo
 from dola_core.trace import tables
 from dola_core.trace.figures import figures_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import pandas
 
 SCHEMA: Final = 2
-MAX_LANES, MAX_STEPS, MAX_PROMPT, MAX_TEXT, MAX_PIECE, MAX_IMAGES = 256, 20_000, 200_000, 2_000_000, 1000, 16
+MAX_LANES, MAX_STEPS, MAX_PROMPT, MAX_TEXT, MAX_PIECE = 256, 20_000, 200_000, 2_000_000, 1000
 """Bounds far above what is recorded, so that reading a file never takes more work than a run."""
 BYTES_PER_STEP = 400_000 // 128
 """Average size of a step in JSON, at most, so that 64 steps of two lanes stay below 400 kB."""

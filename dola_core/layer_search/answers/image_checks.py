@@ -27,20 +27,18 @@ def check_images(
     those of `image_facts`; `numbers` say where the items stand in their file, from 0.
     """
     tokens, context = dict[tuple[int, int], int](), context_length(loaded.readout)
-    mark = str(getattr(loaded.processor, "image_token", "") or "")
     for number, item in zip(numbers, items, strict=True):
         if item.image is None:
             continue
         size = facts[item.image].size
         try:
+            loaded.image_prompts.check(item.prompt)
             text = QuestionIds.of(loaded, item.prompt, chat=config.chat)
             longest = max(len(text.answer(answer)) for answer in (*item.answers, *item.wrong))
             if size not in tokens:
                 grey = PromptImage(Image.new("RGB", size, GREY))
                 whole = QuestionIds.of(loaded, item.prompt, chat=config.chat, images=(grey,))
                 tokens[size] = len(whole.prompt) - len(text.prompt)
-            if mark and mark in item.prompt:
-                raise PromptError("image_mark", texts=f"“{mark}”")
             length = len(text.prompt) + tokens[size]
             if context is not None and config.task == "generate" and length >= context:
                 raise PromptError("tokens", length, context)

@@ -4,7 +4,7 @@ Where the prompt holds an image, answers are read behind the text alone: what st
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,7 +12,7 @@ from dola_core.comparison import ChatTurn, Prompt
 from dola_core.layer_search.questions.dataset import Item
 from dola_core.layer_search.questions.image_files import question_image
 from dola_core.layer_search.questions.sample import answer_gap
-from dola_core.models.chat_template import ANSWER, user_turn
+from dola_core.models.chat_template import ANSWER, turn, user_turn
 from dola_core.models.images.image_file import PromptImage
 from dola_core.models.images.image_prompts import PromptImages
 from dola_core.models.loaded_model import LoadedModel, well_formed
@@ -97,7 +97,10 @@ def _gap_in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str, ima
     Where the template does not tell, because it writes past answers in another way, it is as in plain text.
     """
     for user_parts, own_parts in ((True, True), (True, False)) if images else ((False, False), (True, True)):
-        turns = [_turn("user", prompt, user_parts, images), _turn("assistant", ANSWER, own_parts)]
+        turns = [
+            turn("user", prompt, as_parts=user_parts, images=images),
+            turn("assistant", ANSWER, as_parts=own_parts),
+        ]
         try:
             whole = str(tokenizer.apply_chat_template(turns, tokenize=False))
         except MemoryError:
@@ -108,8 +111,3 @@ def _gap_in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str, ima
         if whole.startswith(text) and found and not gap.strip():
             return gap
     return answer_gap(text)
-
-
-def _turn(role: str, text: str, as_parts: bool, images: int = 0) -> dict[str, Any]:
-    pictures: list[dict[str, Any]] = [{"type": "image"}] * images
-    return {"role": role, "content": [*pictures, {"type": "text", "text": text}] if as_parts else text}

@@ -14,6 +14,8 @@ from PIL import Image, ImageOps
 
 from dola_core.errors import PromptError
 
+MAX_IMAGES = 16
+"""Of one prompt."""
 MAX_BYTES, MAX_PIXELS = 8_000_000, 16_000_000
 """Of a file, and of the image in it."""
 MAX_RATIO, MAX_SCANS = 50, 100
@@ -73,7 +75,7 @@ def prompt_image(image: Image.Image) -> PromptImage:
 
 @contextmanager
 def _opened(content: bytes) -> Iterator[Image.Image]:
-    """The image in a file's content, of which only the beginning is read; raises `PromptError`."""
+    """The image in a file's content, not decoded yet; raises `PromptError`."""
     if len(content) > MAX_BYTES:
         raise PromptError("image_bytes", len(content), MAX_BYTES)
     with warnings.catch_warnings():
@@ -96,7 +98,7 @@ def _opened(content: bytes) -> Iterator[Image.Image]:
 
 
 def check_image(content: bytes) -> None:
-    """Raise `PromptError` for a file's content that is no image, or too large, by its beginning alone."""
+    """Raise `PromptError` for a file's content that is no image, or too large, without decoding it."""
     with _opened(content):
         pass
 

@@ -26,8 +26,8 @@ NOT_BESIDE = ("input_ids", "attention_mask")
 """What a processor gives that is made anew for each pass."""
 _FOUND: weakref.WeakKeyDictionary[PreTrainedModel, str] = weakref.WeakKeyDictionary()
 """{model: what its trial found wrong, or "" if nothing}"""
-TRIAL_SIZE, TRIAL_TEXT = (96, 64), "What is this?"
-"""The prompt by which it is tried that the model goes on from images as it reads them."""
+TRIAL_SIZE = (96, 64)
+"""Of the image by which it is tried that the model goes on from images as it reads them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,21 +54,18 @@ class ImagePrompts:
         self._trying, self._processing = threading.Lock(), threading.Lock()
         self.mark = str(self.processor.image_token)
         """What stands for an image in a text before the processor has read it."""
-        self.image_id: int | None = getattr(readout.model.config, "image_token_id", None)
-        """In whose place the model puts what it sees."""
-        own = tokenizer.convert_ids_to_tokens(self.image_id) if self.image_id is not None else None
-        marks = (self.mark, own, *(getattr(self.processor, f"{kind}_token", None) for kind in ("video", "audio")))
-        self._marks_of_models = tuple(dict.fromkeys(mark for mark in marks if isinstance(mark, str) and mark))
+        place = getattr(readout.model.config, "image_token_id", None)
+        seen = None if place is None else tokenizer.convert_ids_to_tokens(place)
+        marks = (self.mark, seen, *(getattr(self.processor, f"{kind}_token", None) for kind in ("video", "audio")))
+        self._reserved = tuple(dict.fromkeys(mark for mark in marks if isinstance(mark, str) and mark))
+        """What no text may hold: the model would look for an image, a video or a sound in its place."""
 
     def prompt(
         self, text: str, images: tuple[PromptImage, ...], *, blank: bool = True
     ) -> tuple[list[int], PromptImages]:
         """Ids of the images and `text`, behind what the tokenizer puts before a text; raises `PromptError`."""
         self.try_once()
-        return self._prompt(text, images, blank=blank)
-
-    def _prompt(self, text: str, images: tuple[PromptImage, ...], *, blank: bool) -> tuple[list[int], PromptImages]:
-        self._check(text)
+        self.check(text)
         alone = self.text_ids.prompt(text)
         own = self.text_ids.continuation(text)
         before = alone[: len(alone) - len(own)] if alone[-len(own) :] == own else []
@@ -86,7 +83,7 @@ class ImagePrompts:
         """Ids of the images and `text` as the user's turn of the chat template; raises `PromptError`."""
         self.try_once()
         for each in filter(None, (text, system)):
-            self._check(each)
+            self.check(each)
             self.text_ids.continuation(each)
         turn = user_turn(self.tokenizer, text, system, arguments, images=len(images))
         if turn.count(self.mark) != len(images):
@@ -103,17 +100,18 @@ class ImagePrompts:
             if model not in _FOUND:
                 circle = Image.radial_gradient("L").resize(TRIAL_SIZE)
                 image = Image.merge("RGB", (circle, circle.rotate(90), circle.transpose(Image.Transpose.ROTATE_180)))
-                ids, images = self._prompt(TRIAL_TEXT, (PromptImage(image),), blank=False)
                 try:
+                    ids, images = self._read(self._marks(1), (PromptImage(image),), [], blank=False)
                     prove_images(self.readout, ids, images.inputs)
                     _FOUND[model] = ""
-                except UnsupportedModelError as error:
+                except (PromptError, UnsupportedModelError) as error:
                     _FOUND[model] = str(error).removesuffix(".")
         if reason := _FOUND[model]:
             raise PromptError("image_passes", reason=reason)
 
-    def _check(self, text: str) -> None:
-        if found := [mark for mark in self._marks_of_models if mark in text]:
+    def check(self, text: str) -> None:
+        """Raise `PromptError` for a text with a token in whose place the model looks for something seen or heard."""
+        if found := [mark for mark in self._reserved if mark in text]:
             raise PromptError("image_mark", texts=f"“{found[0]}”")
 
     def _marks(self, count: int) -> str:
@@ -165,7 +163,8 @@ class ImagePrompts:
     def _inputs(
         self, ids: list[int], beside: Mapping[str, Tensor], before: int, images: Sequence[PromptImage], end: int
     ) -> ImageInputs:
-        """What the model reads beside all `ids`, of which the processor knew none of the first, `before` in number."""
+        """What the model reads beside `ids`. The first `before` of them were not the processor's, whose tensors begin
+        behind them."""
         known, placed = len(ids) - before, dict[str, Tensor]()
         for name, tensor in beside.items():
             if tensor.shape == (1, known) and not tensor.is_floating_point():

@@ -24,9 +24,11 @@ class ImageInputs:
     key: str
     """Hash of the images: prompts with equal ids and equal keys are one prompt."""
     positions: Tensor | None = None
-    """Where the model places the prompt's ids, `[axes, 1, T]`, if it turns them by more than one position (M-RoPE)."""
+    """Positions of the prompt's ids, `[axes, 1, T]`, for a model that gives each several (M-RoPE): first its place in
+    the text, then time, row and column. None for a model that gives each one."""
     shift: int = 0
-    """What is added to the place of an id behind the prompt, for its position."""
+    """What the model adds to the place of an id behind the prompt to get its position: an image of many ids takes fewer
+    positions than ids."""
 
     @classmethod
     def of(
@@ -65,9 +67,10 @@ def joined_arguments(rows: Sequence[ImageInputs], length: int, device: torch.dev
 
 
 def placed(positions: Tensor, rows: Sequence[ImageInputs | None], known: int) -> Tensor:
-    """The positions of ids of which `known` are read, where text alone had `positions` `[rows, T]`.
+    """The positions that the model takes for ids which as plain text would have `positions` `[rows, T]`.
 
-    `[rows, T]`, or `[axes, rows, T]` while a prompt is read whose ids have several.
+    `known` of them are read already. Returns `[rows, T]`, or `[axes, rows, T]` while a prompt is being read whose ids
+    have several positions each.
     """
     turned = [inputs.positions for inputs in rows if inputs and inputs.positions is not None]
     shifts = torch.tensor([inputs.shift if inputs else 0 for inputs in rows], device=positions.device)[:, None]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.jobs.comparison import run, run_on
-from app.jobs.request import CHAT, COMPLETE, ComparisonRequest, Limits
+from app.jobs.request import CHAT, COMPLETE, ComparisonRequest, Limits, RequestError, template_arguments
 from app.toolbar.save_handlers import settings_of as link_settings
 from dola_core.comparison import ChatTurn
 from dola_core.decoding.engine import Engine
@@ -71,3 +71,14 @@ def test_a_prompt_that_is_gone_on_with_is_no_chat(engine):
     assert (settings["mode"], settings["prompt"], settings["system"]) == (COMPLETE, on.prompt, "")
     assert '"chat"' not in on.to_json()
     assert '"begun"' not in on.to_json()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": NaN}', '{"a": 1e999}', '{"a": [1]}', '{"a": {}}', "[1]", "{", json.dumps({f"k{n}": 1 for n in range(101)})],
+    ids=lambda text: text[:12],
+)
+def test_arguments_that_no_trace_can_hold_are_refused_before_a_run(text):
+    with pytest.raises(RequestError) as refused:
+        template_arguments(text)
+    assert refused.value.key == "error.prompt_template_arguments"

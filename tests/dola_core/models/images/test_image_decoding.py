@@ -11,7 +11,7 @@ from dola_core.lanes import Baseline, DecodingConfig, DolaDynamic, DolaStatic, g
 from dola_core.trace.recorder import Recorder
 from tests.dola_core import reference
 from tests.dola_core.models.images.cases import KINDS, NaiveWithImages, case
-from tests.dola_core.tiny import texts
+from tests.dola_core.tiny import texts, tokens_read
 
 GREEDY = DecodingConfig(max_new_tokens=7)
 SAMPLED = DecodingConfig(max_new_tokens=7, temperature=0.8, top_p=0.9, top_k=40, seed=4)
@@ -125,6 +125,24 @@ def test_chunks_and_what_is_decoded_together_change_nothing(name):
             written[1].append(second)
         assert texts(written[0]) == usual
         assert texts(written[1]) == texts(longer.engine.compare(plain, record=False))
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2.5-vl", "smolvlm"])
+def test_what_is_kept_of_a_prompt_is_taken_with_the_same_image_alone(name):
+    one = case(name)
+    engine, comparison = one.engine, one.comparison([Baseline()], GREEDY)
+    other = replace(comparison, images=replace(one.images, inputs=one.images.blank))
+    fresh = {id(each): texts(engine.compare(each)) for each in (comparison, other)}
+    for before, asked, reads in ((comparison, comparison, 1), (comparison, other, len(one.ids)), (other, other, 1)):
+        engine.prefix_cache.forget()
+        list(engine.compare(before, keep_prefix=True))
+        with tokens_read(one.engine.loaded.readout) as read:
+            assert texts(engine.compare(asked, reuse_prefix=True)) == fresh[id(asked)]
+        assert read[0] == reads
+    list(engine.compare(comparison, keep_prefix=True))
+    with tokens_read(one.engine.loaded.readout) as read:
+        list(engine.compare(replace(comparison, images=None), reuse_prefix=True))
+    assert read[0] == len(one.ids), "a text with the same ids has seen nothing"
 
 
 @pytest.mark.parametrize("name", ["llava", "qwen2.5-vl", "gemma3"])

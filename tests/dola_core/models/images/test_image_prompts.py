@@ -93,6 +93,12 @@ def test_every_mark_that_a_model_takes_for_something_seen_is_named(name, mark):
     assert (refused.value.kind, refused.value.values["texts"]) == ("image_mark", f"“{mark}”")
 
 
+def test_more_images_than_a_trace_holds_are_refused():
+    images = (IMAGE,) * 17
+    with pytest.raises(PromptError, match="The prompt has 17 images; at most 16 are read"):
+        loaded("llava").read_prompt(Prompt("What are these?", images))
+
+
 @pytest.mark.parametrize("text", ["", "  ", "\n"])
 def test_an_image_alone_is_no_prompt(text):
     with pytest.raises(PromptError, match="prompt is empty"):
