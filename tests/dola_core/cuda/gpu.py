@@ -11,10 +11,10 @@ from dola_core.models.reading.readout import Readout
 from dola_core.trace.step import Step
 from tests.dola_core.tiny import tiny
 
-NEEDS_GPU = (
+NEEDS_GPU = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that PyTorch can use"),
-)
+]
 LANES = (Baseline(name="baseline"), DolaStatic(name="dola", layer=22), DolaStatic(name="low", layer=3, alpha=0.05))
 DECODINGS = {
     "greedy": DecodingConfig(max_new_tokens=10),

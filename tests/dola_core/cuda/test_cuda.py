@@ -37,7 +37,7 @@ from tests.dola_core.tiny import (
     tiny,
 )
 
-pytestmark = [*NEEDS_GPU]
+pytestmark = NEEDS_GPU
 ALL = range(1, N)
 
 

@@ -205,9 +205,8 @@ def test_programs_reach_it_over_ray_and_what_stands_before_the_page_does_there_t
 
 
 def test_a_program_that_goes_ends_its_run_there(address):
-    decoding = [0.0, 1.0, 0, 1.0, "before", True, 1, 0, "", False, True, 0.0]
-    asked = {"data": [PROMPT, 12, 0.05, LONG, *decoding, ENDLESS, "", "", None]}
-    event = httpx.post(f"{address}/gradio_api/call/compare", json=asked).json()["event_id"]
+    asked = {"prompt": PROMPT, "layer": 12, "alpha": 0.05, "max_new_tokens": LONG, "model": ENDLESS}
+    event = httpx.post(f"{address}/gradio_api/call/v2/compare", json=asked).json()["event_id"]
     with httpx.stream("GET", f"{address}/gradio_api/call/compare/{event}", timeout=60) as stream:
         assert any('"step": 20' in line for line in stream.iter_lines())
     assert is_idle(2, within=20)
