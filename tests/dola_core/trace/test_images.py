@@ -14,6 +14,7 @@ from dola_core.lanes import (
     DecodingConfig,
     DolaDynamic,
     DolaStatic,
+    Lane,
     LinearContrast,
     distinct_names,
     lane_text,
@@ -29,14 +30,18 @@ from tests.dola_core.models.images.families import picture
 GREEDY = DecodingConfig(max_new_tokens=3)
 
 
-@pytest.fixture(scope="module")
-def trace() -> Trace:
+def trace_of(*lanes: Lane) -> Trace:
     one = case("llava")
-    comparison = one.engine.fitted(one.comparison([Baseline(), DolaStatic(layer=12, image=False)], GREEDY))
+    comparison = one.engine.fitted(one.comparison(lanes, GREEDY))
     recorder = Recorder(comparison, one.engine.loaded.info)
     for output in one.engine.compare(comparison):
         recorder.add(output.tokens, output.ends, output.steps)
     return recorder.trace(str, lambda ids: " ".join(map(str, ids)))
+
+
+@pytest.fixture(scope="module")
+def trace() -> Trace:
+    return trace_of(Baseline(), DolaStatic(layer=12, image=False))
 
 
 def test_it_comes_back_from_json_as_it_was(trace):
@@ -44,6 +49,13 @@ def test_it_comes_back_from_json_as_it_was(trace):
     assert again.to_json() == trace.to_json()
     assert again.lanes == trace.lanes
     assert again.readings == trace.readings
+
+
+def test_a_step_of_a_reading_that_no_lane_has_is_refused(trace):
+    document = trace.model_dump(by_alias=True)
+    more = {**document["steps"][-1], "reading": len(trace.readings)}
+    with pytest.raises(ValidationError, match="a step is of a reading that no lane has"):
+        Trace.model_validate(document | {"steps": [*document["steps"], more]})
 
 
 def test_a_trace_without_images_says_nothing_of_them(trace):
@@ -116,6 +128,16 @@ def test_a_small_picture_is_a_jpeg_and_can_be_left_out():
 def test_every_way_of_seeing_is_recorded_once(lanes, expected):
     readings = recorded_readings([parse_lane(text) for text in lanes], DecodingConfig())
     assert [reading.image for reading in readings] == expected
+
+
+def test_a_plain_lane_looks_at_steps_that_see_what_it_sees():
+    """Its own penalty is that of no lane that contrasts layers, so that its own reading is not recorded."""
+    unseen = DolaStatic(layer=12, image=False)
+    plain, plain_unseen = Baseline(repetition_penalty=1.2), Baseline(repetition_penalty=1.2, image=False)
+    trace = trace_of(unseen, DolaStatic(layer=22), plain, plain_unseen)
+    assert [trace.readings[trace.reading_of(lane)].image for lane in trace.lanes] == [False, True, True, False]
+    for number in range(4):
+        assert [step.index for step in trace.lane_steps(number)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ class TestSpoiledDocuments:
             ((*STEP, "exact_alpha"), math.nan),
             ((*STEP, "exact_alpha"), math.inf),
             ((*STEP, "lanes"), [0, 5]),
+            ((*STEP, "reading"), 1),
+            ((*STEP, "reading"), -1),
             ((*STEP, "taken"), [1]),
             ((*STEP, "taken"), [V, V]),
             ((*STEP, "choices"), []),

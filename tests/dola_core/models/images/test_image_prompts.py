@@ -199,6 +199,22 @@ def test_a_blank_image_is_grey_and_takes_the_same_tokens():
             assert torch.equal(images.blank.positions, images.inputs.positions)
 
 
+def test_an_image_whose_grey_one_would_take_other_tokens_is_read_by_lanes_that_see_it_alone():
+    model = loaded("llava")
+    prompts = image_prompts.ImagePrompts(model.readout, model.tokenizer, model.processor, model.text_ids)
+
+    def by_content(text, images, **how):
+        is_grey = len(images[0].getcolors(images[0].width * images[0].height)) == 1
+        return model.processor(text=[each + "!" * is_grey for each in text], images=images, **how)
+
+    prompts.processor = by_content
+    with pytest.raises(PromptError, match="a grey image of its size takes other tokens"):
+        prompts.prompt("What is this?", (IMAGE,))
+    ids, images = prompts.prompt("What is this?", (IMAGE,), blank=False)
+    assert images.blank is None
+    assert ids == model.read_prompt(Prompt("What is this?", (IMAGE,)))[0]
+
+
 def test_mrope_positions_are_those_that_generate_takes():
     one = case("qwen2.5-vl")
     model, ids = one.model, torch.tensor([one.ids])
