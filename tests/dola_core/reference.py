@@ -29,11 +29,7 @@ def penalise(scores: np.ndarray, ids: Sequence[int], penalty: float) -> np.ndarr
 
 def contrast(log_q_N: np.ndarray, log_q_J: np.ndarray, alpha: float, beta: float = 1.0) -> np.ndarray:
     q_N = np.exp(log_q_N)
-    F = np.full_like(log_q_N, -np.inf)
-    for token in range(len(F)):
-        if q_N[token] >= alpha * q_N.max():
-            F[token] = log_q_N[token] - beta * log_q_J[token]
-    return F
+    return np.where(q_N >= alpha * q_N.max(), log_q_N - beta * log_q_J, -np.inf)
 
 
 def warp(scores: np.ndarray, *, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0) -> np.ndarray:

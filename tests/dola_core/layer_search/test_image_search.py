@@ -204,7 +204,7 @@ def greedy(model, item: Item, tokens: int) -> list[int]:
     question = QuestionIds.of_item(model, item)
     decoder, ids = NaiveWithImages(model.model, dict(question.images.inputs.beside), len(question.prompt)), []
     while len(ids) < tokens and (not ids or ids[-1] not in model.eos_ids):
-        ids.append(int(decoder.log_qs([*question.prompt, *ids], 1)[0].argmax()))
+        ids.append(int(decoder.log_qs([*question.prompt, *ids])[0].argmax()))
     return ids
 
 

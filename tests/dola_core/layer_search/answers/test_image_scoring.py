@@ -65,10 +65,10 @@ def naive(model, item: Item, answer: str, chat: bool) -> list[float]:
     totals = np.zeros(1 + len(LAYERS) * len(ALPHAS))
     for place, token in enumerate(behind):
         before = [*ids, *behind[:place]]
-        by_layer = {layer: decoder.log_qs(before, layer) for layer in LAYERS}
-        totals[0] += by_layer[LAYERS[0]][0][token]
-        for n, (layer, alpha) in enumerate(product(LAYERS, ALPHAS), start=1):
-            F = reference.contrast(*by_layer[layer], alpha, 1.0)
+        mature, *early = decoder.log_qs(before, *LAYERS)
+        totals[0] += mature[token]
+        for n, (log_q_J, alpha) in enumerate(product(early, ALPHAS), start=1):
+            F = reference.contrast(mature, log_q_J, alpha, 1.0)
             totals[n] += F[token] - np.logaddexp.reduce(F) if np.isfinite(F[token]) else OUTSIDE
     return totals.tolist()
 

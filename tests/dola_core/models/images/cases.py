@@ -122,29 +122,33 @@ class NaiveWithImages:
         self.blocks, self.norm = decoder.layers, decoder.norm
 
     @torch.no_grad()
-    def log_qs(self, ids: Sequence[int], layer: int) -> tuple[np.ndarray, np.ndarray]:
-        """Log-probabilities of the last layer and of `layer` after `ids`."""
+    def log_qs(self, ids: Sequence[int], *layers: int) -> list[np.ndarray]:
+        """Log-probabilities of the last layer, and of each of `layers`, after `ids`: one pass of the whole model."""
         behind = len(ids) - self.prompt_length
         beside = {
             name: pad(each, (0, behind)) if each.shape == (1, self.prompt_length) else each
             for name, each in self.beside.items()
         }
-        states = []
-        hook = self.blocks[layer - 1].register_forward_hook(
-            lambda module, args, output: states.append(output[0] if isinstance(output, tuple) else output)
-        )
+        states: list[Tensor] = []
+
+        def keep(module: torch.nn.Module, args: object, output: Any) -> None:
+            states.append(output[0] if isinstance(output, tuple) else output)
+
+        hooks = [self.blocks[layer - 1].register_forward_hook(keep) for layer in sorted(layers)]
         try:
             whole = torch.tensor([ids])
             logits = self.model(
                 input_ids=whole, attention_mask=torch.ones_like(whole), use_cache=False, **beside
             ).logits[0, -1]
         finally:
-            hook.remove()
-        early = self.model.get_output_embeddings()(self.norm(states[-1][:, -1]))[0]
-        return tuple(reference.log_softmax(each.double().numpy()) for each in (logits, early))
+            for hook in hooks:
+                hook.remove()
+        in_order = dict(zip(sorted(layers), states, strict=True))
+        early = [self.model.get_output_embeddings()(self.norm(in_order[layer][:, -1]))[0] for layer in layers]
+        return [reference.log_softmax(each.double().numpy()) for each in (logits, *early)]
 
     def scores(self, ids: Sequence[int], lane: Lane) -> np.ndarray:
         """What a plain lane, or one of DoLa-static, decodes from after `ids`."""
-        layer = lane.layer if isinstance(lane, DolaStatic) else 1
-        mature, early = self.log_qs(ids, layer)
-        return reference.contrast(mature, early, lane.alpha, lane.beta) if isinstance(lane, DolaStatic) else mature
+        if not isinstance(lane, DolaStatic):
+            return self.log_qs(ids)[0]
+        return reference.contrast(*self.log_qs(ids, lane.layer), lane.alpha, lane.beta)

@@ -84,7 +84,7 @@ def test_every_text_is_read_with_the_image_and_without_it(name):
         seen, blank = (step for step in steps if step.index == index and 0 in step.lanes)
         assert (seen.reading, blank.reading) == (0, 1)
         for step, lane in ((seen, lanes[0]), (blank, lanes[1])):
-            mature, _ = naive_of(one, lane).log_qs(ids, 1)
+            (mature,) = naive_of(one, lane).log_qs(ids)
             log_q_N = step.log_q.reshape(-1, 30)[:, -1]
             assert np.allclose(log_q_N, mature[step.tokens[: len(log_q_N)]], atol=CLOSE)
         assert not np.allclose(seen.layer_entropy, blank.layer_entropy, atol=1e-3), "the image matters"
