@@ -23,7 +23,21 @@ def compare(page: Page, prompt: str | None = None) -> None:
     if prompt is not None:
         page.fill("#prompt textarea", prompt)
     mark_shown(page)
+    page.evaluate(WATCH_STOP)
     page.click("#compare")
+
+
+WATCH_STOP = """() => {
+    window.stopWasShown = false;
+    const look = (_, watch) => {
+        if (!document.querySelector("#stop")?.checkVisibility()) return;
+        window.stopWasShown = true;
+        watch.disconnect();
+    };
+    new MutationObserver(look).observe(document.body, { childList: true, subtree: true, attributes: true });
+}"""
+"""Notes when Stop comes into sight, however short: an answer that comes late, such as a slider's, may draw the texts of
+the run before once more, without their marks."""
 
 
 def mark_shown(page: Page) -> None:
@@ -38,6 +52,7 @@ def ending(page: Page, lane: str = ".lane.dola") -> Locator:
 
 def finished(page: Page) -> None:
     """Wait until both lanes of the last run say why they ended, nothing runs, and the charts are drawn."""
+    page.wait_for_function("() => window.stopWasShown !== false")
     for lane in LANES:
         expect(ending(page, lane)).to_be_visible()
     expect(page.locator("#compare")).to_be_visible()
