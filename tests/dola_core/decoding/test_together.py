@@ -114,7 +114,7 @@ def engine(request):
     return engine
 
 
-@settings(max_examples=20, deadline=None, phases=(Phase.explicit, Phase.generate))  # what is drawn here shrinks slowly
+@settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.generate))  # what is drawn here shrinks slowly
 @given(visits=st.lists(VISITS, min_size=1, max_size=4))
 def test_each_writes_what_it_writes_alone(engine, visits):
     for visit, (mine, ends) in zip(visits, visited(engine, visits), strict=True):

@@ -60,15 +60,16 @@ def address(places) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # Ray gives a proxy five seconds to start before it begins another, and after some tries none.
-    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    serve.start(http_options={"host": "127.0.0.1", "port": port}, logging_config={"log_level": "ERROR"})
-    asked = {"replicas": "2", "replica_cpus": "0.5", "dtype": "float32", "max_new_tokens": "4096"}
-    serve.run(page({"model": ",".join(places), "max_rows": str(ROWS)} | asked))
-    yield f"http://127.0.0.1:{port}"
-    serve.shutdown()
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray kills a proxy that has not started within five seconds, as on a busy machine.
+        patch.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        serve.start(http_options={"host": "127.0.0.1", "port": port}, logging_config={"log_level": "ERROR"})
+        asked = {"replicas": "2", "replica_cpus": "0.5", "dtype": "float32", "max_new_tokens": "4096"}
+        serve.run(page({"model": ",".join(places), "max_rows": str(ROWS)} | asked))
+        yield f"http://127.0.0.1:{port}"
+        serve.shutdown()
+        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
